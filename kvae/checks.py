@@ -1,0 +1,109 @@
+"""Checks of what people hand in. Every error says in one line what was expected, what came and how to mend it."""
+
+import numpy as np
+
+
+def lookup(name, known, kind, role):
+    """Turn a name into an object: `known[name]()`; an instance of `kind` passes through.
+
+    Args:
+        name: str or an instance of `kind`.
+        known: dict from names to callables without arguments.
+        kind: class.
+        role: the argument's name, for the message.
+
+    Raises:
+        ValueError: for an unknown name, with the list of known ones.
+    """
+    if isinstance(name, kind):
+        return name
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"`{role}` must be one of {sorted(known)} or a kvae {kind.__name__}. Received: {name!r}")
+    return known[name]()
+
+
+def positive_integer(value, name):
+    """Return `value` as an int if it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
+    return int(value)
+
+
+def is_array(value):
+    """Whether `value` is an array of numbers whose content can be looked at (NumPy, or a list of numbers)."""
+    return isinstance(value, (np.ndarray, list)) or np.isscalar(value)
+
+
+def array(x, shape, name):
+    """Return `x` as an array of examples of `shape`, finite and not empty.
+
+    Args:
+        x: array-like `(n, *shape)`.
+        shape: tuple of ints, one example's shape.
+        name: the argument's name, for the message.
+
+    Raises:
+        ValueError: on a wrong shape, no examples, or values that are no finite numbers.
+    """
+    x = np.asarray(x)
+    shape = tuple(shape)
+    expected = f"`{name}` must have shape (n, {', '.join(map(str, shape))})"
+    if x.shape[1:] != shape or x.ndim == 0:
+        mend = ""
+        if shape[-1:] == (1,) and x.shape[1:] == shape[:-1]:
+            mend = f": add the channel axis with {name}[..., None]"
+        elif x.shape == shape:
+            mend = f": add the batch axis with {name}[None]"
+        raise ValueError(f"{expected}{mend}. Received: shape {x.shape}")
+    if len(x) == 0:
+        raise ValueError(f"`{name}` must hold at least one example. Received: shape {x.shape}")
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"`{name}` must hold numbers. Received: dtype {x.dtype}")
+    if x.dtype.kind == "f" and not np.isfinite(np.sum(x)):  # one pass, no temporary; look closer only on failure
+        bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"`{name}` must be finite: drop or repair the examples that are not. "
+                f"Received: NaN or infinity in {len(bad)} of {len(x)} examples, the first at index {bad[0]}"
+            )
+    return x
+
+
+def class_labels(labels, num_classes, num_examples=None, name="labels"):
+    """Return `labels` as an int array `(n,)` with values in 0..num_classes − 1.
+
+    Args:
+        labels: array-like of integers `(n,)`.
+        num_classes: int.
+        num_examples: the n expected, if known.
+        name: the argument's name, for the message.
+
+    Raises:
+        ValueError: if they are missing, floats, of another length, negative or too large.
+    """
+    if labels is None:
+        raise ValueError(
+            f"`{name}` is missing: a conditional model needs one integer label in 0..{num_classes - 1} an example. "
+            "Received: None"
+        )
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        mend = " (np.argmax(labels, axis=-1) undoes one-hot)" if labels.shape[1:] == (num_classes,) else ""
+        raise ValueError(f"`{name}` must be one integer an example, shape (n,){mend}. Received: shape {labels.shape}")
+    same_length(labels, num_examples, name)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"`{name}` must be integers: use .astype(int). Received: dtype {labels.dtype}")
+    if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+        raise ValueError(
+            f"`{name}` must lie in 0..{num_classes - 1} for num_classes={num_classes}. "
+            f"Received: values from {labels.min()} to {labels.max()}"
+        )
+    return labels
+
+
+def same_length(y, num_examples, name):
+    """Raise unless `y` holds as many rows as there are examples (`None`: unknown, no check)."""
+    if num_examples is not None and len(y) != num_examples:
+        raise ValueError(
+            f"`{name}` must be as long as the images: {num_examples} examples. Received: {len(y)} {name}"
+        )

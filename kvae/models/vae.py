@@ -1,0 +1,316 @@
+"""The variational autoencoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae import bounds, checks
+from kvae.distributions import likelihood_family, posterior_family
+from kvae.models.base import BaseModel, BatchResult, in_batches
+
+EVALUATION_BATCH = 1000  # rows at a time in the NumPy verbs
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class VAE(BaseModel):
+    """Variational autoencoder, trained with `fit(x)`.
+
+    p(x, z) = p(x|z) p(z) with p(z) = N(0, I); the decoder gives the parameters of p(x|z), the encoder those of q(z|x).
+    What is minimised, and logged as `loss`, is the negative bound; `reconstruction_loss` = −E_q[log p(x|z)],
+    `kl_loss` = KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged beside it. All are in nats
+    per example.
+
+    Args:
+        encoder: Functional Keras model from images `(batch, *image_shape)` to posterior parameters
+            `(batch, parameters · latent_dim)`.
+        decoder: Functional Keras model from `(batch, latent_dim)` to likelihood parameters
+            `(batch, height, width, parameters · channels)`, logits for Bernoulli.
+        likelihood: "bernoulli", "gaussian" or a `kvae.distributions.Distribution`.
+        posterior: "normal" or a `Distribution`.
+        bound: "elbo" or a `kvae.bounds.Bound`.
+        beta: weight of the KL, at least 0; 1 is the bound itself. Kept in a variable, so a callback can change it.
+        num_samples: posterior samples L an example in training and evaluation.
+        seed: int for reproducible noise; `None` for a random one.
+        **kwargs: `name`, `dtype`, `trainable`, as in `keras.Model`.
+
+    Raises:
+        ValueError: if encoder, decoder, likelihood and posterior do not fit together, or a name is unknown.
+
+    Example:
+
+    ```python
+    data = kvae.load_data("digits")
+    model = kvae.VAE(*kvae.networks.mlp(data.image_shape, latent_dim=2))
+    model.compile(optimizer=keras.optimizers.Adam(2e-3))
+    model.fit(data.x_train, epochs=30, validation_data=(data.x_test,))
+    model.generate(16, seed=0)  # (16, 8, 8, 1)
+    ```
+    """
+
+    term_names = ("reconstruction_loss", "kl_loss", "elbo")
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        likelihood="bernoulli",
+        posterior="normal",
+        bound="elbo",
+        beta=1.0,
+        num_samples=1,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood_family(likelihood)
+        self.posterior_family = posterior_family(posterior)
+        self.bound = bounds.get(bound)
+        self.num_samples = checks.positive_integer(num_samples, "num_samples")
+        if not (isinstance(beta, (int, float)) and math.isfinite(beta) and beta >= 0):
+            raise ValueError(f"`beta` must be a finite number of at least 0. Received: beta={beta!r}")
+        self._initial_beta = float(beta)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self._check_networks()
+        # A variable, not a float: a float would freeze into the compiled step.
+        self.beta = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(beta),
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name="beta",
+        )
+        self.built = True
+
+    @property
+    def image_shape(self):
+        """Shape of one example, `(height, width, channels)`."""
+        return tuple(self.encoder.inputs[0].shape[1:])
+
+    @property
+    def latent_dim(self):
+        """Number of latent dimensions."""
+        return self.decoder.inputs[0].shape[-1]
+
+    # Inference, generation, loss: tensors in, tensors out.
+
+    def run_batch(self, x, y, training):
+        condition = self.condition(y)
+        posterior_params = self._apply(self.encoder, x, condition, training)
+        z = self.posterior_family.sample(posterior_params, self.num_samples, self.seed_generator)
+        x_params = self._decode(z, condition, training)
+        sample = self._score(x, x_params, posterior_params, condition)
+        if training:
+            mean_params = x_params[0]
+        else:  # the clean reconstruction; where only the losses are used, a compiled graph drops it
+            z_mean = self.posterior_family.mean(posterior_params)
+            mean_params = self._apply(self.decoder, z_mean, condition, training)
+        reconstruction_loss = -ops.mean(sample.log_likelihood, axis=0)
+        terms = {
+            "reconstruction_loss": reconstruction_loss,
+            "kl_loss": sample.kl,
+            "elbo": -(reconstruction_loss + sample.kl),
+        }
+        return BatchResult(self.likelihood.mean(mean_params), self.bound(sample, self.beta), terms)
+
+    def condition(self, y):
+        """The vector `(batch, condition_dim)` that both networks see beside their input; `None` for a plain VAE."""
+        return None
+
+    def prior_params(self, condition):
+        """Parameters of p(z), or of p(z|y), `(batch, parameters · latent_dim)`; `None` for N(0, I)."""
+        return None
+
+    def _score(self, x, x_params, posterior_params, condition):
+        """log p(x|z) of each sample and the KL, summed over pixels and latent dimensions."""
+        log_px = self.likelihood.log_prob(x, x_params)  # (samples, batch, *image_shape)
+        kl = self.posterior_family.kl_divergence(posterior_params, self.prior_params(condition))
+        pixels = tuple(range(2, len(log_px.shape)))
+        return bounds.PosteriorSample(ops.sum(log_px, axis=pixels), ops.sum(kl, axis=-1))
+
+    def _decode(self, z, condition, training):
+        """Likelihood parameters `(samples, batch, ...)` of `z` `(samples, batch, latent)`, in one pass."""
+        num_samples, batch, latent = z.shape[0], ops.shape(z)[1], z.shape[2]
+        if condition is not None:
+            condition = ops.tile(condition, (num_samples, 1))
+        params = self._apply(self.decoder, ops.reshape(z, (-1, latent)), condition, training)
+        return ops.reshape(params, (num_samples, batch, *params.shape[1:]))
+
+    @staticmethod
+    def _apply(network, h, condition, training):
+        return network(h if condition is None else [h, condition], training=training)
+
+    # Verbs: NumPy in, NumPy out.
+
+    def encode(self, x, y=None):
+        """Posterior means.
+
+        Args:
+            x: images `(n, *image_shape)`.
+            y: labels, for a conditional model.
+
+        Returns:
+            Array `(n, latent_dim)`.
+        """
+        return in_batches(
+            lambda *args: self.posterior_family.mean(self._posterior_params(*args)),
+            *self._check_pair(x, y),
+            batch_size=EVALUATION_BATCH,
+        )
+
+    def posterior(self, x, y=None):
+        """The parameters of q(z|x).
+
+        Args:
+            x: images `(n, *image_shape)`.
+            y: labels, for a conditional model.
+
+        Returns:
+            Tuple of arrays `(n, latent_dim)`: `z_mean, z_log_var` for the Normal posterior.
+        """
+        return in_batches(
+            lambda *args: self.posterior_family.mean_and_log_var(self._posterior_params(*args)),
+            *self._check_pair(x, y),
+            batch_size=EVALUATION_BATCH,
+        )
+
+    def decode(self, z, y=None):
+        """Pixel means of latent codes.
+
+        Args:
+            z: array `(n, latent_dim)`.
+            y: labels, for a conditional model.
+
+        Returns:
+            Array `(n, *image_shape)`.
+        """
+        z = checks.array(z, (self.latent_dim,), "z").astype("float32")
+        return in_batches(
+            lambda z, y: self.likelihood.mean(self._apply(self.decoder, z, self.condition(y), False)),
+            z,
+            self.check_labels(y, len(z)),
+            batch_size=EVALUATION_BATCH,
+        )
+
+    def reconstruct(self, x, y=None):
+        """Decode the posterior means of `x` `(n, *image_shape)`: an array of the same shape."""
+        return self.decode(self.encode(x, y), y)
+
+    def generate(self, n=1, seed=None):
+        """Draw latent codes from the prior and decode them.
+
+        Args:
+            n: int, how many images.
+            seed: int for a reproducible draw; `None` for the next of the model's own stream.
+
+        Returns:
+            Array `(n, *image_shape)` of pixel means.
+
+        Raises:
+            ValueError: if `n` is no positive integer.
+        """
+        n = checks.positive_integer(n, "n")
+        return self.decode(self.sample_prior(n, seed=seed))
+
+    def sample_prior(self, n, y=None, seed=None):
+        """Latent codes `(n, latent_dim)` from the prior, p(z) or p(z|y)."""
+        params = None if y is None else self.prior_params(self.condition(ops.convert_to_tensor(y)))
+        if params is None:  # log_var = 0
+            params = ops.zeros((n, self.posterior_family.num_parameters * self.latent_dim))
+        z = self.posterior_family.sample(params, 1, self.seed_generator if seed is None else seed)
+        return ops.convert_to_numpy(z[0])
+
+    def elbo(self, x, y=None, num_samples=None, seed=None):
+        """The evidence lower bound of each example, at β = 1.
+
+        Args:
+            x: images `(n, *image_shape)`.
+            y: labels, for a conditional model.
+            num_samples: posterior samples an example; `None` for the model's own.
+            seed: int for reproducible noise; `None` for the next of the model's own stream.
+
+        Returns:
+            Array `(n,)`, nats.
+        """
+        num_samples = checks.positive_integer(num_samples or self.num_samples, "num_samples")
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
+
+        def function(x, y):
+            condition = self.condition(y)
+            params = self._posterior_params(x, y)
+            z = self.posterior_family.sample(params, num_samples, noise)
+            sample = self._score(x, self._decode(z, condition, False), params, condition)
+            return ops.mean(sample.log_likelihood, axis=0) - sample.kl
+
+        return in_batches(function, *self._check_pair(x, y), batch_size=max(1, EVALUATION_BATCH // num_samples))
+
+    def _posterior_params(self, x, y):
+        return self._apply(self.encoder, x, self.condition(y), False)
+
+    # Checks and configuration.
+
+    def check_images(self, x, name="x"):
+        x = super().check_images(x, name)
+        self.likelihood.check(x, name)
+        return x
+
+    def _check_pair(self, x, y):
+        x = self.check_images(x)
+        return np.asarray(x, "float32"), self.check_labels(y, len(x))
+
+    def _check_networks(self):
+        """Raise unless encoder and decoder take and give what the families and each other ask for."""
+        wanted = 2 if self.takes_labels else 1
+        for network, role in ((self.encoder, "encoder"), (self.decoder, "decoder")):
+            inputs = getattr(network, "inputs", None)
+            if not isinstance(network, keras.Model) or not inputs:
+                raise ValueError(f"`{role}` must be a built Functional keras.Model. Received: {network!r}")
+            if len(inputs) != wanted:
+                mend = "build it with num_classes=" if self.takes_labels else "use CVAE for labels"
+                raise ValueError(
+                    f"`{role}` of a {type(self).__name__} must have {wanted} input(s): {mend}. Received: {len(inputs)}"
+                )
+        have, each = self.encoder.output_shape[-1], self.posterior_family.num_parameters
+        if have != each * self.latent_dim or len(self.encoder.output_shape) != 2:
+            raise ValueError(
+                f"`encoder` and `decoder` must agree: the decoder takes {self.latent_dim} latent dimensions, so the "
+                f"encoder must give (batch, {each * self.latent_dim}), {each} parameters each. "
+                f"Received: encoder output {self.encoder.output_shape}"
+            )
+        *sides, channels = self.image_shape
+        expected = (*sides, self.likelihood.num_parameters * channels)
+        if tuple(self.decoder.output_shape[1:]) != expected:
+            raise ValueError(
+                f"`decoder` must give {expected} an example: {self.likelihood.num_parameters} parameter(s) of the "
+                f"{type(self.likelihood).__name__} likelihood for each of {channels} channel(s); give the networks and the model "
+                f"the same likelihood. Received: decoder output {self.decoder.output_shape}"
+            )
+
+    def get_config(self):
+        parts = {
+            "encoder": self.encoder,
+            "decoder": self.decoder,
+            "likelihood": self.likelihood,
+            "posterior": self.posterior_family,
+            "bound": self.bound,
+        }
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            "beta": self._initial_beta,
+            "num_samples": self.num_samples,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = {
+            name: keras.saving.deserialize_keras_object(value, custom_objects) if isinstance(value, dict) else value
+            for name, value in config.items()
+        }
+        return cls(**config)

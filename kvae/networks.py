@@ -1,0 +1,161 @@
+"""Encoder and decoder factories: plain Functional Keras models, to be used as they are or as a pattern for your own.
+
+The contract that any pair must keep: the encoder maps `x` (or `[x, y]`) to the posterior's parameters, the decoder maps
+`z` (or `[z, y]`) to the likelihood's, both on the last axis. `y` is a vector: a one-hot label or attributes.
+"""
+
+import math
+
+import keras
+from keras import layers
+
+from kvae import checks
+from kvae.distributions import likelihood_family, posterior_family
+
+
+def mlp(
+    image_shape,
+    latent_dim,
+    hidden=(256, 128),
+    num_classes=None,
+    posterior="normal",
+    likelihood="bernoulli",
+    activation="relu",
+):
+    """A multilayer perceptron either way, the decoder the encoder's mirror.
+
+    Args:
+        image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables.
+        latent_dim: int, latent dimensions.
+        hidden: units of the encoder's hidden layers, from the image on; reversed in the decoder.
+        num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` for none.
+        posterior: name or `Distribution`; sets how many outputs a latent dimension takes.
+        likelihood: name or `Distribution`; sets how many outputs a pixel takes.
+        activation: of the hidden layers.
+
+    Returns:
+        `(encoder, decoder)`, Functional models. Encoder: `(batch, *image_shape)` to `(batch, parameters · latent_dim)`.
+        Decoder: `(batch, latent_dim)` to `(batch, height, width, parameters · channels)`.
+
+    Raises:
+        ValueError: on sizes that are no positive integers and on unknown names.
+
+    Example:
+
+    >>> encoder, decoder = kvae.networks.mlp((8, 8, 1), latent_dim=2)
+    >>> encoder.output_shape, decoder.output_shape
+    ((None, 4), (None, 8, 8, 1))
+    """
+    image_shape, parameters = _check(image_shape, latent_dim, num_classes, posterior, likelihood)
+
+    def dense_stack(h, sizes):
+        for size in sizes:
+            h = layers.Dense(size, activation=activation)(h)
+        return h
+
+    x, y = keras.Input(image_shape, name="x"), _condition_input(num_classes)
+    h = dense_stack(_join(layers.Flatten()(x), y), hidden)
+    encoder = _functional([x, y], layers.Dense(parameters[0] * latent_dim, name="posterior")(h), "encoder")
+
+    z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
+    output_shape = (*image_shape[:-1], parameters[1] * image_shape[-1])
+    h = dense_stack(_join(z, y), reversed(hidden))
+    h = layers.Dense(math.prod(output_shape), name="likelihood")(h)
+    decoder = _functional([z, y], layers.Reshape(output_shape)(h), "decoder")
+    return encoder, decoder
+
+
+def conv(
+    image_shape,
+    latent_dim,
+    hidden=(32, 64),
+    num_classes=None,
+    posterior="normal",
+    likelihood="bernoulli",
+    activation="relu",
+):
+    """A convolutional pair after DCGAN's practice: strided convolutions, batch normalisation, ReLU, no pooling.
+
+    Each entry of `hidden` halves height and width in the encoder (rounding up) and doubles them in the decoder, which
+    crops what rounding added, so any image size works. See Radford, Metz, Chintala 2016, section 3
+    (https://arxiv.org/abs/1511.06434).
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        latent_dim: int, latent dimensions.
+        hidden: filters of the encoder's convolutions, from the image on; reversed in the decoder.
+        num_classes: length of the condition `y` for a CVAE, which enters the encoder as one more image channel and the
+            decoder beside `z`; `None` for none.
+        posterior: name or `Distribution`.
+        likelihood: name or `Distribution`.
+        activation: of the hidden layers.
+
+    Returns:
+        `(encoder, decoder)`, with the shapes that `mlp` describes.
+
+    Raises:
+        ValueError: on an image shape without three axes, on sizes that are no positive integers, on unknown names.
+    """
+    image_shape, parameters = _check(image_shape, latent_dim, num_classes, posterior, likelihood)
+    if len(image_shape) != 3:
+        raise ValueError(f"`image_shape` must be (height, width, channels) for `conv`. Received: {image_shape}")
+
+    def normalised(h):
+        return layers.Activation(activation)(layers.BatchNormalization()(h))
+
+    sizes = [image_shape[:2]]  # height and width before each halving
+    for _ in hidden:
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+
+    x, y = keras.Input(image_shape, name="x"), _condition_input(num_classes)
+    h = x
+    if y is not None:
+        plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(y)
+        h = layers.Concatenate()([x, layers.Reshape((*image_shape[:2], 1))(plane)])
+    for filters in hidden:  # the bias is left to the normalisation that follows
+        h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(h))
+    h = layers.Dense(parameters[0] * latent_dim, name="posterior")(layers.Flatten()(h))
+    encoder = _functional([x, y], h, "encoder")
+
+    z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
+    h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(z, y))
+    h = normalised(layers.Reshape((*sizes[-1], hidden[-1]))(h))
+    for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
+        h = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", use_bias=False)(h)
+        h = normalised(_crop(h, size))
+    h = layers.Conv2DTranspose(
+        parameters[1] * image_shape[-1], 4, strides=2, padding="same", name="likelihood"
+    )(h)
+    decoder = _functional([z, y], _crop(h, image_shape[:2]), "decoder")
+    return encoder, decoder
+
+
+NETWORKS = {"mlp": mlp, "conv": conv}
+
+
+def _check(image_shape, latent_dim, num_classes, posterior, likelihood):
+    """Return the shape as a tuple and `(posterior, likelihood)` parameters per element."""
+    image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
+    checks.positive_integer(latent_dim, "latent_dim")
+    if num_classes is not None:
+        checks.positive_integer(num_classes, "num_classes")
+    return image_shape, (posterior_family(posterior).num_parameters, likelihood_family(likelihood).num_parameters)
+
+
+def _condition_input(num_classes):
+    return None if num_classes is None else keras.Input((num_classes,), name="y")
+
+
+def _join(h, y):
+    return h if y is None else layers.Concatenate()([h, y])
+
+
+def _crop(h, size):
+    """Cut `h` `(batch, height, width, filters)` down to `size` at the bottom and right."""
+    extra = [(0, have - want) for have, want in zip(h.shape[1:3], size, strict=True)]
+    return layers.Cropping2D(extra)(h) if any(more for _, more in extra) else h
+
+
+def _functional(inputs, outputs, name):
+    inputs = [x for x in inputs if x is not None]
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name)
