@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# Where each public name lives. Pictures and scikit-learn's estimators wait until somebody asks for them.
-_MODULES = ("baselines", "bounds", "callbacks", "data", "distributions", "evaluation", "models", "networks", "plots")
-_NAMES = {"load_data": "data", "CVAE": "models", "VAE": "models", "load_model": "models"}
+# Where a name lives that is no module. All of them wait until somebody asks: pictures and scikit-learn take a second.
+_HOMES = {"load_data": "data", "CVAE": "models", "VAE": "models", "load_model": "models"}
 
-__all__ = [*_MODULES, *_NAMES]
+__all__ = [
+    "CVAE",
+    "VAE",
+    "baselines",
+    "bounds",
+    "callbacks",
+    "data",
+    "distributions",
+    "evaluation",
+    "load_data",
+    "load_model",
+    "models",
+    "networks",
+    "plots",
+]
 
 if TYPE_CHECKING:
     from kvae import baselines, bounds, callbacks, data, distributions, evaluation, models, networks, plots
@@ -20,11 +33,10 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name):
-    if name in _MODULES:
-        return importlib.import_module(f"kvae.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"kvae.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'kvae' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'kvae' has no attribute {name!r}")
+    module = importlib.import_module(f"kvae.{_HOMES.get(name, name)}")
+    return getattr(module, name) if name in _HOMES else module
 
 
 def __dir__():
@@ -33,5 +45,5 @@ def __dir__():
 
 # Importing the models registers them, so that `keras.saving.load_model` knows them. The `kvae` command alone puts that
 # off, because it answers `--help` without Keras: each of its commands imports what it needs.
-if not Path(*sys.argv[:1]).stem == "kvae":
+if Path(*sys.argv[:1]).stem != "kvae":
     importlib.import_module("kvae.models")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -198,7 +199,7 @@ def _from_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if file[key].dtype.kind in "fiub"}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no .npz file of number arrays, or is damaged: {error}") from error
     train, test = (_first(arrays, f"x_{part}", part) for part in ("train", "test"))
     if train is not None and test is not None:
@@ -255,7 +256,8 @@ def _images(x, name):
     x = x.astype("float32")
     if x.min() < 0 or x.max() > 1:
         raise ValueError(
-            f"`{name}` must hold floats in [0, 1] or integers in 0..255. Received: values from {x.min():g} to {x.max():g}"
+            f"`{name}` must hold floats in [0, 1] or integers in 0..255. "
+            f"Received: values from {x.min():g} to {x.max():g}"
         )
     return x
 
@@ -265,6 +267,8 @@ def _split(x, y):
     from sklearn.model_selection import train_test_split
 
     rows = np.arange(len(x))
-    stratify = y if y is not None and y.ndim == 1 and np.bincount(y).min(initial=2, where=np.bincount(y) > 0) > 1 else None
-    train, test = train_test_split(rows, test_size=TEST_FRACTION, random_state=SPLIT_SEED, stratify=stratify)
+    classes = y is not None and y.ndim == 1 and np.unique(y, return_counts=True)[1].min() > 1
+    train, test = train_test_split(
+        rows, test_size=TEST_FRACTION, random_state=SPLIT_SEED, stratify=y if classes else None
+    )
     return x[train], None if y is None else y[train], x[test], None if y is None else y[test]

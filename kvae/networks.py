@@ -16,7 +16,7 @@ from kvae.distributions import likelihood_family, posterior_family
 def mlp(
     image_shape,
     latent_dim,
-    hidden=(256, 128),
+    hidden=(512, 256),
     num_classes=None,
     posterior="normal",
     likelihood="bernoulli",
@@ -123,9 +123,7 @@ def conv(
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
         h = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", use_bias=False)(h)
         h = normalised(_crop(h, size))
-    h = layers.Conv2DTranspose(
-        parameters[1] * image_shape[-1], 4, strides=2, padding="same", name="likelihood"
-    )(h)
+    h = layers.Conv2DTranspose(parameters[1] * image_shape[-1], 4, strides=2, padding="same", name="likelihood")(h)
     decoder = _functional([z, y], _crop(h, image_shape[:2]), "decoder")
     return encoder, decoder
 

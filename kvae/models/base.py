@@ -108,7 +108,7 @@ class BaseModel(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def train_step(self, *args):
-        """BatchResult pass, minimise `sum(self.losses)`, update the trackers; on JAX the state comes before the data."""
+        """Forward pass, minimise `sum(self.losses)`, update the trackers; on JAX the state comes before the data."""
         *state, data = args
         return super().train_step(*state, self._pack(data))
 
@@ -172,7 +172,8 @@ class BaseModel(keras.Model):
         if self.takes_labels:
             if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
                 raise ValueError(f"{type(self).__name__} must be called on (images, labels). Received: images alone")
-            return Batch(*inputs, None)
+            x, y = inputs
+            return Batch(x, y, None)
         return Batch(inputs, None, None)
 
     def _pack(self, data):
@@ -190,6 +191,7 @@ class BaseModel(keras.Model):
             y = self.check_labels(y, len(x))
             if sample_weight is not None:
                 checks.same_length(sample_weight, len(x), prefix + "sample_weight")
+                y = np.zeros(len(x)) if y is None else y  # Keras drops the weights of data without targets
         return x, y
 
     def _check_structure(self, element):

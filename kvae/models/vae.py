@@ -226,7 +226,12 @@ class VAE(BaseModel):
         return ops.convert_to_numpy(z[0])
 
     def elbo(self, x, y=None, num_samples=None, seed=None):
-        """The evidence lower bound of each example, at β = 1.
+        """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`."""
+        log_likelihood, kl = self.elbo_terms(x, y, num_samples, seed)
+        return log_likelihood - kl
+
+    def elbo_terms(self, x, y=None, num_samples=None, seed=None):
+        """The two terms of the evidence lower bound.
 
         Args:
             x: images `(n, *image_shape)`.
@@ -235,9 +240,9 @@ class VAE(BaseModel):
             seed: int for reproducible noise; `None` for the next of the model's own stream.
 
         Returns:
-            Array `(n,)`, nats.
+            Tuple of arrays `(n,)`, nats: the Monte Carlo estimate of E_q[log p(x|z)], and KL(q(z|x) ‖ p(z)).
         """
-        num_samples = checks.positive_integer(num_samples or self.num_samples, "num_samples")
+        num_samples = checks.positive_integer(self.num_samples if num_samples is None else num_samples, "num_samples")
         noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
 
         def function(x, y):
@@ -245,7 +250,7 @@ class VAE(BaseModel):
             params = self._posterior_params(x, y)
             z = self.posterior_family.sample(params, num_samples, noise)
             sample = self._score(x, self._decode(z, condition, False), params, condition)
-            return ops.mean(sample.log_likelihood, axis=0) - sample.kl
+            return ops.mean(sample.log_likelihood, axis=0), sample.kl
 
         return in_batches(function, *self._check_pair(x, y), batch_size=max(1, EVALUATION_BATCH // num_samples))
 
@@ -286,9 +291,9 @@ class VAE(BaseModel):
         expected = (*sides, self.likelihood.num_parameters * channels)
         if tuple(self.decoder.output_shape[1:]) != expected:
             raise ValueError(
-                f"`decoder` must give {expected} an example: {self.likelihood.num_parameters} parameter(s) of the "
-                f"{type(self.likelihood).__name__} likelihood for each of {channels} channel(s); give the networks and the model "
-                f"the same likelihood. Received: decoder output {self.decoder.output_shape}"
+                f"`decoder` must give {expected} an example, {self.likelihood.num_parameters} parameter(s) a channel of the "
+                f"{type(self.likelihood).__name__} likelihood: give networks and model the same likelihood. "
+                f"Received: decoder output {self.decoder.output_shape}"
             )
 
     def get_config(self):

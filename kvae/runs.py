@@ -1,0 +1,313 @@
+"""A training run as a folder: `config.json`, `history.csv`, `model.keras`, `metrics.json` and pictures.
+
+The command line's work is done here, on plain dicts of options, so that a run can be repeated from its `config.json`.
+"""
+
+import csv
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import kvae
+from kvae import baselines, callbacks, checks, evaluation, networks
+from kvae.data import DATASETS, binarize, load_data
+from kvae.distributions import Normal
+from kvae.models import CVAE, VAE
+
+MODELS = {"vae": VAE, "cvae": CVAE}
+FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
+DEFAULTS = {
+    "model": "cvae",
+    "dataset": "digits",
+    "network": "mlp",
+    "latent_dim": 2,
+    "hidden": None,  # the network's own
+    "epochs": 30,
+    "batch_size": 128,
+    "learning_rate": 2e-3,
+    "beta": 1.0,
+    "kl_warmup": 0,
+    "likelihood": "bernoulli",
+    "sigma": None,  # of a Gaussian likelihood: "learned", "per_pixel" or a number
+    "prior": "standard",
+    "bound": "elbo",
+    "num_samples": 1,
+    "binarization": None,
+    "seed": 0,
+    "pictures_every": None,  # five times in a run
+}
+DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
+
+
+def train(options, out, force=False, verbose=True):
+    """Train a model and write its run folder.
+
+    The learning rate falls to zero along a cosine. An interruption (Ctrl-C) ends training early and keeps its result.
+
+    Args:
+        options: dict with the keys of `DEFAULTS`; missing ones take their defaults.
+        out: folder to write, created when data and model are known to be good.
+        force: whether to replace a run that is there.
+        verbose: whether to show progress.
+
+    Returns:
+        `(metrics, interrupted)`: the content of `metrics.json`, and whether training was cut short.
+
+    Raises:
+        ValueError: for options that are unknown or do not fit together.
+        FileExistsError: if `out` holds something already.
+        OSError: if `out` cannot be written.
+    """
+    start = time.perf_counter()
+    options = complete(options)
+    out = Path(out)
+    check_folder(out, force)
+    data = load_data(options["dataset"], options["binarization"], options["seed"])
+    keras.utils.set_random_seed(options["seed"])
+    model = build(options, data)
+    x_test, y_test = test_arrays(data, options, model)
+    prepare_folder(out)
+    versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
+    config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
+    write_json(out / "config.json", config)
+
+    steps = -(-len(data.x_train) // options["batch_size"])
+    schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
+    model.compile(optimizer=keras.optimizers.Adam(schedule))
+    hooks = [*pictures(options, data, model, x_test, y_test, out / "pictures"), History(out / "history.csv")]
+    if verbose:
+        hooks.append(Progress())
+    batches = data.batches(batch_size=options["batch_size"], labels=model.takes_labels, seed=options["seed"])
+    validation = (x_test, y_test) if model.takes_labels else (x_test,)
+    interrupted = False
+    training_start = time.perf_counter()
+    try:
+        model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
+    except KeyboardInterrupt:
+        interrupted = True
+    seconds = time.perf_counter() - training_start
+    save(model, out / "model.keras")
+    metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
+    metrics["training_seconds"] = round(seconds, 1)
+    metrics["total_seconds"] = round(time.perf_counter() - start, 1)
+    write_json(out / "metrics.json", metrics)
+    return metrics, interrupted
+
+
+def complete(options):
+    """Return `options` with the defaults filled in, or raise on a key or value that is unknown."""
+    unknown = sorted(set(options) - set(DEFAULTS))
+    if unknown:
+        raise ValueError(f"Options must be among {sorted(DEFAULTS)}. Received: {unknown}")
+    options = {**DEFAULTS, **options}
+    for name, known in (("model", MODELS), ("network", networks.NETWORKS)):
+        if options[name] not in known:
+            raise ValueError(f"`{name}` must be one of {sorted(known)}. Received: {options[name]!r}")
+    for name in ("latent_dim", "epochs", "batch_size", "num_samples"):
+        checks.positive_integer(options[name], name)
+    if options["sigma"] is not None and options["likelihood"] != "gaussian":
+        raise ValueError(f"`sigma` must go with likelihood=gaussian. Received: likelihood={options['likelihood']}")
+    return options
+
+
+def build(options, data):
+    """The untrained model that `options` describe, for a `Dataset`."""
+    likelihood = options["likelihood"]
+    if options["sigma"] is not None:
+        likelihood = Normal(sigma=None if options["sigma"] == "per_pixel" else options["sigma"])
+    width, conditional = None, {}
+    if options["model"] == "cvae":
+        if data.y_train is None:
+            raise ValueError(f"A cvae needs labels: use --model vae, or add them to the file. Received: {data.name}")
+        width = data.num_classes or data.y_train.shape[1]
+        conditional = {"num_classes": data.num_classes, "prior": options["prior"]}
+    encoder, decoder = networks.NETWORKS[options["network"]](
+        data.image_shape,
+        options["latent_dim"],
+        num_classes=width,
+        likelihood=likelihood,
+        **({"hidden": tuple(options["hidden"])} if options["hidden"] else {}),
+    )
+    return MODELS[options["model"]](
+        encoder,
+        decoder,
+        likelihood=likelihood,
+        bound=options["bound"],
+        beta=options["beta"],
+        num_samples=options["num_samples"],
+        seed=options["seed"],
+        **conditional,
+    )
+
+
+def test_arrays(data, options, model):
+    """Test images and labels as arrays; dynamically binarized images are drawn once, from the seed."""
+    x = data.x_test
+    if data.binarization == "dynamic":
+        x = binarize(x, np.random.default_rng(options["seed"]))
+    return x, data.y_test if model.takes_labels else None
+
+
+def evaluate(model, data, x_test, y_test, seed=0, num_samples=20):
+    """The numbers of `metrics.json`.
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        data: the `Dataset` it was trained on.
+        x_test: images to evaluate on.
+        y_test: their labels, or `None`.
+        seed: int.
+        num_samples: int, posterior samples an example for the ELBO.
+
+    Returns:
+        Dict of JSON values; nats per example, and mean squared errors per pixel.
+    """
+    log_likelihood, kl = model.elbo_terms(x_test, y_test, num_samples=num_samples, seed=seed)
+    elbo = log_likelihood - kl
+    pca = baselines.PCA(min(model.latent_dim, np.prod(data.image_shape))).fit(data.x_train)
+    metrics = {
+        "model": type(model).__name__,
+        "dataset": data.name,
+        "latent_dim": model.latent_dim,
+        "test_examples": len(x_test),
+        "negative_elbo": -float(elbo.mean()),
+        "negative_elbo_standard_error": float(elbo.std(ddof=1) / np.sqrt(len(elbo))),
+        "reconstruction_loss": -float(log_likelihood.mean()),
+        "kl_loss": float(kl.mean()),
+        "reconstruction_mse": evaluation.reconstruction_mse(x_test, model.reconstruct(x_test, y_test)),
+        "pca_reconstruction_mse": evaluation.reconstruction_mse(x_test, pca.reconstruct(x_test)),
+    }
+    if getattr(model, "num_classes", None):
+        judge = evaluation.LabelJudge(data.x_train, data.y_train, seed=seed)
+        metrics["label_agreement"] = evaluation.label_agreement(model, judge, seed=seed)
+        metrics["judge_accuracy_on_real_images"] = judge.agreement(data.x_test, data.y_test)
+    return metrics
+
+
+def pictures(options, data, model, x_test, y_test, folder):
+    """The callbacks that draw a run's pictures: samples along the way, the others at the end."""
+    last = options["epochs"]
+    every = options["pictures_every"] or max(1, last // 5)
+    attributes = y_test[:10] if model.takes_labels and data.num_classes is None else None
+    hooks = [
+        callbacks.SampleGrid(folder, every=every, labels=attributes),
+        callbacks.ReconstructionGrid(folder, x_test, y_test, every=last),
+        callbacks.LatentScatter(folder, x_test, data.y_test, every=last),
+        callbacks.PCABaseline(folder, data.x_train, x_test, data.y_train, data.y_test, every=last),
+    ]
+    if options["latent_dim"] == 2:
+        hooks.append(callbacks.LatentManifold(folder, every=last))
+    if options["kl_warmup"]:
+        hooks.append(callbacks.KLWarmup(options["kl_warmup"]))
+    return hooks
+
+
+class History(keras.callbacks.Callback):
+    """Write a line of `history.csv` an epoch, all its columns known from the first epoch on."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        with open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if epoch == 0:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+class Progress(keras.callbacks.Callback):
+    """One of Keras's bars for the whole training; ten lines in all where the output is no terminal."""
+
+    def on_train_begin(self, logs=None):
+        self.steps = self.params["steps"] or 1
+        self.bar = None
+        if sys.stdout.isatty():
+            self.bar = keras.utils.Progbar(self.params["epochs"] * self.steps, stateful_metrics=["loss", "val_loss"])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.bar:
+            done = self.epoch * self.steps + batch + 1
+            self.bar.update(done, [("loss", logs["loss"])], finalize=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        epochs = self.params["epochs"]
+        shown = {name: logs[name] for name in ("loss", "val_loss") if name in logs}
+        if self.bar:
+            self.bar.update((epoch + 1) * self.steps, list(shown.items()), finalize=epoch + 1 == epochs)
+        elif (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs:
+            numbers = ", ".join(f"{name} {value:.2f}" for name, value in shown.items())
+            print(f"epoch {epoch + 1}/{epochs}: {numbers} nats", flush=True)
+
+
+def check_folder(out, force):
+    """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
+    if out.is_file():
+        raise FileExistsError(f"`out` must be a folder. Received: the file {out}")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / "config.json").is_file():
+            raise FileExistsError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
+        if not force:
+            raise FileExistsError(f"`out` holds a run already: choose another folder or add --force. Received: {out}")
+    parent = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not os.access(parent, os.W_OK) or not parent.is_dir():
+        raise PermissionError(f"`out` must be writable. Received: {out}, but {parent} is not")
+
+
+def prepare_folder(out):
+    """Create the folder, or empty it of an earlier run's files (and of nothing else)."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def save(model, path):
+    """Write `model` beside `path` and rename it, so that `path` is never half a file."""
+    aside = path.with_name(f"{path.stem}.partial.keras")
+    model.save(aside)
+    os.replace(aside, path)
+
+
+def write_json(path, content):
+    """Write `content` as indented JSON, in one step."""
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(aside, path)
+
+
+def read_options(path):
+    """The options in a run's `config.json`.
+
+    Raises:
+        ValueError: if the file is none or damaged.
+    """
+    try:
+        return dict(json.loads(Path(path).read_text())["options"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"`config` must be the config.json of a run. Received: {path} ({error})") from error
+
+
+def dataset_of(model_path, name=None):
+    """The data set to look at a saved model with: `name`, or the one its run folder tells of."""
+    options = {}
+    config = Path(model_path).with_name("config.json")
+    if config.is_file():
+        options = complete(read_options(config))
+    if name is None and not options:
+        raise ValueError(f"`dataset` must be given for a model outside a run folder, one of {list(DATASETS)} or a file")
+    name = name or options["dataset"]
+    same = options and name == options["dataset"]
+    return load_data(name, options["binarization"] if same else None, options["seed"] if same else 0)

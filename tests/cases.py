@@ -1,0 +1,61 @@
+"""Every kind of model, small: what the contract test runs through. A new model adds a line here."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+import kvae
+from kvae.distributions import Normal
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    build: Callable  # () -> model
+    image_shape: tuple
+    y: Callable | None = None  # (rng, n) -> labels
+
+    def arrays(self, n, seed=0):
+        rng = np.random.default_rng(seed)
+        x = rng.random((n, *self.image_shape), dtype="float32")
+        return x, None if self.y is None else self.y(rng, n)
+
+
+def vae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), likelihood="bernoulli", **kwargs):
+    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, likelihood=likelihood)
+    return kvae.VAE(*pair, likelihood=likelihood, seed=0, **kwargs)
+
+
+def cvae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), width=3, num_classes=3, **kwargs):
+    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, num_classes=width)
+    return kvae.CVAE(*pair, num_classes=num_classes, seed=0, **kwargs)
+
+
+def own_prior():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(4)])
+
+
+def classes(rng, n):
+    return rng.integers(3, size=n)
+
+
+def attributes(rng, n):
+    return rng.random((n, 4), dtype="float32")
+
+
+CASES = {
+    "vae": Case(vae, (8, 8, 1)),
+    "vae-several-samples": Case(lambda: vae(num_samples=3), (8, 8, 1)),
+    "vae-beta": Case(lambda: vae(beta=4.0), (8, 8, 1)),
+    "vae-fixed-sigma": Case(lambda: vae(likelihood=Normal(sigma=0.3)), (8, 8, 1)),
+    "vae-learned-sigma": Case(lambda: vae((28, 20, 1), likelihood="gaussian"), (28, 20, 1)),
+    "vae-sigma-per-pixel": Case(lambda: vae((7, 5, 3), "conv", (4,), likelihood=Normal()), (7, 5, 3)),
+    "vae-table": Case(lambda: vae((6,), likelihood="gaussian"), (6,)),
+    "vae-conv": Case(lambda: vae((28, 20, 1), "conv", (4, 8)), (28, 20, 1)),
+    "cvae": Case(cvae, (8, 8, 1), classes),
+    "cvae-conv": Case(lambda: cvae((9, 9, 3), "conv", (4, 8)), (9, 9, 3), classes),
+    "cvae-attributes": Case(lambda: cvae(width=4, num_classes=None), (8, 8, 1), attributes),
+    "cvae-learned-prior": Case(lambda: cvae(prior="learned"), (8, 8, 1), classes),
+    "cvae-own-prior": Case(lambda: cvae(prior=own_prior(), num_samples=2), (8, 8, 1), classes),
+}
