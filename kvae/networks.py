@@ -46,7 +46,7 @@ def mlp(
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
     """
-    image_shape, parameters = _check(image_shape, latent_dim, num_classes, posterior, likelihood)
+    image_shape, parameters = _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood)
 
     def dense_stack(h, sizes):
         for size in sizes:
@@ -96,9 +96,11 @@ def conv(
     Raises:
         ValueError: on an image shape without three axes, on sizes that are no positive integers, on unknown names.
     """
-    image_shape, parameters = _check(image_shape, latent_dim, num_classes, posterior, likelihood)
+    image_shape, parameters = _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood)
     if len(image_shape) != 3:
         raise ValueError(f"`image_shape` must be (height, width, channels) for `conv`. Received: {image_shape}")
+    if not hidden:
+        raise ValueError(f"`hidden` must hold at least one number of filters. Received: {hidden}")
 
     def normalised(h):
         return layers.Activation(activation)(layers.BatchNormalization()(h))
@@ -131,10 +133,47 @@ def conv(
 NETWORKS = {"mlp": mlp, "conv": conv}
 
 
-def _check(image_shape, latent_dim, num_classes, posterior, likelihood):
+def check_pair(encoder, decoder, posterior, likelihood, takes_labels):
+    """Raise a `ValueError` unless a pair keeps the contract at the top of this file.
+
+    Args:
+        encoder: from `x` or `[x, y]` to `(batch, parameters · latent_dim)`.
+        decoder: from `z` or `[z, y]` to `(batch, height, width, parameters · channels)`.
+        posterior: `Distribution` that the encoder parameterises.
+        likelihood: `Distribution` that the decoder parameterises.
+        takes_labels: whether the model has a condition `y`.
+    """
+    wanted = 2 if takes_labels else 1
+    for network, role in ((encoder, "encoder"), (decoder, "decoder")):
+        inputs = getattr(network, "inputs", None)
+        if not isinstance(network, keras.Model) or not inputs:
+            raise ValueError(f"`{role}` must be a built Functional keras.Model. Received: {network!r}")
+        if len(inputs) != wanted:
+            mend = "build it with num_classes=, or use VAE" if takes_labels else "use CVAE for a condition"
+            raise ValueError(f"`{role}` must have {wanted} input(s) in this model: {mend}. Received: {len(inputs)}")
+    latent_dim, each = decoder.inputs[0].shape[-1], posterior.num_parameters
+    if tuple(encoder.output_shape[1:]) != (each * latent_dim,):
+        raise ValueError(
+            f"`encoder` and `decoder` must agree: the decoder takes {latent_dim} latent dimension(s), so the encoder "
+            f"must give (batch, {each * latent_dim}), {each} parameter(s) each. "
+            f"Received: encoder output {encoder.output_shape}"
+        )
+    *sides, channels = encoder.inputs[0].shape[1:]
+    expected = (*sides, likelihood.num_parameters * channels)
+    if tuple(decoder.output_shape[1:]) != expected:
+        raise ValueError(
+            f"`decoder` must give {expected} an example, {likelihood.num_parameters} parameter(s) a channel of the "
+            f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
+            f"Received: decoder output {decoder.output_shape}"
+        )
+
+
+def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood):
     """Return the shape as a tuple and `(posterior, likelihood)` parameters per element."""
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
     checks.positive_integer(latent_dim, "latent_dim")
+    for size in hidden:
+        checks.positive_integer(size, "hidden")
     if num_classes is not None:
         checks.positive_integer(num_classes, "num_classes")
     return image_shape, (posterior_family(posterior).num_parameters, likelihood_family(likelihood).num_parameters)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import bounds, checks
+from kvae import bounds, checks, networks
 from kvae.distributions import likelihood_family, posterior_family
 from kvae.models.base import BaseModel, BatchResult, in_batches
 
@@ -75,7 +75,7 @@ class VAE(BaseModel):
         self._initial_beta = float(beta)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._check_networks()
+        networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.takes_labels)
         # A variable, not a float: a float would freeze into the compiled step.
         self.beta = self.add_weight(
             shape=(),
@@ -267,34 +267,6 @@ class VAE(BaseModel):
     def _check_pair(self, x, y):
         x = self.check_images(x)
         return np.asarray(x, "float32"), self.check_labels(y, len(x))
-
-    def _check_networks(self):
-        """Raise unless encoder and decoder take and give what the families and each other ask for."""
-        wanted = 2 if self.takes_labels else 1
-        for network, role in ((self.encoder, "encoder"), (self.decoder, "decoder")):
-            inputs = getattr(network, "inputs", None)
-            if not isinstance(network, keras.Model) or not inputs:
-                raise ValueError(f"`{role}` must be a built Functional keras.Model. Received: {network!r}")
-            if len(inputs) != wanted:
-                mend = "build it with num_classes=" if self.takes_labels else "use CVAE for labels"
-                raise ValueError(
-                    f"`{role}` of a {type(self).__name__} must have {wanted} input(s): {mend}. Received: {len(inputs)}"
-                )
-        have, each = self.encoder.output_shape[-1], self.posterior_family.num_parameters
-        if have != each * self.latent_dim or len(self.encoder.output_shape) != 2:
-            raise ValueError(
-                f"`encoder` and `decoder` must agree: the decoder takes {self.latent_dim} latent dimensions, so the "
-                f"encoder must give (batch, {each * self.latent_dim}), {each} parameters each. "
-                f"Received: encoder output {self.encoder.output_shape}"
-            )
-        *sides, channels = self.image_shape
-        expected = (*sides, self.likelihood.num_parameters * channels)
-        if tuple(self.decoder.output_shape[1:]) != expected:
-            raise ValueError(
-                f"`decoder` must give {expected} an example, {self.likelihood.num_parameters} parameter(s) a channel of the "
-                f"{type(self.likelihood).__name__} likelihood: give networks and model the same likelihood. "
-                f"Received: decoder output {self.decoder.output_shape}"
-            )
 
     def get_config(self):
         parts = {
