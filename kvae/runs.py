@@ -5,7 +5,6 @@ The command line's work is done here, on plain dicts of options, so that a run c
 
 import csv
 import json
-import os
 import platform
 import shutil
 import sys
@@ -16,7 +15,7 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import baselines, callbacks, checks, evaluation, networks
+from kvae import baselines, callbacks, checks, evaluation, files, networks
 from kvae.data import DATASETS, binarize, load_data
 from kvae.distributions import Normal
 from kvae.models import CVAE, VAE
@@ -93,7 +92,8 @@ def train(options, out, force=False, verbose=True):
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.perf_counter() - training_start
-    save(model, out / "model.keras")
+    with files.replacing(out / "model.keras") as aside:
+        model.save(aside)
     metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
     metrics["training_seconds"] = round(seconds, 1)
     metrics["total_seconds"] = round(time.perf_counter() - start, 1)
@@ -261,31 +261,20 @@ def check_folder(out, force):
             raise FileExistsError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
         if not force:
             raise FileExistsError(f"`out` holds a run already: choose another folder or add --force. Received: {out}")
-    parent = next(folder for folder in (out, *out.parents) if folder.exists())
-    if not os.access(parent, os.W_OK) or not parent.is_dir():
-        raise PermissionError(f"`out` must be writable. Received: {out}, but {parent} is not")
 
 
 def prepare_folder(out):
     """Create the folder, or empty it of an earlier run's files (and of nothing else)."""
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     for name in FILES:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def save(model, path):
-    """Write `model` beside `path` and rename it, so that `path` is never half a file."""
-    aside = path.with_name(f"{path.stem}.partial.keras")
-    model.save(aside)
-    os.replace(aside, path)
-
-
 def write_json(path, content):
-    """Write `content` as indented JSON, in one step."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(aside, path)
+    """Write `content` as indented JSON to `path`."""
+    with files.replacing(path) as aside:
+        aside.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_options(path):

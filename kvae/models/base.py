@@ -152,6 +152,8 @@ class BaseModel(keras.Model):
             kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(x_val, y_val, weight)
         elif validation is not None:
             kwargs["validation_data"], _ = self._check_data(validation, prefix="validation ")
+        if hasattr(x, "element_spec"):
+            kwargs.setdefault("shuffle", False)  # a tf.data.Dataset shuffles itself; Keras's default only warns of it
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):

@@ -1,0 +1,49 @@
+"""Writing to disk so that nothing is ever half there."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def make_folder(folder):
+    """Create `folder` if need be and try whether it takes files.
+
+    Args:
+        folder: str or path.
+
+    Returns:
+        The folder as a `pathlib.Path`.
+
+    Raises:
+        OSError: if it can be neither made nor written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"Output needs a folder that can be written to: choose another. Received: {folder} ({error.strerror})"
+        ) from error
+    return folder
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give a path to write to; what was written takes the place of `path` at the end, and only if all went well.
+
+    Args:
+        path: the file to make or replace; its folder must exist.
+
+    Yields:
+        A `pathlib.Path` in the same folder, with the same ending.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""Bad data is refused in one line that says what was expected, what came and how to mend it."""
+
+import keras
+import numpy as np
+import pytest
+
+import kvae
+
+
+@pytest.fixture(scope="module")
+def vae():
+    model = kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,)))
+    model.compile()
+    return model
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    model = kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), likelihood="gaussian"), likelihood="gaussian")
+    model.compile()
+    return model
+
+
+@pytest.fixture(scope="module")
+def cvae():
+    model = kvae.CVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), num_classes=3), num_classes=3)
+    model.compile()
+    return model
+
+
+X = np.random.default_rng(0).random((6, 8, 8, 1)).astype("float32")
+Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+def with_value(value):
+    x = X.copy()
+    x[2, 3, 3, 0] = value
+    return x
+
+
+BAD_IMAGES = {
+    "integers 0..255": (
+        (X * 255).astype("uint8"),
+        r"\[0, 1\] for the Bernoulli.*divide by 255.*uint8 values from 0",
+    ),
+    "above one": (with_value(1.5), r"\[0, 1\].*Received: float32 values from .* to 1.5"),
+    "negative": (with_value(-0.5), r'likelihood="gaussian".*from -0.5'),
+    "nan": (with_value(np.nan), r"must be finite.*1 of 6 examples, the first at index 2"),
+    "infinity": (with_value(np.inf), r"must be finite.*1 of 6"),
+    "no channel": (X[..., 0], r"shape \(n, 8, 8, 1\): add the channel axis with .*x\[..., None\].*\(6, 8, 8\)"),
+    "no batch": (X[0], r"add the batch axis with .*x\[None\]"),
+    "another size": (np.zeros((6, 9, 9, 1)), r"shape \(n, 8, 8, 1\). Received: shape \(6, 9, 9, 1\)"),
+    "empty": (X[:0], r"at least one example"),
+    "strings": (np.full((6, 8, 8, 1), "a"), r"must hold numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict", "encode", "reconstruct", "elbo", "posterior"])
+def test_images(vae, verb, name):
+    x, message = BAD_IMAGES[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        getattr(vae, verb)(x)
+    assert "\n" not in str(caught.value)
+
+
+def test_validation_images(vae):
+    with pytest.raises(ValueError, match=r"`validation x` must be finite"):
+        vae.fit(X, validation_data=(with_value(np.nan),))
+
+
+def test_a_gaussian_takes_any_finite_value(gaussian):
+    gaussian.evaluate(with_value(-3.0), verbose=0)
+    with pytest.raises(ValueError, match="must be finite"):
+        gaussian.evaluate(with_value(np.nan), verbose=0)
+
+
+BAD_LABELS = {
+    "missing": (None, r"`labels` is missing: .*0..2"),
+    "negative": (Y - 1, r"must lie in 0..2 for num_classes=3. Received: values from -1 to 1"),
+    "too large": (Y + 1, r"must lie in 0..2.*from 1 to 3"),
+    "floats": (Y.astype("float32"), r"must be integers: use .astype\(int\). Received: dtype float32"),
+    "one-hot": (np.eye(3)[Y], r"one integer an example.*np.argmax.*\(6, 3\)"),
+    "another length": (Y[:4], r"as long as the images: 6 examples. Received: 4"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "encode", "reconstruct", "elbo"])
+def test_labels(cvae, verb, name):
+    y, message = BAD_LABELS[name]
+    with pytest.raises(ValueError, match=message):
+        getattr(cvae, verb)(X, y)
+
+
+@pytest.mark.parametrize("name", ["missing", "negative", "too large", "floats", "one-hot"])
+def test_labels_to_generate(cvae, name):
+    y, message = BAD_LABELS[name]
+    with pytest.raises(ValueError, match=message):
+        cvae.generate(labels=y)
+
+
+def test_attributes():
+    model = kvae.CVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), num_classes=4))
+    with pytest.raises(ValueError, match="needs 4 attributes an example"):
+        model.encode(X)
+    with pytest.raises(ValueError, match=r"`labels` must have shape \(n, 4\)"):
+        model.encode(X, np.zeros((6, 3)))
+    with pytest.raises(ValueError, match="must be finite"):
+        model.encode(X, np.full((6, 4), np.nan))
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, True, None])
+def test_counts(vae, n):
+    with pytest.raises(ValueError, match="`n` must be an integer of at least 1"):
+        vae.generate(n)
+
+
+def test_no_labels_at_all(cvae):
+    with pytest.raises(ValueError, match="at least one label"):
+        cvae.generate(labels=np.array([], int))
+
+
+def test_codes(vae):
+    with pytest.raises(ValueError, match=r"`z` must have shape \(n, 2\)"):
+        vae.decode(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="`num_samples` must be an integer of at least 1"):
+        vae.elbo(X, num_samples=0)
+
+
+def test_datasets(vae, cvae):
+    import tensorflow as tf
+
+    flat = tf.data.Dataset.from_tensor_slices(X)
+    with pytest.raises(ValueError, match=r"batches of shape \(batch, 8, 8, 1\); is it batched"):
+        vae.fit(flat)
+    with pytest.raises(ValueError, match=r"dataset of \(images, labels\)"):
+        cvae.fit(flat.batch(2))
+    with pytest.raises(ValueError, match="drop `loss`"):
+        kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2)).compile(loss="mse")
+    with pytest.raises(ValueError, match=r"called on \(images, labels\)"):
+        cvae(X)
+    with pytest.raises(ValueError, match="as long as the images"):
+        vae.fit(X, sample_weight=np.ones(5))
+
+
+def test_files_that_are_no_model(tmp_path, vae):
+    good = tmp_path / "good.keras"
+    vae.save(good)
+    whole = good.read_bytes()
+
+    def file(name, content):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    other.save(tmp_path / "other.keras")
+    for path, message in {
+        tmp_path / "absent.keras": "which does not exist",
+        tmp_path: "a folder",
+        file("text.keras", b"hello"): "no .keras file, or one cut short",
+        file("cut.keras", whole[: len(whole) // 2]): "no .keras file, or one cut short",
+        file("zeros.keras", whole[:500] + bytes(len(whole) - 1500) + whole[-1000:]): "damaged",
+        file("renamed.h5", whole): "give the file its .keras ending back",
+        tmp_path / "other.keras": "holds a Sequential",
+    }.items():
+        with pytest.raises(ValueError, match=message) as caught:
+            kvae.load_model(path)
+        assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(kvae.load_model(good).generate(2, seed=0), vae.generate(2, seed=0))

@@ -1,0 +1,223 @@
+"""The command line, end to end, as a user runs it: in a process of its own, in an empty folder."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kvae
+from kvae import cli, runs
+
+KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
+QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
+
+
+def run(*arguments, cwd, code=0, **environment):
+    """Run the command; return what it wrote to the two streams."""
+    done = subprocess.run(
+        [sys.executable, "-c", KVAE, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(kvae.__file__).parents[1]), **environment},
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.startswith("kvae")
+    else:
+        assert done.stderr == ""
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    printed = run(*QUICK, "--seed", "3", "--sigma", "learned", "--likelihood", "gaussian", cwd=folder)
+    return folder, printed
+
+
+def test_a_run_folder_is_complete(trained):
+    folder, printed = trained
+    out = folder / "run"
+    assert {path.name for path in out.iterdir()} == set(runs.FILES)
+    options = json.loads((out / "config.json").read_text())["options"]
+    assert (options["seed"], options["likelihood"], options["hidden"]) == (3, "gaussian", [16])
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["negative_elbo"] == pytest.approx(metrics["reconstruction_loss"] + metrics["kl_loss"], rel=1e-5)
+    assert 0 <= metrics["label_agreement"] <= 1
+    rows = list(csv.DictReader((out / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "val_elbo", "pca_reconstruction_mse", "reconstruction_mse"} <= set(rows[0])
+    names = {path.name for path in (out / "pictures").iterdir()}
+    assert {"sample_grid_epoch_0001.png", "sample_grid_epoch_0002.png", "latent_manifold_epoch_0002.png"} <= names
+    assert "epoch 2/2" in printed
+    assert "negative elbo" in printed
+
+
+def test_the_metrics_are_the_models(trained, digits):
+    folder, _ = trained
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    model = kvae.load_model(folder / "run" / "model.keras")
+    elbo = model.elbo(digits.x_test, digits.y_test, num_samples=20, seed=3)
+    assert metrics["negative_elbo"] == pytest.approx(-elbo.mean(), rel=1e-5)
+    assert metrics["negative_elbo_standard_error"] == pytest.approx(elbo.std(ddof=1) / np.sqrt(360), rel=1e-4)
+    mse = np.mean((model.reconstruct(digits.x_test, digits.y_test) - digits.x_test) ** 2)
+    assert metrics["reconstruction_mse"] == pytest.approx(mse, rel=1e-4)
+
+
+def test_a_config_repeats_its_run(trained):
+    folder, _ = trained
+    run("train", "--config", "run/config.json", "--out", "again", cwd=folder)
+    first, again = (json.loads((folder / name / "metrics.json").read_text()) for name in ("run", "again"))
+    for name in ("negative_elbo", "kl_loss", "reconstruction_mse", "label_agreement"):
+        assert again[name] == pytest.approx(first[name], rel=1e-4)
+
+
+def test_a_run_is_not_overwritten_without_force(trained):
+    folder, _ = trained
+    before = (folder / "run" / "model.keras").read_bytes()
+    assert "add --force" in run(*QUICK, cwd=folder, code=1)
+    assert (folder / "run" / "model.keras").read_bytes() == before
+    run(*QUICK, "--force", "--epochs", "1", "--out", "again", "--model", "vae", cwd=folder)
+    assert json.loads((folder / "again" / "metrics.json").read_text())["model"] == "VAE"
+
+
+def test_generate_by_label(trained):
+    folder, _ = trained
+    printed = run("generate", "run/model.keras", "--label", "7", "--count", "4", cwd=folder)
+    assert "4 images" in printed
+    assert (folder / "run" / "generated-label-7.png").stat().st_size > 1000
+    run("generate", "run/model.keras", "--label", "1", "2", "--count", "3", "--out", "some.npz", cwd=folder)
+    images = np.load(folder / "some.npz")["images"]
+    model = kvae.load_model(folder / "run" / "model.keras")
+    np.testing.assert_allclose(images, model.generate(labels=[1, 1, 1, 2, 2, 2], seed=0), atol=1e-6)
+
+
+def test_evaluate_plot_and_data(trained):
+    folder, _ = trained
+    printed = run("evaluate", "run/model.keras", "--out", "numbers.json", cwd=folder)
+    assert json.loads((folder / "numbers.json").read_text())["dataset"] == "digits"
+    assert "label agreement" in printed
+    printed = run("plot", "run/model.keras", "--out", "drawn", cwd=folder)
+    assert {path.stem for path in (folder / "drawn").iterdir()} == {*cli.PICTURES, "history"}
+    assert run("data", cwd=folder).startswith("digits\nmnist\nfashion_mnist\n")
+    printed = run("data", "digits", "--out", "digits.png", cwd=folder)
+    assert "1437 training and 360 test images, 8 high, 8 wide" in printed
+    assert (folder / "digits.png").is_file()
+
+
+def test_pictures_have_the_commands_names():
+    from kvae import gallery
+
+    assert set(gallery.PICTURES) == set(cli.PICTURES)
+
+
+def test_other_data_and_models(tmp_path, rng):
+    np.savez(tmp_path / "own.npz", images=rng.random((40, 7, 6, 3)), attributes=rng.integers(2, size=(40, 3)))
+    run(
+        *QUICK, "--dataset", "own.npz", "--network", "conv", "--hidden", "4", "--latent-dim", "3", "--prior", "learned",
+        "--kl-warmup", "1", "--beta", "2", "--binarization", "static", cwd=tmp_path,
+    )  # fmt: skip
+    run("plot", "run/model.keras", cwd=tmp_path)
+    assert not (tmp_path / "run" / "plots" / "manifold.png").exists()
+    assert "must be one of" in run("plot", "run/model.keras", "--kind", "manifold", cwd=tmp_path, code=1)
+    run(*QUICK, "--model", "vae", "--binarization", "dynamic", "--out", "other", cwd=tmp_path)
+    run("generate", "other/model.keras", "--count", "2", cwd=tmp_path)
+    run("plot", "other/model.keras", cwd=tmp_path)
+
+
+def test_mnist_through_keras(tmp_path, keras_home):
+    assert "60000 training and 10000 test images" in run("data", "mnist", cwd=tmp_path, KERAS_HOME=str(keras_home))
+
+
+BAD = {
+    "no command": ((), 2, "required"),
+    "unknown command": (("trane",), 2, "invalid choice"),
+    "not a number": (("train", "--epochs", "many"), 2, "invalid int"),
+    "unknown dataset": (("train", "--dataset", "cifar"), 1, "must be one of ['digits', 'mnist', 'fashion_mnist']"),
+    "unknown likelihood": (("train", "--likelihood", "poisson"), 1, "must be one of ['bernoulli', 'gaussian']"),
+    "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
+    "no epochs": (("train", "--epochs", "0"), 1, "`epochs` must be an integer of at least 1"),
+    "negative beta": (("train", "--beta", "-1"), 1, "`beta` must be a finite number"),
+    "sigma without gaussian": (("train", "--sigma", "0.1"), 1, "likelihood=gaussian"),
+    "missing file": (("train", "--dataset", "absent.npz"), 1, "existing .npz file"),
+    "damaged file": (("train", "--dataset", "damaged.npz"), 1, "damaged"),
+    "no labels": (("train", "--dataset", "faces.npz"), 1, "needs labels"),
+    "out is a file": (("train", "--out", "damaged.npz"), 1, "must be a folder"),
+    "out holds other files": (("train", "--out", "."), 1, "holds other files"),
+    "unwritable out": (("train", "--out", "/proc/run"), 1, "folder that can be written to"),
+    "bad config": (("train", "--config", "damaged.npz"), 1, "config.json of a run"),
+    "no model": (("generate", "absent.keras", "--label", "1"), 1, "does not exist"),
+    "not a model": (("generate", "damaged.npz", "--label", "1"), 1, "no .keras file"),
+}
+
+
+@pytest.fixture
+def in_process(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, in a folder with some bad files: quicker where Keras is loaded already."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    np.savez(tmp_path / "faces.npz", images=np.zeros((10, 4, 4)))
+
+    def call(*arguments):
+        code = cli.main(list(arguments))
+        return code, capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_ends_in_one_line_and_leaves_nothing(name, in_process, tmp_path):
+    arguments, expected, message = BAD[name]
+    before = sorted(tmp_path.iterdir())
+    code, error = in_process(*arguments)
+    assert code == expected
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--label", "10"), "must lie in 0..9"),
+        (("--label", "-1"), "must lie in 0..9"),
+        ((), "`label` is missing"),
+        (("--label", "1", "--count", "0"), "`count` must be an integer of at least 1"),
+        (("--label", "1", "--out", "/proc/x.png"), "/proc"),
+    ],
+)
+def test_bad_arguments_to_generate(trained, in_process, arguments, message):
+    code, error = in_process("generate", str(trained[0] / "run" / "model.keras"), *arguments)
+    assert code == 1
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(in_process):
+    with pytest.raises(ValueError, match="must be one of"):
+        in_process("train", "--dataset", "cifar", "--debug")
+
+
+def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch):
+    import keras
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "Progress", Interrupt)
+    options = {"epochs": 50, "hidden": [16]}
+    metrics, interrupted = runs.train(options, tmp_path / "run")
+    assert interrupted
+    assert np.isfinite(metrics["negative_elbo"])
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
+    assert kvae.load_model(tmp_path / "run" / "model.keras").generate([1], seed=0).shape == (1, 8, 8, 1)

@@ -1,0 +1,197 @@
+"""Data sets, files, binarization and the pipeline."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from conftest import SHARED_DATA
+from sklearn.datasets import load_digits
+
+import kvae
+from kvae.data import binarize, pipeline
+
+
+def test_digits_are_scikit_learns(digits):
+    assert digits.image_shape == (8, 8, 1)
+    assert (digits.num_classes, digits.name) == (10, "digits")
+    assert (digits.x_train.dtype, digits.y_train.dtype) == ("float32", "int64")
+    assert len(digits.x_train) == 1437
+    assert len(digits.x_test) == 360
+    ours = np.sort(np.concatenate([digits.x_train, digits.x_test]).reshape(-1, 64) @ np.arange(64))
+    np.testing.assert_allclose(ours, np.sort(load_digits().data / 16 @ np.arange(64)), rtol=1e-5)
+
+
+def test_the_split_is_fixed_and_stratified(digits):
+    again = kvae.load_data("digits", seed=5)
+    np.testing.assert_array_equal(again.x_test, digits.x_test)
+    counts = np.bincount(digits.y_test) / np.bincount(digits.y_train)
+    np.testing.assert_allclose(counts, 0.25, atol=0.02)
+
+
+def test_static_binarization_is_drawn_once_from_the_seed(digits):
+    data = kvae.load_data("digits", binarization="static", seed=1)
+    assert set(np.unique(data.x_train)) == {0.0, 1.0}
+    np.testing.assert_array_equal(data.x_train, kvae.load_data("digits", binarization="static", seed=1).x_train)
+    assert not np.array_equal(data.x_train, kvae.load_data("digits", binarization="static", seed=2).x_train)
+
+
+def test_binarize_draws_bernoulli_pixels(rng):
+    grey = np.full(20_000, 0.3, "float32")
+    assert scipy.stats.binomtest(int(binarize(grey, rng).sum()), 20_000, 0.3).pvalue > 1e-3
+    assert binarize(np.zeros(100, "float32"), rng).sum() == 0
+    assert binarize(np.ones(100, "float32"), rng).sum() == 100
+
+
+def collect(dataset):
+    parts = [[np.asarray(part) for part in element] for element in dataset]
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def test_training_batches_hold_each_image_once_in_a_new_order(digits):
+    batches = digits.batches(batch_size=100)
+    (x, y), (x2, _) = collect(batches), collect(batches)
+    assert [len(b[0]) for b in batches][-1] == 37
+    assert not np.array_equal(x, x2)  # another epoch, another order
+    order = np.lexsort(x.reshape(len(x), -1).T)
+    wanted = np.lexsort(digits.x_train.reshape(len(x), -1).T)
+    np.testing.assert_array_equal(x[order], digits.x_train[wanted])
+    np.testing.assert_array_equal(np.sort(y), np.sort(digits.y_train))
+    x_again, _ = collect(digits.batches(batch_size=100))
+    np.testing.assert_array_equal(x, x_again)  # the seed's order
+    x_other, _ = collect(digits.batches(batch_size=100, seed=1))
+    assert not np.array_equal(x, x_other)
+
+
+def test_test_batches_keep_their_order(digits):
+    x, y = collect(digits.batches("test", batch_size=100))
+    np.testing.assert_array_equal(x, digits.x_test)
+    np.testing.assert_array_equal(y, digits.y_test)
+
+
+def test_dynamic_binarization_is_fresh_at_each_use_and_repeats_from_the_seed():
+    grey = np.full((3000, 4, 4, 1), 0.3, "float32")
+
+    def twice(seed):
+        dataset = pipeline(grey, batch_size=1000, shuffle=False, dynamic=True, seed=seed)
+        return [np.concatenate([np.asarray(batch) for batch in dataset]) for _ in range(2)]
+
+    first, second = twice(seed=0)
+    assert set(np.unique(first)) == {0.0, 1.0}
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first[:1000], first[1000:2000])  # nor is one batch like the next
+    np.testing.assert_array_equal(first, twice(seed=0)[0])
+    np.testing.assert_array_equal(second, twice(seed=0)[1])
+    assert not np.array_equal(first, twice(seed=1)[0])
+    assert scipy.stats.binomtest(int(first.sum()), first.size, 0.3).pvalue > 1e-3
+
+
+def test_a_dynamic_data_set_trains(digits):
+    data = kvae.load_data("digits", binarization="dynamic")
+    x, _ = collect(data.batches("test"))
+    assert set(np.unique(x)) == {0.0, 1.0}
+    assert 0 < np.mean(data.x_test[(data.x_test > 0) & (data.x_test < 1)]) < 1  # the arrays stay grey
+    model = kvae.VAE(*kvae.networks.mlp(data.image_shape, 2, hidden=(16,)))
+    model.compile()
+    history = model.fit(data.batches(labels=False), validation_data=data.batches("test", labels=False), verbose=0)
+    assert np.isfinite(history.history["val_loss"]).all()
+
+
+def save(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_an_npz_in_keras_layout(tmp_path, rng):
+    images, labels = rng.integers(256, size=(12, 6, 5), dtype="uint8"), np.arange(12) % 4
+    path = save(tmp_path / "own.npz", x_train=images[:8], y_train=labels[:8], x_test=images[8:], y_test=labels[8:])
+    data = kvae.load_data(path)
+    assert (data.name, data.num_classes, data.image_shape) == ("own", 4, (6, 5, 1))
+    np.testing.assert_allclose(data.x_train, images[:8, ..., None] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(data.y_test, labels[8:])
+
+
+def test_an_npz_of_images_alone_is_split(tmp_path, rng):
+    data = kvae.load_data(str(save(tmp_path / "faces.npz", images=rng.random((10, 6, 5, 3)))))
+    assert (len(data.x_train), len(data.x_test)) == (8, 2)
+    assert (data.y_train, data.num_classes) == (None, None)
+
+
+def test_binary_integers_stay_zero_and_one(tmp_path, rng):
+    data = kvae.load_data(save(tmp_path / "b.npz", images=rng.integers(2, size=(10, 4, 4), dtype="uint8")))
+    assert set(np.unique(data.x_train)) == {0.0, 1.0}
+
+
+def test_categorical_attributes_become_one_hot_blocks(tmp_path):
+    attributes = np.array([[0, 2], [1, 0], [1, 1], [0, 0], [1, 2]])
+    data = kvae.load_data(save(tmp_path / "a.npz", images=np.zeros((5, 2, 2)), attributes=attributes))
+    y = np.concatenate([data.y_train, data.y_test])
+    assert y.shape == (5, 5)
+    assert data.num_classes is None
+    np.testing.assert_array_equal(y.sum(axis=1), 2)
+
+
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data sets are not there")
+@pytest.mark.parametrize(
+    ("file", "shape", "count"),
+    [
+        ("binarized_mnist.npz", (28, 28, 1), 50_000),
+        ("frey_faces.npz", (28, 20, 1), 1572),
+        ("sprites64.npz", (64, 64, 3), 9331),
+    ],
+)
+def test_the_shared_files_load(file, shape, count):
+    data = kvae.load_data(SHARED_DATA / file)
+    assert data.image_shape == shape
+    assert len(data.x_train) == count
+    assert (data.x_train.min(), data.x_train.max()) >= (0, 0)
+    if file.startswith("sprites"):
+        assert data.y_train.shape[1] == 6 + 6 + 6 + 6 + 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"weights": np.zeros(3)}, r"must hold the arrays x_train and x_test, or images.*\['weights'\]"),
+        ({"images": np.zeros((5, 4))}, r"must have shape \(n, height, width\).*\(5, 4\)"),
+        ({"images": np.full((5, 4, 4), 2.0)}, r"floats in \[0, 1\] or integers in 0..255"),
+        ({"images": np.full((5, 4, 4), np.nan)}, r"must be finite.*5 of 5"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"as long as the images: 5"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(5)}, r"Labels must be integers"),
+        ({"images": np.zeros((0, 4, 4))}, r"at least one example"),
+        ({"images": np.array([None, 1])}, r"no .npz file of number arrays"),
+        ({"x_train": np.zeros((5, 4, 4)), "x_test": np.zeros((5, 4, 5))}, r"must have one shape"),
+    ],
+)
+def test_a_bad_npz(tmp_path, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        kvae.load_data(save(tmp_path / "bad.npz", **arrays))
+
+
+def test_a_damaged_npz(tmp_path, rng):
+    path = save(tmp_path / "cut.npz", images=rng.random((50, 8, 8)))
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"hello", whole[:200] + bytes(len(whole) - 400) + whole[-200:]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"cut.npz (is no .npz file|must)"):
+            kvae.load_data(path)
+
+
+def test_unknown_names(tmp_path, digits):
+    with pytest.raises(ValueError, match=r"must be one of \['digits', 'mnist', 'fashion_mnist'\] or a path to an .npz"):
+        kvae.load_data("mnits")
+    with pytest.raises(FileNotFoundError, match=r"existing .npz file"):
+        kvae.load_data(tmp_path / "absent.npz")
+    with pytest.raises(ValueError, match=r"`binarization` must be one of"):
+        kvae.load_data("digits", binarization="sometimes")
+    with pytest.raises(ValueError, match=r'"train" or "test"'):
+        digits.batches("validation")
+
+
+def test_without_a_network_the_way_out_is_named(monkeypatch):
+    import keras
+
+    def no_network():
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
+    with pytest.raises(FileNotFoundError, match=r'mnist.npz there by hand.*"digits", which needs no network'):
+        kvae.load_data("mnist")

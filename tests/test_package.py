@@ -1,0 +1,92 @@
+"""The package's own rules: which way imports go, what may import a backend, what an import does."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kvae
+
+PACKAGE = Path(kvae.__file__).parent
+# From the ground up: a module may import those of its own line and of the lines before it.
+LAYERS = [
+    ["checks", "files"],
+    ["distributions"],
+    ["bounds", "data", "networks"],
+    ["models"],
+    ["evaluation", "baselines"],
+    ["plots"],
+    ["callbacks"],
+    ["runs"],
+    ["gallery"],
+    ["cli"],
+]
+BACKENDS = {"tensorflow", "jax", "torch"}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def part(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if part(path) not in ("__init__", "__main__")]
+
+
+def test_every_part_has_its_layer():
+    assert {part(path) for path in MODULES} == {name for layer in LAYERS for name in layer}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    height = {name: i for i, layer in enumerate(LAYERS) for name in layer}
+    for name in imports(path):
+        root, *rest = name.split(".")
+        if root == "kvae" and rest and rest[0] in height:
+            assert height[rest[0]] <= height[part(path)], f"{path.name} imports {name}"
+        assert root not in BACKENDS or part(path) == "data", f"{path.name} imports {name}"
+        assert not name.startswith("matplotlib.pyplot"), f"{path.name} imports pyplot"
+
+
+def test_files_stay_short():
+    long = {path.name: n for path in MODULES if (n := len(path.read_text().splitlines())) > 330}
+    assert not long
+
+
+def fresh(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_importing_kvae_registers_the_models_and_loads_little_else():
+    registered, *loaded = fresh(
+        "import sys, keras; before = set(sys.modules); import kvae\n"
+        "print({'kvae>VAE', 'kvae>CVAE'} <= set(keras.saving.get_custom_objects()), *set(sys.modules) - before)"
+    )
+    assert registered == "True"
+    assert all(name.split(".")[0] == "kvae" for name in loaded)
+    assert not {"kvae.plots", "kvae.callbacks", "kvae.baselines"} & set(loaded)
+
+
+def test_the_commands_help_needs_no_keras():
+    loaded = fresh(
+        "import sys; sys.argv[:] = ['/somewhere/bin/kvae', '--help']\n"
+        "from kvae.cli import main\n"
+        "code = main(); print('END', code, 'keras' in sys.modules, 'numpy' in sys.modules)"
+    )
+    assert loaded[loaded.index("END") :] == ["END", "0", "False", "False"]
+
+
+def test_public_names_are_there():
+    for name in kvae.__all__:
+        assert getattr(kvae, name) is not None
+        assert name in dir(kvae)
+    with pytest.raises(AttributeError, match="no attribute 'vae'"):
+        kvae.vae  # noqa: B018
