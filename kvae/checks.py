@@ -104,4 +104,4 @@ def class_labels(labels, num_classes, num_examples=None, name="labels"):
 def same_length(y, num_examples, name):
     """Raise unless `y` holds as many rows as there are examples (`None`: unknown, no check)."""
     if num_examples is not None and len(y) != num_examples:
-        raise ValueError(f"`{name}` must be as long as the images: {num_examples} examples. Received: {len(y)} {name}")
+        raise ValueError(f"`{name}` must hold one entry an example: {num_examples}. Received: {len(y)}")

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 
 PICTURES = ("samples", "reconstructions", "scatter", "manifold", "traversal", "interpolation", "style", "transfer")
 DATA_HELP = "digits (no network needed), mnist, fashion_mnist, or a path to an .npz file"
@@ -24,7 +25,9 @@ def main(argv=None):
     try:
         if not arguments.debug:
             _start_quietly()
-        return COMMANDS[arguments.command](arguments) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"kvae {arguments.command}: {message}", file=sys.stderr)
+            return COMMANDS[arguments.command](arguments) or 0
     except (ValueError, OSError, ImportError) as error:
         if arguments.debug:
             raise

@@ -200,7 +200,7 @@ def pictures(options, data, model, x_test, y_test, folder):
         callbacks.SampleGrid(folder, every=every, labels=attributes),
         callbacks.ReconstructionGrid(folder, x_test, y_test, every=last),
         callbacks.LatentScatter(folder, x_test, data.y_test, every=last),
-        callbacks.PCABaseline(folder, data.x_train, x_test, data.y_train, data.y_test, every=last),
+        callbacks.PCABaseline(folder, data.x_train, x_test, data.y_test, every=last),
     ]
     if options["latent_dim"] == 2:
         hooks.append(callbacks.LatentManifold(folder, every=last))

@@ -81,7 +81,7 @@ BAD_LABELS = {
     "too large": (Y + 1, r"must lie in 0..2.*from 1 to 3"),
     "floats": (Y.astype("float32"), r"must be integers: use .astype\(int\). Received: dtype float32"),
     "one-hot": (np.eye(3)[Y], r"one integer an example.*np.argmax.*\(6, 3\)"),
-    "another length": (Y[:4], r"as long as the images: 6 examples. Received: 4"),
+    "another length": (Y[:4], r"one entry an example: 6. Received: 4"),
 }
 
 
@@ -140,7 +140,7 @@ def test_datasets(vae, cvae):
         kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2)).compile(loss="mse")
     with pytest.raises(ValueError, match=r"called on \(images, labels\)"):
         cvae(X)
-    with pytest.raises(ValueError, match="as long as the images"):
+    with pytest.raises(ValueError, match="`sample_weight` must hold one entry an example: 6. Received: 5"):
         vae.fit(X, sample_weight=np.ones(5))
 
 

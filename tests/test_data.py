@@ -154,7 +154,7 @@ def test_the_shared_files_load(file, shape, count):
         ({"images": np.zeros((5, 4))}, r"must have shape \(n, height, width\).*\(5, 4\)"),
         ({"images": np.full((5, 4, 4), 2.0)}, r"floats in \[0, 1\] or integers in 0..255"),
         ({"images": np.full((5, 4, 4), np.nan)}, r"must be finite.*5 of 5"),
-        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"as long as the images: 5"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"one entry an example: 5. Received: 4"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(5)}, r"Labels must be integers"),
         ({"images": np.zeros((0, 4, 4))}, r"at least one example"),
         ({"images": np.array([None, 1])}, r"no .npz file of number arrays"),

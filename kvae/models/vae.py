@@ -218,8 +218,18 @@ class VAE(BaseModel):
         return self.decode(self.sample_prior(n, seed=seed))
 
     def sample_prior(self, n, y=None, seed=None):
-        """Latent codes `(n, latent_dim)` from the prior, p(z) or p(z|y)."""
-        params = None if y is None else self.prior_params(self.condition(ops.convert_to_tensor(y)))
+        """Latent codes from the prior.
+
+        Args:
+            n: int, how many.
+            y: labels of the n codes, for a conditional model: its prior may be p(z|y).
+            seed: int for a reproducible draw; `None` for the next of the model's own stream.
+
+        Returns:
+            Array `(n, latent_dim)`.
+        """
+        y = self.check_labels(y, n)
+        params = self.prior_params(None if y is None else self.condition(ops.convert_to_tensor(y)))
         if params is None:  # log_var = 0
             params = ops.zeros((n, self.posterior_family.num_parameters * self.latent_dim))
         z = self.posterior_family.sample(params, 1, self.seed_generator if seed is None else seed)

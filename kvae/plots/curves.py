@@ -1,0 +1,109 @@
+"""Training curves, and a model beside its baseline."""
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, new_figure
+from kvae.plots.images import draw_images, stack_rows
+from kvae.plots.scatter import draw_scatter
+
+PANELS = (
+    ("Loss", {"loss": "loss"}),
+    ("Reconstruction and KL", {"reconstruction_loss": "reconstruction", "kl_loss": "KL"}),
+)
+
+
+def history(history, title="Training"):
+    """Draw training curves: the loss, and beside it reconstruction and KL.
+
+    Args:
+        history: what `fit` returns, its `history` dict, or a mapping from names to one number an epoch, nats per
+            example. Curves of validation are dashed; what is missing is left out.
+        title: str.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: if there is no `loss`.
+
+    Example:
+
+    >>> figure = kvae.plots.history(model.fit(data.x_train, epochs=30, validation_data=(data.x_test,)))
+    """
+    curves = getattr(history, "history", history)
+    if not len(curves.get("loss", ())):
+        raise ValueError(
+            "`history` must hold a `loss` with at least one epoch: give what `fit` returned. "
+            f"Received: {sorted(curves) or 'nothing'}"
+        )
+    panels = [(name, curve) for name, curve in PANELS if any(key in curves for key in curve)]
+    figure = new_figure(6.5 * len(panels), 6, title)
+    epochs = len(curves["loss"])
+    for axes, (name, terms) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for color, (key, label) in zip((COLORS[0], COLORS[2]), terms.items(), strict=False):
+            for prefix, line, suffix in (("", "-", "training"), ("val_", "--", "validation")):
+                values = np.asarray(curves.get(prefix + key, ()))
+                if len(values):  # validation may come every other epoch only
+                    x = np.arange(1, len(values) + 1) * (epochs // len(values))
+                    marker = "o" if len(values) == 1 else None
+                    axes.plot(x, values, line, color=color, linewidth=2.5, marker=marker, label=f"{label}, {suffix}")
+        axes.set_title(name, fontsize=LABEL_SIZE)
+        axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
+        axes.set_ylabel("nats per example", fontsize=LABEL_SIZE)
+        axes.tick_params(labelsize=TICK_SIZE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.5, epochs + 0.5)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=TICK_SIZE, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
+    return figure
+
+
+def beside_pca(
+    x, model_reconstruction, pca_reconstruction, z, z_pca, labels=None, title="Model beside PCA", columns=10
+):
+    """Draw a model beside PCA at the same latent size: reconstructions above, codes below.
+
+    Args:
+        x: originals `(n, height, width, channels)`; the first are drawn, the errors in the rows' names are over all.
+        model_reconstruction: array like `x`.
+        pca_reconstruction: array like `x`.
+        z: the model's codes `(m, latent_dim)`, to be drawn as points; m need not be n.
+        z_pca: PCA's codes `(m, latent_dim)` of the same images.
+        labels: integers `(m,)`, or `None`.
+        title: str.
+        columns: int, how many of the images are drawn.
+
+    Returns:
+        A `matplotlib.figure.Figure` with three axes: images, the model's codes, PCA's codes.
+
+    Raises:
+        ValueError: if shapes do not fit.
+
+    Example:
+
+    >>> figure = kvae.plots.beside_pca(
+    ...     x, model.reconstruct(x), pca.reconstruct(x), model.encode(x), pca.encode(x), data.y_test
+    ... )
+    """
+    rows = stack_rows({"real": x, "model": model_reconstruction, "PCA": pca_reconstruction})
+    errors = np.mean((rows - rows[0]) ** 2, axis=tuple(range(1, rows.ndim)))
+    names = ["real", f"model\nMSE {errors[1]:.4f}", f"PCA\nMSE {errors[2]:.4f}"]
+    figure = new_figure(13, 11, title)
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 5))
+    draw_images(figure.add_subplot(grid[0, :]), rows[:, :columns], names)
+    for column, (name, codes) in enumerate({"the model": z, "PCA": z_pca}.items()):
+        axes = figure.add_subplot(grid[1, column])
+        axes.set_title(f"Codes of {name}", fontsize=TITLE_SIZE)
+        handles = draw_scatter(axes, codes, labels, inches=5)
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=10,
+            fontsize=LABEL_SIZE,
+            markerscale=1.6,
+            handletextpad=0.2,
+            frameon=False,
+        )
+    return figure
