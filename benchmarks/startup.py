@@ -1,6 +1,6 @@
 """What starting costs: `import kvae` beside `import keras`, and `kvae --help`, in fresh processes, taken in turn.
 
-python benchmarks/startup.py [rounds]
+Run it as `python benchmarks/startup.py [rounds]`.
 """
 
 import statistics
@@ -24,9 +24,8 @@ def seconds(command):
 
 def main(rounds):
     """Print the median of each command, and of the ratio within a round."""
-    rows = [{name: seconds(command) for name, command in COMMANDS.items()} for _ in range(rounds + 1)][
-        1:
-    ]  # one warms up
+    rows = [{name: seconds(command) for name, command in COMMANDS.items()} for _ in range(rounds + 1)]
+    del rows[0]  # it warmed the disk's cache up
     for name in COMMANDS:
         print(f"{name:>14}  {statistics.median(row[name] for row in rows):.2f} s")
     ratios = sorted(row["import kvae"] / row["import keras"] for row in rows)

@@ -140,7 +140,7 @@ def test_datasets(vae, cvae):
         kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2)).compile(loss="mse")
     with pytest.raises(ValueError, match=r"called on \(images, labels\)"):
         cvae(X)
-    with pytest.raises(ValueError, match="`sample_weight` must hold one entry an example: 6. Received: 5"):
+    with pytest.raises(ValueError, match=r"sample_weight` must hold one entry an example: 6. Received: 5"):
         vae.fit(X, sample_weight=np.ones(5))
 
 

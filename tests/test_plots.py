@@ -350,7 +350,7 @@ def test_interpolation_within_a_class_is_one_row(cvae):
 
 def test_styles_share_their_code_across_digits(cvae):
     figure = plots.style_by_digit(cvae, n_styles=3, seed=4)
-    z = cvae.sample_prior(3, seed=4)
+    z = cvae.sample_prior(3, [0, 0, 0], seed=4)
     for column in (0, 9):
         np.testing.assert_allclose(tile(figure, 2, column), cvae.decode(z[2:], [column])[0, ..., 0], atol=1e-6)
     assert tick_labels(figure.axes[0].xaxis) == [str(k) for k in range(10)]
