@@ -105,9 +105,9 @@ def test_what_does_not_fit_stops_before_training(tmp_path):
 
 def test_labels_must_be_as_many_as_images(tmp_path):
     for make in (callbacks.ReconstructionGrid, callbacks.LatentScatter):
-        with pytest.raises(ValueError, match="40 examples"):
+        with pytest.raises(ValueError, match="one entry an example: 40"):
             make(tmp_path, X_TEST, Y)
-    with pytest.raises(ValueError, match="40 examples"):
+    with pytest.raises(ValueError, match="one entry an example: 40"):
         callbacks.PCABaseline(tmp_path, X, X_TEST, y_test=Y)
 
 

@@ -122,7 +122,7 @@ def test_samples_with_attributes_fill_a_square():
 
 
 def test_samples_want_a_label_each():
-    with pytest.raises(ValueError, match="4 examples"):
+    with pytest.raises(ValueError, match="one entry an example: 4"):
         plots.sample_grid(X[:4], [1, 2])
 
 
@@ -247,7 +247,7 @@ def test_scatter_draws_collapsed_codes(z):
     ("z", "labels", "message"),
     [
         (np.zeros((5, 2)), np.zeros(5), "must be integers"),
-        (np.zeros((5, 2)), np.zeros(4, int), "5 examples"),
+        (np.zeros((5, 2)), np.zeros(4, int), "one entry an example: 5"),
         (np.full((5, 2), np.nan), None, "finite"),
         (np.zeros(5), None, "must have shape"),
     ],
