@@ -19,6 +19,10 @@ LOG_2PI = math.log(2.0 * math.pi)
 # a ceiling exp(log_var) overflows. Inside the range the clip is exact.
 LOG_VAR_RANGE = (-14.0, 14.0)
 
+# log σ² of the one learned σ is this many times its weight. Adam moves a weight by about its rate a step, so a plain
+# weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL starves the code.
+LEARNED_SPEED = 10.0
+
 
 class Distribution(keras.layers.Layer):
     """Base of all families: elementwise, with parameters side by side on the last axis.
@@ -93,14 +97,19 @@ class Normal(Distribution):
         self.sigma = sigma
         self.num_parameters = 2 if sigma is None else 1
         if sigma == "learned":
-            self.log_var = self.add_weight(shape=(), initializer="zeros", name="log_var", dtype="float32")
+            self.slow_log_var = self.add_weight(shape=(), initializer="zeros", name="slow_log_var", dtype="float32")
+
+    @property
+    def log_var(self):
+        """The learned log σ², a scalar tensor; it starts at 0."""
+        return LEARNED_SPEED * ops.convert_to_tensor(self.slow_log_var)
 
     def mean_and_log_var(self, params):
         """Split `params` into `mean` and `log_var`, each `(..., size)`; `log_var` is a scalar if σ is shared."""
         if self.sigma is None:
             mean, log_var = self._split(params)
         elif self.sigma == "learned":
-            mean, log_var = params, ops.convert_to_tensor(self.log_var)
+            mean, log_var = params, self.log_var
         else:
             return params, 2.0 * math.log(self.sigma)
         return mean, ops.clip(log_var, *LOG_VAR_RANGE)

@@ -103,7 +103,8 @@ def conv(
         raise ValueError(f"`hidden` must hold at least one number of filters. Received: {hidden}")
 
     def normalised(h):
-        return layers.Activation(activation)(layers.BatchNormalization()(h))
+        # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
+        return layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(h))
 
     sizes = [image_shape[:2]]  # height and width before each halving
     for _ in hidden:
