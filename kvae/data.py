@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import checks
+from kvae import checks, files
 
 TEST_FRACTION = 0.2  # of a data set that comes without a split
 SPLIT_SEED = 0
@@ -88,7 +88,7 @@ def load_data(name="digits", binarization=None, seed=0):
 
     Raises:
         ValueError: for an unknown name, a damaged file, or arrays that are no images.
-        FileNotFoundError: if a file is missing, or a data set can be neither found nor downloaded.
+        FileError: if a file is missing, or a data set can be neither found nor downloaded.
 
     Example:
 
@@ -180,7 +180,7 @@ def _from_keras(name):
         (x_train, y_train), (x_test, y_test) = module.load_data()
     except Exception as error:
         home = Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else Path.home() / ".keras")
-        raise FileNotFoundError(
+        raise files.FileError(
             f"{name} could not be found or downloaded: put {home / KERAS_FILES[name]} there by hand (or set KERAS_HOME "
             'to a folder that has it), or use "digits", which needs no network. '
             f"Received: {str(error).splitlines()[0][:120]}"
@@ -195,7 +195,7 @@ def _from_keras(name):
 
 def _from_npz(path):
     if not path.is_file():
-        raise FileNotFoundError(f"`name` must be a data set or an existing .npz file. Received: {path}")
+        raise files.FileError(f"`name` must be a data set or an existing .npz file. Received: {path}")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if file[key].dtype.kind in "fiub"}

@@ -6,6 +6,10 @@ import tempfile
 from pathlib import Path
 
 
+class FileError(OSError, ValueError):
+    """A file or folder that is missing, taken or not to be written to: a bad value that the disk has told of."""
+
+
 def make_folder(folder):
     """Create `folder` if need be and try whether it takes files.
 
@@ -16,7 +20,7 @@ def make_folder(folder):
         The folder as a `pathlib.Path`.
 
     Raises:
-        OSError: if it can be neither made nor written to.
+        FileError: if it can be neither made nor written to.
     """
     folder = Path(folder)
     try:
@@ -24,7 +28,7 @@ def make_folder(folder):
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(
+        raise FileError(
             f"Output needs a folder that can be written to: choose another. Received: {folder} ({error.strerror})"
         ) from error
     return folder

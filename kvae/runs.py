@@ -61,8 +61,7 @@ def train(options, out, force=False, verbose=True):
 
     Raises:
         ValueError: for options that are unknown or do not fit together.
-        FileExistsError: if `out` holds something already.
-        OSError: if `out` cannot be written.
+        FileError: if `out` holds something already or cannot be written to.
     """
     start = time.perf_counter()
     options = complete(options)
@@ -255,12 +254,12 @@ class Progress(keras.callbacks.Callback):
 def check_folder(out, force):
     """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
     if out.is_file():
-        raise FileExistsError(f"`out` must be a folder. Received: the file {out}")
+        raise files.FileError(f"`out` must be a folder. Received: the file {out}")
     if out.is_dir() and any(out.iterdir()):
         if not (out / "config.json").is_file():
-            raise FileExistsError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
+            raise files.FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
         if not force:
-            raise FileExistsError(f"`out` holds a run already: choose another folder or add --force. Received: {out}")
+            raise files.FileError(f"`out` holds a run already: choose another folder or add --force. Received: {out}")
 
 
 def prepare_folder(out):

@@ -178,7 +178,7 @@ def test_a_damaged_npz(tmp_path, rng):
 def test_unknown_names(tmp_path, digits):
     with pytest.raises(ValueError, match=r"must be one of \['digits', 'mnist', 'fashion_mnist'\] or a path to an .npz"):
         kvae.load_data("mnits")
-    with pytest.raises(FileNotFoundError, match=r"existing .npz file"):
+    with pytest.raises(ValueError, match=r"existing .npz file"):
         kvae.load_data(tmp_path / "absent.npz")
     with pytest.raises(ValueError, match=r"`binarization` must be one of"):
         kvae.load_data("digits", binarization="sometimes")
@@ -193,5 +193,5 @@ def test_without_a_network_the_way_out_is_named(monkeypatch):
         raise OSError("URL fetch failure")
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
-    with pytest.raises(FileNotFoundError, match=r'mnist.npz there by hand.*"digits", which needs no network'):
+    with pytest.raises(ValueError, match=r'mnist.npz there by hand.*"digits", which needs no network'):
         kvae.load_data("mnist")

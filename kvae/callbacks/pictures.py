@@ -25,7 +25,7 @@ class Picture(keras.callbacks.Callback):
     Raises:
         ValueError: if `every` is no positive integer.
         ImportError: if `tensorboard` is given and TensorBoard is not installed.
-        OSError: before training, if the folder can be neither made nor written to.
+        FileError: before training, if the folder can be neither made nor written to.
     """
 
     name = "picture"

@@ -58,7 +58,7 @@ def save(figure, path):
         The path as a `pathlib.Path`.
 
     Raises:
-        OSError: if the folder can be neither made nor written to.
+        FileError: if the folder can be neither made nor written to.
 
     Example:
 
