@@ -233,10 +233,14 @@ def _first(arrays, *keys):
 
 def _labels(y):
     """Class labels as int64; categorical attributes `(n, k)` as one float vector of one-hot blocks."""
-    if y is None or y.ndim == 1:
-        if y is not None and y.dtype.kind not in "iub":
-            raise ValueError(f"Labels must be integers. Received: dtype {y.dtype}")
-        return None if y is None else y.astype("int64")
+    if y is None:
+        return None
+    if y.ndim == 1 and y.dtype.kind not in "iub":
+        raise ValueError(f"Labels must be integers. Received: dtype {y.dtype}")
+    if y.dtype.kind == "i" and y.size and y.min() < 0:
+        raise ValueError(f"Labels and categories must not be negative. Received: values from {y.min()}")
+    if y.ndim == 1:
+        return y.astype("int64")
     if y.dtype.kind == "f":
         return y.astype("float32")
     return np.concatenate([np.eye(column.max() + 1, dtype="float32")[column] for column in y.T], axis=1)

@@ -90,6 +90,12 @@ def train(options, out, force=False, verbose=True):
         model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
         interrupted = True
+    except Exception:
+        if not (out / "history.csv").is_file():  # not an epoch done: leave nothing half-written
+            clear_folder(out)
+            if not any(out.iterdir()):
+                out.rmdir()
+        raise
     seconds = time.perf_counter() - training_start
     with files.replacing(out / "model.keras") as aside:
         model.save(aside)
@@ -265,6 +271,11 @@ def check_folder(out, force):
 def prepare_folder(out):
     """Create the folder, or empty it of an earlier run's files (and of nothing else)."""
     files.make_folder(out)
+    clear_folder(out)
+
+
+def clear_folder(out):
+    """Remove a run's files from its folder, and no others."""
     for name in FILES:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

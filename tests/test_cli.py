@@ -149,6 +149,7 @@ BAD = {
     "sigma without gaussian": (("train", "--sigma", "0.1"), 1, "likelihood=gaussian"),
     "missing file": (("train", "--dataset", "absent.npz"), 1, "existing .npz file"),
     "damaged file": (("train", "--dataset", "damaged.npz"), 1, "damaged"),
+    "too few images": (("train", "--model", "vae", "--dataset", "faces.npz", "--latent-dim", "12"), 1, "n_components"),
     "no labels": (("train", "--dataset", "faces.npz"), 1, "needs labels"),
     "out is a file": (("train", "--out", "damaged.npz"), 1, "must be a folder"),
     "out holds other files": (("train", "--out", "."), 1, "holds other files"),
