@@ -8,28 +8,51 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 # Where a name lives that is no module. All of them wait until somebody asks: pictures and scikit-learn take a second.
-_HOMES = {"load_data": "data", "CVAE": "models", "VAE": "models", "load_model": "models"}
+_HOMES = {"load_data": "data", "Autoencoder": "models", "CVAE": "models", "VAE": "models", "load_model": "models"}
 
 __all__ = [
     "CVAE",
     "VAE",
+    "Autoencoder",
+    "applications",
     "baselines",
     "bounds",
     "callbacks",
+    "classifier",
+    "corruption",
     "data",
     "distributions",
+    "energy",
     "evaluation",
     "load_data",
     "load_model",
     "models",
     "networks",
+    "penalties",
     "plots",
+    "toy",
 ]
 
 if TYPE_CHECKING:
-    from kvae import baselines, bounds, callbacks, data, distributions, evaluation, models, networks, plots
+    from kvae import (
+        applications,
+        baselines,
+        bounds,
+        callbacks,
+        classifier,
+        corruption,
+        data,
+        distributions,
+        energy,
+        evaluation,
+        models,
+        networks,
+        penalties,
+        plots,
+        toy,
+    )
     from kvae.data import load_data
-    from kvae.models import CVAE, VAE, load_model
+    from kvae.models import CVAE, VAE, Autoencoder, load_model
 
 
 def __getattr__(name):

@@ -29,9 +29,12 @@ def positive_integer(value, name):
     return int(value)
 
 
-def is_array(value):
-    """Whether `value` is an array of numbers whose content can be looked at (NumPy, or a list of numbers)."""
-    return isinstance(value, (np.ndarray, list)) or np.isscalar(value)
+def positive_number(value, name):
+    """Return `value` as a float if it is a finite number above 0."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not (is_number and np.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be a finite number above 0. Received: {value!r}")
+    return float(value)
 
 
 def array(x, shape, name):

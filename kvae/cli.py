@@ -6,6 +6,7 @@ import sys
 import warnings
 
 PICTURES = ("samples", "reconstructions", "scatter", "manifold", "traversal", "interpolation", "style", "transfer")
+TASKS = ("anomaly", "denoise", "inpaint", "super-resolve", "compress")
 DATA_HELP = "digits (no network needed), mnist, fashion_mnist, or a path to an .npz file"
 
 
@@ -109,6 +110,16 @@ def plot(arguments):
         print(f"written to {path}")
 
 
+def apply(arguments):
+    """Use a trained model: tell what is strange, take noise away, fill in, enlarge, compress."""
+    from kvae.apply import apply
+
+    given = {name: value for name, value in vars(arguments).items() if name not in ("command", "debug", "model")}
+    numbers, paths = apply(model_path=arguments.model, **given)
+    _print_metrics(numbers)
+    print(f"written to {' and '.join(map(str, paths))}")
+
+
 def data(arguments):
     """List the data sets, or describe one."""
     import numpy as np
@@ -135,14 +146,35 @@ def data(arguments):
         print(f"written to {arguments.out}")
 
 
-COMMANDS = {
-    "demo": demo,
-    "train": train,
-    "generate": generate,
-    "evaluate": evaluate,
-    "plot": plot,
-    "data": data,
-}
+def ladder(arguments):
+    """Train PCA, autoencoders, VAE and CVAE at one latent size and budget, and draw them beside one another."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from kvae import files, plots, runs
+    from kvae import ladder as ladders
+    from kvae.data import load_data
+
+    data = load_data(arguments.dataset)
+    out = files.make_folder(arguments.out)
+    print(f"Training five methods on {data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs.")
+    rungs, table = [], Table()
+    for rung in ladders.climb(data, arguments.latent_dim, arguments.epochs, arguments.batch_size, seed=arguments.seed):
+        print(f"{rung.name}: {rung.seconds:.1f} s", flush=True)
+        rungs.append(rung)
+    numbers = [rung.numbers() for rung in rungs]
+    for name in numbers[0]:
+        table.add_column(name.replace("_", " "), justify="left" if name == "name" else "right")
+    for row in numbers:
+        table.add_row(*(value if isinstance(value, str) else f"{value:.4g}" for value in row.values()))
+    Console().print(table)
+    runs.write_json(out / "ladder.json", numbers)
+    title = f"{data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs each"
+    path = plots.save(plots.ladder(rungs, data.x_test, data.y_test, title), out / "ladder.png")
+    print(f"written to {path} and {out / 'ladder.json'}")
+
+
+COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, ladder, data)}
 
 
 def parser():
@@ -170,7 +202,7 @@ def parser():
     sub = command("train")
     seed(sub, None)
     sub.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; further options override it")
-    sub.add_argument("--model", choices=("vae", "cvae"), help="default: cvae")
+    sub.add_argument("--model", choices=("autoencoder", "vae", "cvae"), help="default: cvae")
     sub.add_argument("--dataset", metavar="NAME", help=DATA_HELP + "; default: digits")
     sub.add_argument("--network", choices=("mlp", "conv"), help="default: mlp")
     sub.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions; default: 2")
@@ -182,6 +214,7 @@ def parser():
     sub.add_argument("--kl-warmup", type=int, metavar="N", help="epochs in which beta rises from 0; default: none")
     sub.add_argument("--likelihood", metavar="NAME", help="bernoulli or gaussian; default: bernoulli")
     sub.add_argument("--sigma", type=_sigma, metavar="S", help="a Gaussian's: learned (default), per_pixel, a number")
+    sub.add_argument("--noise", type=float, metavar="S", help="standard deviation, for a denoising autoencoder")
     sub.add_argument("--prior", choices=("standard", "learned"), help="of a cvae: p(z) or a learned p(z|y)")
     sub.add_argument("--bound", metavar="NAME", help="what is maximised; default: elbo")
     sub.add_argument("--num-samples", type=int, metavar="L", help="posterior samples an example; default: 1")
@@ -212,6 +245,26 @@ def parser():
     sub.add_argument("--dataset", metavar="NAME", help=DATA_HELP + "; default: the run's own")
     sub.add_argument("--label", type=int, metavar="Y", help="condition of a manifold or traversal; default: 0")
     sub.add_argument("--out", metavar="DIR", help="folder for the pictures; default: beside the model")
+
+    sub = command("ladder")
+    seed(sub, 0)
+    sub.add_argument("--dataset", default="digits", metavar="NAME", help=DATA_HELP + "; default: %(default)s")
+    sub.add_argument("--latent-dim", type=int, default=2, metavar="K", help="latent dimensions; default: %(default)s")
+    sub.add_argument("--epochs", type=int, default=40, metavar="N", help="of each network; default: %(default)s")
+    sub.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    sub.add_argument("--out", default="runs/ladder", metavar="DIR", help="folder to write to; default: %(default)s")
+
+    sub = command("apply")
+    sub.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
+    model_argument(sub)
+    seed(sub, 0)
+    sub.add_argument("--dataset", metavar="NAME", help=DATA_HELP + "; default: the run's own")
+    sub.add_argument("--count", type=int, default=100, metavar="N", help="test images (default: %(default)s)")
+    sub.add_argument("--method", metavar="NAME", help="elbo, importance, reconstruction; gibbs, metropolis, optimise")
+    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="noise to take away; default: %(default)s")
+    sub.add_argument("--factor", type=int, default=2, metavar="F", help="of super-resolution; default: %(default)s")
+    sub.add_argument("--strange", metavar="NAME", help="data to tell from the test images; default: those upside down")
+    sub.add_argument("--out", metavar="FILE", help="the picture to write; default: beside the model")
 
     sub = command("data")
     sub.add_argument("name", nargs="?", metavar="NAME", help=DATA_HELP)

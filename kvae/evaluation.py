@@ -1,8 +1,14 @@
 """Numbers about a trained model."""
 
+import math
+
+import keras
 import numpy as np
+from keras import ops
 
 from kvae import checks
+from kvae.models.base import in_batches
+from kvae.models.pair import EVALUATION_BATCH
 
 
 def reconstruction_mse(x, reconstruction):
@@ -58,3 +64,133 @@ def label_agreement(model, judge, per_class=100, seed=0):
     """
     labels = np.repeat(np.arange(model.num_classes), per_class)
     return judge.agreement(model.generate(labels=labels, seed=seed), labels)
+
+
+class Features:
+    """Features of a small classifier trained on real images, fixed by its seed: the space of `frechet_distance`.
+
+    The hidden layer of scikit-learn's `MLPClassifier`. Numbers compare only within one `Features`; they are no FID,
+    which is defined by one particular network trained on ImageNet.
+
+    Args:
+        x: real images `(n, *image_shape)`.
+        y: their labels `(n,)`.
+        units: int, how many features.
+        max_examples: how many images to train on, chosen by `seed`.
+        seed: int.
+    """
+
+    def __init__(self, x, y, units=64, max_examples=10_000, seed=0):
+        from sklearn.neural_network import MLPClassifier
+
+        x, y = np.asarray(x), np.asarray(y)
+        checks.same_length(y, len(x), "y")
+        rows = np.random.default_rng(seed).permutation(len(x))[:max_examples]
+        network = MLPClassifier((units,), max_iter=60, early_stopping=True, random_state=seed)
+        network.fit(x[rows].reshape(len(rows), -1), y[rows])
+        self._weights, self._bias = network.coefs_[0], network.intercepts_[0]
+
+    def __call__(self, images):
+        """Features `(n, units)` of images `(n, *image_shape)`."""
+        images = np.asarray(images)
+        return np.maximum(images.reshape(len(images), -1) @ self._weights + self._bias, 0)
+
+
+def frechet_distance(a, b):
+    """Squared Fréchet distance between the Gaussians fitted to two sets of features.
+
+    ‖μ_a − μ_b‖² + Tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½): Dowson & Landau 1982; Heusel et al. 2017, eq. 6
+    (https://arxiv.org/abs/1706.08500).
+
+    Args:
+        a: array `(n, units)`.
+        b: array `(m, units)`.
+
+    Returns:
+        Float of at least 0; 0 for equal means and covariances.
+
+    Raises:
+        ValueError: with fewer than two rows, or sets of different width.
+    """
+    a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(f"Features must be two arrays (n, units) of two rows or more. Received: {a.shape}, {b.shape}")
+    cov_a, cov_b = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (a, b))
+    root_a = _matrix_root(cov_a)
+    # Tr (Σ_a Σ_b)^½ = Tr (Σ_a^½ Σ_b Σ_a^½)^½, and the latter is symmetric.
+    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root_a @ cov_b @ root_a), 0, None)).sum()
+    mean_term = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
+    return float(max(mean_term + np.trace(cov_a) + np.trace(cov_b) - 2 * cross, 0.0))
+
+
+def _matrix_root(matrix):
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
+
+def importance_log_likelihood(model, x, y=None, num_samples=100, seed=None):
+    """An estimate of log p(x) of each example, from posterior samples.
+
+    log p(x) ≈ log (1/K) Σ_k p(x|z_k) p(z_k) / q(z_k|x) with z_k ~ q(z|x), which in the mean over draws lies below
+    log p(x) and rises to it with K (Burda, Grosse, Salakhutdinov 2016, eq. 8, https://arxiv.org/abs/1509.00519); K = 1
+    gives the ELBO.
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        x: images `(n, *image_shape)`.
+        y: labels, for a conditional model; then it is log p(x|y).
+        num_samples: int, K, samples an example.
+        seed: int for reproducible noise; `None` for a random one.
+
+    Returns:
+        Array `(n,)`, nats.
+
+    Raises:
+        ValueError: if the model has no density, or images or labels do not fit it.
+
+    Example:
+
+    >>> kvae.evaluation.importance_log_likelihood(model, data.x_test, num_samples=500, seed=0).mean()
+    """
+    needs_density(model)
+    num_samples = checks.positive_integer(num_samples, "num_samples")
+    x = model.check_images(x)
+    at_once = min(num_samples, EVALUATION_BATCH)
+    noise = keras.random.SeedGenerator(seed)
+
+    def function(x, y):
+        condition = model.condition(y)
+        params = model._posterior_params(x, y)
+        log_weights = []
+        for start in range(0, num_samples, at_once):
+            z = model.posterior_family.sample(params, min(at_once, num_samples - start), noise)
+            log_px = model.likelihood.log_prob(x, model._decode(z, condition, False))
+            log_q = ops.sum(model.posterior_family.log_prob(z, params), axis=-1)
+            log_px = ops.sum(log_px, axis=tuple(range(2, len(log_px.shape))))
+            log_weights.append(log_px + log_prior(model, z, condition) - log_q)
+        return ops.logsumexp(ops.concatenate(log_weights), axis=0) - math.log(num_samples)
+
+    labels = model.check_labels(y, len(x))
+    return in_batches(function, np.asarray(x, "float32"), labels, batch_size=max(1, EVALUATION_BATCH // at_once))
+
+
+def log_prior(model, z, condition=None):
+    """log p(z), or log p(z|y), of a tensor of codes `(..., batch, latent_dim)`: a tensor `(..., batch)`, nats."""
+    params = model.prior_params(condition)
+    if params is None:  # N(0, I)
+        params = ops.zeros((1, model.posterior_family.num_parameters * model.latent_dim))
+    return ops.sum(model.posterior_family.log_prob(z, params), axis=-1)
+
+
+def has_density(model):
+    """Whether `model` has the densities p(x|z), p(z) and q(z|x): a `VAE` has, an `Autoencoder` and PCA have not."""
+    return hasattr(model, "elbo")
+
+
+def needs_density(model):
+    """Raise a `ValueError` unless `model` has the densities that `has_density` names."""
+    if not has_density(model):
+        raise ValueError(
+            "`model` must have a density, as VAE and CVAE have: of others take the reconstruction error. "
+            f"Received: {type(model).__name__}"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kvae import baselines, plots, runs
-from kvae.models import load_model
+from kvae.models import VAE, load_model
 
 COUNT = 10  # images in a row
 SCATTER_POINTS = 2000
@@ -110,15 +110,19 @@ def _always(model):
     return True
 
 
+def _has_prior(model):
+    return isinstance(model, VAE)
+
+
 def _has_classes(model):
     return model.takes_labels and model.num_classes is not None
 
 
 PICTURES = {
-    "samples": (samples, _always),
+    "samples": (samples, _has_prior),
     "reconstructions": (reconstructions, _always),
     "scatter": (scatter, _always),
-    "manifold": (manifold, lambda model: model.latent_dim == 2),
+    "manifold": (manifold, lambda model: _has_prior(model) and model.latent_dim == 2),
     "traversal": (traversal, _always),
     "interpolation": (interpolation, _always),
     "style": (style, _has_classes),

@@ -21,6 +21,7 @@ def mlp(
     posterior="normal",
     likelihood="bernoulli",
     activation="relu",
+    code_activation=None,
 ):
     """A multilayer perceptron either way, the decoder the encoder's mirror.
 
@@ -29,16 +30,19 @@ def mlp(
         latent_dim: int, latent dimensions.
         hidden: units of the encoder's hidden layers, from the image on; reversed in the decoder.
         num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` for none.
-        posterior: name or `Distribution`; sets how many outputs a latent dimension takes.
+        posterior: name or `Distribution`; sets how many outputs a latent dimension takes. `None` for the plain code of
+            an `Autoencoder`: one.
         likelihood: name or `Distribution`; sets how many outputs a pixel takes.
         activation: of the hidden layers.
+        code_activation: of a plain code, "sigmoid" for one in [0, 1]; `None` for a linear one, as a posterior's.
 
     Returns:
         `(encoder, decoder)`, Functional models. Encoder: `(batch, *image_shape)` to `(batch, parameters · latent_dim)`.
         Decoder: `(batch, latent_dim)` to `(batch, height, width, parameters · channels)`.
 
     Raises:
-        ValueError: on sizes that are no positive integers and on unknown names.
+        ValueError: on sizes that are no positive integers, on unknown names, and on a `code_activation` beside a
+            posterior.
 
     Example:
 
@@ -46,7 +50,9 @@ def mlp(
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
     """
-    image_shape, parameters = _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood)
+    image_shape, parameters = _check(
+        image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
+    )
 
     def dense_stack(h, sizes):
         for size in sizes:
@@ -55,7 +61,8 @@ def mlp(
 
     x, y = keras.Input(image_shape, name="x"), _condition_input(num_classes)
     h = dense_stack(_join(layers.Flatten()(x), y), hidden)
-    encoder = _functional([x, y], layers.Dense(parameters[0] * latent_dim, name="posterior")(h), "encoder")
+    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
+    encoder = _functional([x, y], h, "encoder")
 
     z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
     output_shape = (*image_shape[:-1], parameters[1] * image_shape[-1])
@@ -73,6 +80,7 @@ def conv(
     posterior="normal",
     likelihood="bernoulli",
     activation="relu",
+    code_activation=None,
 ):
     """A convolutional pair after DCGAN's practice: strided convolutions, batch normalisation, ReLU, no pooling.
 
@@ -86,17 +94,20 @@ def conv(
         hidden: filters of the encoder's convolutions, from the image on; reversed in the decoder.
         num_classes: length of the condition `y` for a CVAE, which enters the encoder as one more image channel and the
             decoder beside `z`; `None` for none.
-        posterior: name or `Distribution`.
+        posterior: name or `Distribution`; `None` for a plain code.
         likelihood: name or `Distribution`.
         activation: of the hidden layers.
+        code_activation: of a plain code, as in `mlp`.
 
     Returns:
         `(encoder, decoder)`, with the shapes that `mlp` describes.
 
     Raises:
-        ValueError: on an image shape without three axes, on sizes that are no positive integers, on unknown names.
+        ValueError: as `mlp`, and on an image shape without three axes.
     """
-    image_shape, parameters = _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood)
+    image_shape, parameters = _check(
+        image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
+    )
     if len(image_shape) != 3:
         raise ValueError(f"`image_shape` must be (height, width, channels) for `conv`. Received: {image_shape}")
     if not hidden:
@@ -117,7 +128,7 @@ def conv(
         h = layers.Concatenate()([x, layers.Reshape((*image_shape[:2], 1))(plane)])
     for filters in hidden:  # the bias is left to the normalisation that follows
         h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(h))
-    h = layers.Dense(parameters[0] * latent_dim, name="posterior")(layers.Flatten()(h))
+    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(layers.Flatten()(h))
     encoder = _functional([x, y], h, "encoder")
 
     z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
@@ -140,7 +151,7 @@ def check_pair(encoder, decoder, posterior, likelihood, takes_labels):
     Args:
         encoder: from `x` or `[x, y]` to `(batch, parameters · latent_dim)`.
         decoder: from `z` or `[z, y]` to `(batch, height, width, parameters · channels)`.
-        posterior: `Distribution` that the encoder parameterises.
+        posterior: `Distribution` that the encoder parameterises; `None` for a plain code.
         likelihood: `Distribution` that the decoder parameterises.
         takes_labels: whether the model has a condition `y`.
     """
@@ -152,11 +163,12 @@ def check_pair(encoder, decoder, posterior, likelihood, takes_labels):
         if len(inputs) != wanted:
             mend = "build it with num_classes=, or use VAE" if takes_labels else "use CVAE for a condition"
             raise ValueError(f"`{role}` must have {wanted} input(s) in this model: {mend}. Received: {len(inputs)}")
-    latent_dim, each = decoder.inputs[0].shape[-1], posterior.num_parameters
+    latent_dim, each = decoder.inputs[0].shape[-1], _outputs_per_dimension(posterior)
     if tuple(encoder.output_shape[1:]) != (each * latent_dim,):
         raise ValueError(
             f"`encoder` and `decoder` must agree: the decoder takes {latent_dim} latent dimension(s), so the encoder "
-            f"must give (batch, {each * latent_dim}), {each} parameter(s) each. "
+            f"must give (batch, {each * latent_dim}), {each} parameter(s) each"
+            f"{': build it with posterior=None' if posterior is None else ''}. "
             f"Received: encoder output {encoder.output_shape}"
         )
     *sides, channels = encoder.inputs[0].shape[1:]
@@ -169,7 +181,7 @@ def check_pair(encoder, decoder, posterior, likelihood, takes_labels):
         )
 
 
-def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood):
+def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation):
     """Return the shape as a tuple and `(posterior, likelihood)` parameters per element."""
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
     checks.positive_integer(latent_dim, "latent_dim")
@@ -177,7 +189,17 @@ def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood):
         checks.positive_integer(size, "hidden")
     if num_classes is not None:
         checks.positive_integer(num_classes, "num_classes")
-    return image_shape, (posterior_family(posterior).num_parameters, likelihood_family(likelihood).num_parameters)
+    if code_activation is not None and posterior is not None:
+        raise ValueError(
+            "`code_activation` is for a plain code, posterior=None: a posterior's parameters are not bounded. "
+            f"Received: code_activation={code_activation!r}, posterior={posterior!r}"
+        )
+    posterior = None if posterior is None else posterior_family(posterior)
+    return image_shape, (_outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
+
+
+def _outputs_per_dimension(posterior):
+    return 1 if posterior is None else posterior.num_parameters
 
 
 def _condition_input(num_classes):

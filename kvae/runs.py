@@ -3,11 +3,9 @@
 The command line's work is done here, on plain dicts of options, so that a run can be repeated from its `config.json`.
 """
 
-import csv
 import json
 import platform
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -16,11 +14,12 @@ import numpy as np
 
 import kvae
 from kvae import baselines, callbacks, checks, evaluation, files, networks
+from kvae.corruption import Gaussian
 from kvae.data import DATASETS, binarize, load_data
 from kvae.distributions import Normal
-from kvae.models import CVAE, VAE
+from kvae.models import CVAE, VAE, Autoencoder
 
-MODELS = {"vae": VAE, "cvae": CVAE}
+MODELS = {"autoencoder": Autoencoder, "vae": VAE, "cvae": CVAE}
 FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
 DEFAULTS = {
     "model": "cvae",
@@ -34,6 +33,7 @@ DEFAULTS = {
     "beta": 1.0,
     "kl_warmup": 0,
     "likelihood": "bernoulli",
+    "noise": 0.0,  # standard deviation, on a denoising autoencoder's input
     "sigma": None,  # of a Gaussian likelihood: "learned", "per_pixel" or a number
     "prior": "standard",
     "bound": "elbo",
@@ -42,6 +42,7 @@ DEFAULTS = {
     "seed": 0,
     "pictures_every": None,  # five times in a run
 }
+VARIATIONAL = ("beta", "kl_warmup", "sigma", "prior", "bound", "num_samples")  # options that an autoencoder has not
 DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
 
 
@@ -79,9 +80,12 @@ def train(options, out, force=False, verbose=True):
     steps = -(-len(data.x_train) // options["batch_size"])
     schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
     model.compile(optimizer=keras.optimizers.Adam(schedule))
-    hooks = [*pictures(options, data, model, x_test, y_test, out / "pictures"), History(out / "history.csv")]
+    hooks = [
+        *pictures(options, data, model, x_test, y_test, out / "pictures"),
+        callbacks.HistoryFile(out / "history.csv"),
+    ]
     if verbose:
-        hooks.append(Progress())
+        hooks.append(callbacks.Progress())
     batches = data.batches(batch_size=options["batch_size"], labels=model.takes_labels, seed=options["seed"])
     validation = (x_test, y_test) if model.takes_labels else (x_test,)
     interrupted = False
@@ -119,6 +123,14 @@ def complete(options):
         checks.positive_integer(options[name], name)
     if options["sigma"] is not None and options["likelihood"] != "gaussian":
         raise ValueError(f"`sigma` must go with likelihood=gaussian. Received: likelihood={options['likelihood']}")
+    if options["model"] == "autoencoder":
+        unused = [name for name in VARIATIONAL if options[name] != DEFAULTS[name]]
+        if unused:
+            raise ValueError(
+                f"An autoencoder must go without {unused}: use vae or cvae. Received: {options[unused[0]]}"
+            )
+    elif options["noise"]:
+        raise ValueError(f"`noise` must go with the autoencoder. Received: model={options['model']}")
     return options
 
 
@@ -137,9 +149,14 @@ def build(options, data):
         data.image_shape,
         options["latent_dim"],
         num_classes=width,
+        posterior=None if options["model"] == "autoencoder" else "normal",
         likelihood=likelihood,
         **({"hidden": tuple(options["hidden"])} if options["hidden"] else {}),
     )
+    if options["model"] == "autoencoder":
+        loss = "mse" if likelihood == "gaussian" else "cross_entropy"
+        noise = Gaussian(options["noise"]) if options["noise"] else None
+        return Autoencoder(encoder, decoder, loss=loss, noise=noise, seed=options["seed"])
     return MODELS[options["model"]](
         encoder,
         decoder,
@@ -164,7 +181,7 @@ def evaluate(model, data, x_test, y_test, seed=0, num_samples=20):
     """The numbers of `metrics.json`.
 
     Args:
-        model: a `VAE` or `CVAE`.
+        model: one of `MODELS`.
         data: the `Dataset` it was trained on.
         x_test: images to evaluate on.
         y_test: their labels, or `None`.
@@ -174,21 +191,22 @@ def evaluate(model, data, x_test, y_test, seed=0, num_samples=20):
     Returns:
         Dict of JSON values; nats per example, and mean squared errors per pixel.
     """
-    log_likelihood, kl = model.elbo_terms(x_test, y_test, num_samples=num_samples, seed=seed)
-    elbo = log_likelihood - kl
     pca = baselines.PCA(min(model.latent_dim, np.prod(data.image_shape))).fit(data.x_train)
     metrics = {
         "model": type(model).__name__,
         "dataset": data.name,
         "latent_dim": model.latent_dim,
         "test_examples": len(x_test),
-        "negative_elbo": -float(elbo.mean()),
-        "negative_elbo_standard_error": float(elbo.std(ddof=1) / np.sqrt(len(elbo))),
-        "reconstruction_loss": -float(log_likelihood.mean()),
-        "kl_loss": float(kl.mean()),
-        "reconstruction_mse": evaluation.reconstruction_mse(x_test, model.reconstruct(x_test, y_test)),
-        "pca_reconstruction_mse": evaluation.reconstruction_mse(x_test, pca.reconstruct(x_test)),
     }
+    if isinstance(model, VAE):
+        log_likelihood, kl = model.elbo_terms(x_test, y_test, num_samples=num_samples, seed=seed)
+        elbo = log_likelihood - kl
+        metrics["negative_elbo"] = -float(elbo.mean())
+        metrics["negative_elbo_standard_error"] = float(elbo.std(ddof=1) / np.sqrt(len(elbo)))
+        metrics["reconstruction_loss"] = -float(log_likelihood.mean())
+        metrics["kl_loss"] = float(kl.mean())
+    metrics["reconstruction_mse"] = evaluation.reconstruction_mse(x_test, model.reconstruct(x_test, y_test))
+    metrics["pca_reconstruction_mse"] = evaluation.reconstruction_mse(x_test, pca.reconstruct(x_test))
     if getattr(model, "num_classes", None):
         judge = evaluation.LabelJudge(data.x_train, data.y_train, seed=seed)
         metrics["label_agreement"] = evaluation.label_agreement(model, judge, seed=seed)
@@ -202,59 +220,17 @@ def pictures(options, data, model, x_test, y_test, folder):
     every = options["pictures_every"] or max(1, last // 5)
     attributes = y_test[:10] if model.takes_labels and data.num_classes is None else None
     hooks = [
-        callbacks.SampleGrid(folder, every=every, labels=attributes),
         callbacks.ReconstructionGrid(folder, x_test, y_test, every=last),
         callbacks.LatentScatter(folder, x_test, data.y_test, every=last),
         callbacks.PCABaseline(folder, data.x_train, x_test, data.y_test, every=last),
     ]
-    if options["latent_dim"] == 2:
-        hooks.append(callbacks.LatentManifold(folder, every=last))
+    if isinstance(model, VAE):  # what has a prior to draw from
+        hooks.append(callbacks.SampleGrid(folder, every=every, labels=attributes))
+        if model.latent_dim == 2:
+            hooks.append(callbacks.LatentManifold(folder, every=last))
     if options["kl_warmup"]:
         hooks.append(callbacks.KLWarmup(options["kl_warmup"]))
     return hooks
-
-
-class History(keras.callbacks.Callback):
-    """Write a line of `history.csv` an epoch, all its columns known from the first epoch on."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if epoch == 0:
-                writer.writeheader()
-            writer.writerow(row)
-
-
-class Progress(keras.callbacks.Callback):
-    """One of Keras's bars for the whole training; ten lines in all where the output is no terminal."""
-
-    def on_train_begin(self, logs=None):
-        self.steps = self.params["steps"] or 1
-        self.bar = None
-        if sys.stdout.isatty():
-            self.bar = keras.utils.Progbar(self.params["epochs"] * self.steps, stateful_metrics=["loss", "val_loss"])
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.bar:
-            done = self.epoch * self.steps + batch + 1
-            self.bar.update(done, [("loss", logs["loss"])], finalize=False)
-
-    def on_epoch_end(self, epoch, logs=None):
-        epochs = self.params["epochs"]
-        shown = {name: logs[name] for name in ("loss", "val_loss") if name in logs}
-        if self.bar:
-            self.bar.update((epoch + 1) * self.steps, list(shown.items()), finalize=epoch + 1 == epochs)
-        elif (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs:
-            numbers = ", ".join(f"{name} {value:.2f}" for name, value in shown.items())
-            print(f"epoch {epoch + 1}/{epochs}: {numbers} nats", flush=True)
 
 
 def check_folder(out, force):

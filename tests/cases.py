@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 import kvae
+from kvae.corruption import Gaussian, Masking
 from kvae.distributions import Normal
+from kvae.penalties import L1, Contractive, KLSparsity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,12 @@ def vae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), likelihood="bernoull
 def cvae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), width=3, num_classes=3, **kwargs):
     pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, num_classes=width)
     return kvae.CVAE(*pair, num_classes=num_classes, seed=0, **kwargs)
+
+
+def autoencoder(image_shape=(8, 8, 1), network="mlp", hidden=(16,), code_activation=None, **kwargs):
+    factory = getattr(kvae.networks, network)
+    pair = factory(image_shape, 2, hidden=hidden, posterior=None, code_activation=code_activation)
+    return kvae.Autoencoder(*pair, seed=0, **kwargs)
 
 
 def own_prior():
@@ -58,4 +66,14 @@ CASES = {
     "cvae-attributes": Case(lambda: cvae(width=4, num_classes=None), (8, 8, 1), attributes),
     "cvae-learned-prior": Case(lambda: cvae(prior="learned"), (8, 8, 1), classes),
     "cvae-own-prior": Case(lambda: cvae(prior=own_prior(), num_samples=2), (8, 8, 1), classes),
+    "autoencoder": Case(autoencoder, (8, 8, 1)),
+    "autoencoder-tied": Case(lambda: autoencoder((6,), tied=True, noise=Gaussian(0.1), penalty=Contractive(0.1)), (6,)),
+    "autoencoder-sparse": Case(
+        lambda: autoencoder(code_activation="sigmoid", penalty=[KLSparsity(0.5), L1(0.1)]), (8, 8, 1)
+    ),
+    "autoencoder-conv": Case(
+        lambda: autoencoder((9, 9, 3), "conv", (4, 8), loss="cross_entropy", noise=Masking(0.2)), (9, 9, 3)
+    ),
 }
+
+DENSITIES = {name: case for name, case in CASES.items() if "autoencoder" not in name}  # those with an ELBO

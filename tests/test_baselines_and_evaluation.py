@@ -1,7 +1,10 @@
-"""PCA, label agreement and errors against NumPy and scikit-learn."""
+"""Baselines, label agreement and errors against NumPy and scikit-learn."""
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 from sklearn.svm import SVC
 
 import kvae
@@ -36,6 +39,116 @@ def test_pca_refuses_what_does_not_fit(digits):
         pca.decode(np.zeros((1, 3)))
     with pytest.raises(ValueError, match="`latent_dim` must be an integer of at least 1"):
         kvae.baselines.PCA(0)
+
+
+BASELINES = {
+    "pca": lambda: kvae.baselines.PCA(3),
+    "kmeans": lambda: kvae.baselines.KMeans(3),
+    "gmm": lambda: kvae.baselines.GMM(3, "diag"),
+    "sparse-coding": lambda: kvae.baselines.SparseCoding(3),
+}
+
+
+@pytest.mark.parametrize("build", BASELINES.values(), ids=BASELINES)
+def test_baselines_have_the_verbs_and_keep_image_shapes(digits, build):
+    x = digits.x_test[:40]
+    baseline = build()
+    assert baseline.fit(x) is baseline
+    assert baseline.components.shape == (3, 64)
+    assert baseline.encode(x).shape == (40, 3)
+    assert baseline.decode(baseline.encode(x)).shape == (40, 8, 8, 1)
+    np.testing.assert_allclose(baseline.reconstruct(x), baseline.decode(baseline.encode(x)))
+    assert baseline.energy(x).shape == (40,)
+    np.testing.assert_allclose(baseline.energy(x[5:7]), baseline.energy(x)[5:7], rtol=1e-4)
+
+
+@pytest.mark.parametrize("build", BASELINES.values(), ids=BASELINES)
+def test_baselines_refuse_what_does_not_fit(digits, build):
+    x = digits.x_test[:40]
+    baseline = build()
+    for verb in (baseline.encode, baseline.energy, baseline.reconstruct, lambda x: baseline.decode(np.zeros((1, 3)))):
+        with pytest.raises(ValueError, match=r"must be fitted first: call fit\(x\)"):
+            verb(x)
+    with pytest.raises(ValueError, match="`x` must be finite"):
+        baseline.fit(np.full_like(x, np.nan))
+    baseline.fit(x)
+    for verb in (baseline.encode, baseline.energy):
+        with pytest.raises(ValueError, match=r"`x` must have shape \(n, 8, 8, 1\)"):
+            verb(x[:, :4])
+    with pytest.raises(ValueError, match=r"`z` must have shape \(n, 3\)"):
+        baseline.decode(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="`latent_dim` must be an integer of at least 1"):
+        type(baseline)(0)
+
+
+def test_pca_energy_is_the_squared_distance_to_the_plane(digits):
+    x = digits.x_test.reshape(-1, 64).astype("float64")
+    pca = kvae.baselines.PCA(3).fit(digits.x_train)
+    centred = x - digits.x_train.reshape(-1, 64).mean(axis=0)
+    projector = pca.components.T @ pca.components
+    expected = np.square(centred @ projector - centred).sum(axis=1)
+    np.testing.assert_allclose(pca.energy(digits.x_test), expected, rtol=1e-4)
+
+
+def test_kmeans_energy_is_the_squared_distance_to_the_nearest_centre(digits):
+    kmeans = kvae.baselines.KMeans(7).fit(digits.x_train)
+    distances = cdist(digits.x_test.reshape(-1, 64), kmeans.components, "sqeuclidean")
+    np.testing.assert_allclose(kmeans.energy(digits.x_test), distances.min(axis=1), rtol=1e-4)
+    codes = kmeans.encode(digits.x_test)
+    assert set(np.unique(codes)) == {0, 1}
+    np.testing.assert_array_equal(codes.argmax(axis=1), distances.argmin(axis=1))
+    np.testing.assert_array_equal(codes.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diag"])
+def test_gmm_energy_is_scipys_mixture(covariance):
+    x = kvae.toy.moons(300, seed=0)
+    gmm = kvae.baselines.GMM(4, covariance).fit(x)
+    fitted = gmm._estimator
+    log_terms = np.stack(
+        [
+            np.log(weight) + multivariate_normal.logpdf(x, mean, np.diag(cov) if cov.ndim == 1 else cov)
+            for weight, mean, cov in zip(fitted.weights_, fitted.means_, fitted.covariances_, strict=True)
+        ],
+        axis=1,
+    )
+    log_px = logsumexp(log_terms, axis=1)
+    np.testing.assert_allclose(gmm.energy(x), -log_px, rtol=1e-6)
+    responsibilities = np.exp(log_terms - log_px[:, None])
+    np.testing.assert_allclose(gmm.encode(x), responsibilities, atol=1e-6)
+    np.testing.assert_allclose(gmm.reconstruct(x), responsibilities @ fitted.means_, atol=1e-6)
+
+
+def test_gmm_samples_have_the_mixtures_moments():
+    x = kvae.toy.moons(300, seed=0)
+    gmm = kvae.baselines.GMM(4).fit(x)
+    samples = gmm.sample(20_000, seed=0)
+    np.testing.assert_allclose(samples.mean(axis=0), x.mean(axis=0), atol=0.03)  # EM keeps both moments of the data
+    np.testing.assert_allclose(np.cov(samples.T), np.cov(x.T), atol=0.04)
+    np.testing.assert_array_equal(gmm.sample(5, seed=1), gmm.sample(5, seed=1))
+    assert not np.array_equal(gmm.sample(5, seed=1), gmm.sample(5, seed=2))
+
+
+def test_sparse_coding_finds_the_code_that_minimises_its_energy(digits):
+    coding = kvae.baselines.SparseCoding(20, sparsity=0.5).fit(digits.x_train[:300])
+    x, w = digits.x_test[:50].reshape(-1, 64).astype("float64"), coding.components
+    z = coding.encode(digits.x_test[:50])
+    assert (np.linalg.norm(w, axis=1) < 1 + 1e-5).all()
+
+    def formula(z):
+        return np.square(x - z @ w).sum(axis=1) + 0.5 * np.abs(z).sum(axis=1)
+
+    np.testing.assert_allclose(coding.energy(digits.x_test[:50]), formula(z), rtol=1e-4)
+    # The optimality conditions of that convex problem: ∂‖x − zW‖²/∂z = −λ sign(z) where z ≠ 0, within ±λ elsewhere.
+    gradient = 2 * (z @ w - x) @ w.T
+    np.testing.assert_allclose(gradient[z != 0], -0.5 * np.sign(z[z != 0]), atol=1e-5)
+    assert np.abs(gradient[z == 0]).max() < 0.5 + 1e-5
+    assert 0.05 < np.mean(z != 0) < 0.7
+    denser = kvae.baselines.SparseCoding(20, sparsity=0.05).fit(digits.x_train[:300])
+    assert np.mean(denser.encode(digits.x_test[:50]) != 0) > np.mean(z != 0)
+    for sparsity in (0, -1, np.nan, "a"):
+        with pytest.raises(ValueError, match="`sparsity` must be a positive number"):
+            kvae.baselines.SparseCoding(2, sparsity)
 
 
 def test_reconstruction_mse(rng):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import cli, runs
+from kvae import callbacks, cli, runs
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
@@ -113,10 +113,55 @@ def test_evaluate_plot_and_data(trained):
     assert (folder / "digits.png").is_file()
 
 
+def test_apply_writes_a_picture_and_prints_the_number(trained, monkeypatch, capsys):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    printed = {}
+    for task in cli.TASKS:
+        assert cli.main(["apply", task, "run/model.keras", "--count", "20", "--out", f"applied/{task}.png"]) == 0
+        printed[task] = capsys.readouterr().out
+        assert (folder / "applied" / f"{task}.png").stat().st_size > 10_000
+        assert f"written to applied/{task}.png" in printed[task]
+    assert "auroc" in printed["anomaly"]
+    assert "PSNR of the estimate, dB" in printed["denoise"]
+    assert "MSE in the lower half" in printed["inpaint"]
+    file = (folder / "applied" / "compress.kvae").read_bytes()
+    assert f"bytes  {len(file)}" in printed["compress"]
+    model = kvae.load_model(folder / "run" / "model.keras")
+    assert kvae.applications.decompress(model, file).shape == (20, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("colourise",), 2, "invalid choice"),
+        (("super-resolve", "--factor", "3"), 1, "divides height and width"),
+        (("denoise", "--sigma", "-1"), 1, "`sigma` must be a finite number above 0"),
+        (("inpaint", "--method", "magic"), 1, "`method` must be one of"),
+        (("anomaly", "--method", "magic"), 1, "`method` must be"),
+        (("anomaly", "--strange", "absent.npz"), 1, "existing .npz file"),
+        (("compress", "--count", "0"), 1, "`count` must be an integer of at least 1"),
+        (("compress", "--out", "/proc/x.png"), 1, "/proc"),
+    ],
+)
+def test_bad_arguments_to_apply(trained, in_process, arguments, code, message):
+    task, *options = arguments
+    returned, error = in_process("apply", task, str(trained[0] / "run" / "model.keras"), *options)
+    assert returned == code
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
 def test_pictures_have_the_commands_names():
     from kvae import gallery
 
     assert set(gallery.PICTURES) == set(cli.PICTURES)
+
+
+def test_tasks_have_the_commands_names():
+    from kvae import apply
+
+    assert tuple(apply.TASKS) == cli.TASKS
 
 
 def test_other_data_and_models(tmp_path, rng):
@@ -128,6 +173,9 @@ def test_other_data_and_models(tmp_path, rng):
     run("plot", "run/model.keras", cwd=tmp_path)
     assert not (tmp_path / "run" / "plots" / "manifold.png").exists()
     assert "must be one of" in run("plot", "run/model.keras", "--kind", "manifold", cwd=tmp_path, code=1)
+    run(*QUICK, "--model", "autoencoder", "--noise", "0.3", "--out", "denoising", cwd=tmp_path)
+    run("plot", "denoising/model.keras", cwd=tmp_path)
+    assert "needs a prior" in run("generate", "denoising/model.keras", cwd=tmp_path, code=1)
     run(*QUICK, "--model", "vae", "--binarization", "dynamic", "--out", "other", cwd=tmp_path)
     run("generate", "other/model.keras", "--count", "2", cwd=tmp_path)
     run("plot", "other/model.keras", cwd=tmp_path)
@@ -146,10 +194,16 @@ BAD = {
     "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
     "no epochs": (("train", "--epochs", "0"), 1, "`epochs` must be an integer of at least 1"),
     "negative beta": (("train", "--beta", "-1"), 1, "`beta` must be a finite number"),
+    "noise without autoencoder": (("train", "--noise", "0.1"), 1, "must go with the autoencoder"),
+    "an autoencoder with beta": (("train", "--model", "autoencoder", "--beta", "2"), 1, "must go without ['beta']"),
     "sigma without gaussian": (("train", "--sigma", "0.1"), 1, "likelihood=gaussian"),
     "missing file": (("train", "--dataset", "absent.npz"), 1, "existing .npz file"),
     "damaged file": (("train", "--dataset", "damaged.npz"), 1, "damaged"),
-    "too few images": (("train", "--model", "vae", "--dataset", "faces.npz", "--latent-dim", "12"), 1, "n_components"),
+    "too few images": (
+        ("train", "--model", "vae", "--dataset", "faces.npz", "--latent-dim", "12", "--out", "new"),
+        1,
+        "n_components",
+    ),
     "no labels": (("train", "--dataset", "faces.npz"), 1, "needs labels"),
     "out is a file": (("train", "--out", "damaged.npz"), 1, "must be a folder"),
     "out holds other files": (("train", "--out", "."), 1, "holds other files"),
@@ -215,7 +269,7 @@ def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch):
             if epoch == 1:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "Progress", Interrupt)
+    monkeypatch.setattr(callbacks, "Progress", Interrupt)
     options = {"epochs": 50, "hidden": [16]}
     metrics, interrupted = runs.train(options, tmp_path / "run")
     assert interrupted

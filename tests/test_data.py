@@ -156,7 +156,7 @@ def test_the_shared_files_load(file, shape, count):
         ({"images": np.full((5, 4, 4), np.nan)}, r"must be finite.*5 of 5"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"one entry an example: 5. Received: 4"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(5)}, r"Labels must be integers"),
-        ({"images": np.zeros((5, 4, 4)), "labels": np.arange(5) - 1}, r"must not be negative. Received: values from -1"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.arange(5) - 1}, r"must not be negative.*from -1"),
         ({"images": np.zeros((0, 4, 4))}, r"at least one example"),
         ({"images": np.array([None, 1])}, r"no .npz file of number arrays"),
         ({"x_train": np.zeros((5, 4, 4)), "x_test": np.zeros((5, 4, 5))}, r"must have one shape"),

@@ -1,5 +1,6 @@
 """Callbacks decide when to draw, warm up or warn; `kvae.plots` draws."""
 
+from kvae.callbacks.logs import HistoryFile, Progress
 from kvae.callbacks.pictures import (
     LatentManifold,
     LatentScatter,
@@ -11,11 +12,13 @@ from kvae.callbacks.pictures import (
 from kvae.callbacks.warmup import KLWarmup
 
 __all__ = [
+    "HistoryFile",
     "KLWarmup",
     "LatentManifold",
     "LatentScatter",
     "PCABaseline",
     "Picture",
+    "Progress",
     "ReconstructionGrid",
     "SampleGrid",
 ]

@@ -3,18 +3,16 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from kvae import bounds, checks, networks
 from kvae.distributions import likelihood_family, posterior_family
-from kvae.models.base import BaseModel, BatchResult, in_batches
-
-EVALUATION_BATCH = 1000  # rows at a time in the NumPy verbs
+from kvae.models.base import BatchResult, in_batches
+from kvae.models.pair import EVALUATION_BATCH, EncoderDecoder
 
 
 @keras.saving.register_keras_serializable(package="kvae")
-class VAE(BaseModel):
+class VAE(EncoderDecoder):
     """Variational autoencoder, trained with `fit(x)`.
 
     p(x, z) = p(x|z) p(z) with p(z) = N(0, I); the decoder gives the parameters of p(x|z), the encoder those of q(z|x).
@@ -87,16 +85,6 @@ class VAE(BaseModel):
         )
         self.built = True
 
-    @property
-    def image_shape(self):
-        """Shape of one example, `(height, width, channels)`."""
-        return tuple(self.encoder.inputs[0].shape[1:])
-
-    @property
-    def latent_dim(self):
-        """Number of latent dimensions."""
-        return self.decoder.inputs[0].shape[-1]
-
     # Inference, generation, loss: tensors in, tensors out.
 
     def run_batch(self, x, y, training):
@@ -118,10 +106,6 @@ class VAE(BaseModel):
         }
         return BatchResult(self.likelihood.mean(mean_params), self.bound(sample, self.beta), terms)
 
-    def condition(self, y):
-        """The vector `(batch, condition_dim)` that both networks see beside their input; `None` for a plain VAE."""
-        return None
-
     def prior_params(self, condition):
         """Parameters of p(z), or of p(z|y), `(batch, parameters · latent_dim)`; `None` for N(0, I)."""
         return None
@@ -141,27 +125,7 @@ class VAE(BaseModel):
         params = self._apply(self.decoder, ops.reshape(z, (-1, latent)), condition, training)
         return ops.reshape(params, (num_samples, batch, *params.shape[1:]))
 
-    @staticmethod
-    def _apply(network, h, condition, training):
-        return network(h if condition is None else [h, condition], training=training)
-
     # Verbs: NumPy in, NumPy out.
-
-    def encode(self, x, y=None):
-        """Posterior means.
-
-        Args:
-            x: images `(n, *image_shape)`.
-            y: labels, for a conditional model.
-
-        Returns:
-            Array `(n, latent_dim)`.
-        """
-        return in_batches(
-            lambda *args: self.posterior_family.mean(self._posterior_params(*args)),
-            *self._check_pair(x, y),
-            batch_size=EVALUATION_BATCH,
-        )
 
     def posterior(self, x, y=None):
         """The parameters of q(z|x).
@@ -178,28 +142,6 @@ class VAE(BaseModel):
             *self._check_pair(x, y),
             batch_size=EVALUATION_BATCH,
         )
-
-    def decode(self, z, y=None):
-        """Pixel means of latent codes.
-
-        Args:
-            z: array `(n, latent_dim)`.
-            y: labels, for a conditional model.
-
-        Returns:
-            Array `(n, *image_shape)`.
-        """
-        z = checks.array(z, (self.latent_dim,), "z").astype("float32")
-        return in_batches(
-            lambda z, y: self.likelihood.mean(self._apply(self.decoder, z, self.condition(y), False)),
-            z,
-            self.check_labels(y, len(z)),
-            batch_size=EVALUATION_BATCH,
-        )
-
-    def reconstruct(self, x, y=None):
-        """Decode the posterior means of `x` `(n, *image_shape)`: an array of the same shape."""
-        return self.decode(self.encode(x, y), y)
 
     def generate(self, n=1, seed=None):
         """Draw latent codes from the prior and decode them.
@@ -240,6 +182,10 @@ class VAE(BaseModel):
         log_likelihood, kl = self.elbo_terms(x, y, num_samples, seed)
         return log_likelihood - kl
 
+    def energy(self, x, y=None, num_samples=16, seed=0):
+        """−ELBO of each example, low where the model expects data: array `(n,)`, nats. Arguments as in `elbo_terms`."""
+        return -self.elbo(x, y, num_samples, seed)
+
     def elbo_terms(self, x, y=None, num_samples=None, seed=None):
         """The two terms of the evidence lower bound.
 
@@ -264,19 +210,11 @@ class VAE(BaseModel):
 
         return in_batches(function, *self._check_pair(x, y), batch_size=max(1, EVALUATION_BATCH // num_samples))
 
+    def _encode(self, x, y):
+        return self.posterior_family.mean(self._posterior_params(x, y))
+
     def _posterior_params(self, x, y):
         return self._apply(self.encoder, x, self.condition(y), False)
-
-    # Checks and configuration.
-
-    def check_images(self, x, name="x"):
-        x = super().check_images(x, name)
-        self.likelihood.check(x, name)
-        return x
-
-    def _check_pair(self, x, y):
-        x = self.check_images(x)
-        return np.asarray(x, "float32"), self.check_labels(y, len(x))
 
     def get_config(self):
         parts = {
@@ -293,11 +231,3 @@ class VAE(BaseModel):
             "num_samples": self.num_samples,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = {
-            name: keras.saving.deserialize_keras_object(value, custom_objects) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**config)

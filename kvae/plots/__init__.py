@@ -1,24 +1,34 @@
 """Pictures: arrays (and a model, where codes must be decoded) in, a `matplotlib.figure.Figure` out; no global state."""
 
+from kvae.plots.applied import anomalies, denoising, inpainting, rate_distortion, super_resolution
 from kvae.plots.canvas import save
 from kvae.plots.curves import beside_pca, history
 from kvae.plots.decoded import interpolation, latent_manifold, quantile_codes, style_by_digit, style_transfer, traversal
+from kvae.plots.energy import energy_surfaces
 from kvae.plots.images import image_grid, mosaic, reconstruction_grid, sample_grid
+from kvae.plots.rungs import ladder
 from kvae.plots.scatter import latent_scatter
 
 __all__ = [
+    "anomalies",
     "beside_pca",
+    "denoising",
+    "energy_surfaces",
     "history",
     "image_grid",
+    "inpainting",
     "interpolation",
+    "ladder",
     "latent_manifold",
     "latent_scatter",
     "mosaic",
     "quantile_codes",
+    "rate_distortion",
     "reconstruction_grid",
     "sample_grid",
     "save",
     "style_by_digit",
     "style_transfer",
+    "super_resolution",
     "traversal",
 ]

@@ -1,0 +1,154 @@
+"""The work of `kvae apply`: what a saved model is good for, as a picture and numbers, on a data set's test images."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kvae import applications, baselines, checks, evaluation, files, plots, runs
+from kvae.data import load_data
+from kvae.models import load_model
+
+UNITS = {"elbo": "−ELBO, nats", "importance": "−log p(x), nats", "reconstruction": "squared error"}
+STEPS = (0.1, 0.25, 0.5, 1.0, 2.0)  # of compression, against the codes' standard deviation
+
+
+def apply(task, model_path, dataset=None, count=100, method=None, sigma=0.5, factor=2, strange=None, seed=0, out=None):
+    """Apply a saved model to the first test images and draw the result.
+
+    Args:
+        task: key of `TASKS`.
+        model_path: a `.keras` file, in a run folder or not.
+        dataset: name or file; `None` for the run's own.
+        count: int, how many test images.
+        method: of the application; `None` for the best that the model allows.
+        sigma: float, noise to be put on and taken out.
+        factor: int, of super-resolution.
+        strange: name or file of the data to be told apart as strange; `None` for the same images upside down.
+        seed: int.
+        out: the picture to write; `None` for one beside the model.
+
+    Returns:
+        `(numbers, paths)`: a dict of floats, and what was written.
+
+    Raises:
+        ValueError: if the model, the data and the options do not fit together.
+        OSError: if the picture cannot be written.
+    """
+    model_path = Path(model_path)
+    model = load_model(model_path)
+    data = runs.dataset_of(model_path, dataset)
+    count = checks.positive_integer(count, "count")
+    x, y = runs.test_arrays(data, {"seed": seed}, model)
+    job = Job(model, data, x[:count], None if y is None else y[:count], method, sigma, factor, strange, seed)
+    figure, numbers, *file = TASKS[task](job)
+    paths = [plots.save(figure, out or model_path.with_name(f"{task}.png"))]
+    for content in file:
+        paths.append(paths[0].with_suffix(".kvae"))
+        with files.replacing(paths[1]) as aside:
+            aside.write_bytes(content)
+    return numbers, paths
+
+
+class Job(NamedTuple):
+    """What a task may need: a model, its data, the test images and labels to work on, and the options of `apply`."""
+
+    model: object
+    data: object
+    x: object
+    y: object
+    method: object
+    sigma: float
+    factor: int
+    strange: object
+    seed: int
+
+    def restoring(self):
+        """The arguments that denoising, in-painting and super-resolution share."""
+        method = self.method or ("metropolis" if evaluation.has_density(self.model) else "optimise")
+        return {"y": self.y, "method": method, "seed": self.seed}
+
+
+def _anomaly(job):
+    method = job.method or ("elbo" if evaluation.has_density(job.model) else "reconstruction")
+    if job.strange is None:
+        name, other = "upside down", job.x[:, ::-1]
+    else:
+        name, other = str(job.strange), load_data(job.strange).x_test[: len(job.x)]
+    y = None if job.y is None else job.y[: len(other)]
+    scores = applications.anomaly_score(job.model, job.x, job.y, method, seed=job.seed)
+    other_scores = applications.anomaly_score(job.model, other, y, method, seed=job.seed)
+    numbers = {
+        "auroc": applications.auroc(scores, other_scores),
+        "median score": float(np.median(scores)),
+        f"median score, {name}": float(np.median(other_scores)),
+    }
+    return plots.anomalies(job.x, scores, other_scores, ("test images", name), unit=UNITS[method]), numbers
+
+
+def _denoise(job):
+    noisy = job.x + job.sigma * np.random.default_rng(job.seed).standard_normal(job.x.shape)
+    samples = applications.denoise(job.model, noisy, job.sigma, **job.restoring())
+    numbers = {
+        "PSNR of noisy images, dB": _psnr(job.x, noisy),
+        "PSNR of the estimate, dB": _psnr(job.x, samples.mean(0)),
+    }
+    return plots.denoising(job.x, noisy, samples, title=f"Taking noise of σ = {job.sigma:g} away"), numbers
+
+
+def _inpaint(job):
+    mask = np.ones(job.model.image_shape, bool)
+    mask[len(mask) // 2 :] = False
+    samples = applications.inpaint(job.model, job.x, mask, **job.restoring())
+    mean, spread = samples.mean(axis=0), samples.std(axis=0)
+    numbers = {
+        "MSE in the lower half": evaluation.reconstruction_mse(job.x[:, ~mask], mean[:, ~mask]),
+        "spread in the lower half": float(spread[:, ~mask].mean()),
+    }
+    return plots.inpainting(job.x, mask, samples, title="Filling in the lower half"), numbers
+
+
+def _super_resolve(job):
+    small = applications.downsample(job.x, job.factor)
+    samples = applications.super_resolve(job.model, small, job.factor, **job.restoring())
+    repeated = np.kron(small, np.ones((1, job.factor, job.factor, 1)))
+    numbers = {
+        "PSNR of repeated pixels, dB": _psnr(job.x, repeated),
+        "PSNR of the estimate, dB": _psnr(job.x, samples.mean(axis=0)),
+    }
+    return plots.super_resolution(job.x, small, samples, title=f"Super-resolution by {job.factor}"), numbers
+
+
+def _compress(job):
+    name = type(job.model).__name__
+    pca = baselines.PCA(min(job.model.latent_dim, np.prod(job.model.image_shape), len(job.data.x_train)))
+    curves = {}
+    for coder, label, y in ((job.model, name, job.y), (pca.fit(job.data.x_train), "PCA", None)):
+        deviation = (coder.encode(job.x) if y is None else coder.encode(job.x, y)).std()
+        curves[label] = applications.rate_distortion(coder, job.x, deviation * np.array(STEPS), y)
+    curve, middle = curves[name], len(STEPS) // 2
+    file = applications.compress(job.model, job.x, curve["step"][middle], job.y)
+    png = applications.png_rate(job.x)
+    numbers = {
+        "images": len(job.x),
+        "bytes": len(file),
+        "step of the codes": float(curve["step"][middle]),
+        "bits a pixel": float(curve["rate"][middle]),
+        "MSE": float(curve["mse"][middle]),
+        "bits a pixel as PNG": png,
+    }
+    title = f"Rate and distortion, {job.model.latent_dim} latent dimensions"
+    return plots.rate_distortion(curves, png, title), numbers, file
+
+
+def _psnr(x, estimate):
+    return float(applications.psnr(x, estimate).mean())
+
+
+TASKS = {
+    "anomaly": _anomaly,
+    "denoise": _denoise,
+    "inpaint": _inpaint,
+    "super-resolve": _super_resolve,
+    "compress": _compress,
+}

@@ -1,0 +1,181 @@
+"""Penalties on an autoencoder's code: what keeps an encoder that could copy its input from doing so."""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from kvae import checks
+from kvae.settings import Settings
+
+DIFFERENCE_STEP = 1e-3  # of the input, times N(0, I); smaller drowns in float32's rounding, larger sees the curvature
+
+
+class Penalty(Settings):
+    """Base of the penalties; each carries its own weight."""
+
+    def check(self, encoder):
+        """Raise a `ValueError` if the penalty cannot apply to the codes of `encoder`."""
+
+    def __call__(self, x, z, encoder, seed):
+        """The weighted penalty of each example.
+
+        Args:
+            x: images as the encoder saw them, `(batch, *image_shape)`.
+            z: their codes `(batch, latent_dim)`.
+            encoder: the model that gave them.
+            seed: `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor `(batch,)`.
+        """
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+@dataclasses.dataclass(frozen=True)
+class L1(Penalty):
+    """Sparse code: weight · Σ_j |z_j|.
+
+    The decoder can undo it by growing as the code shrinks; weight decay or tied weights hold it.
+
+    Args:
+        weight: at least 0.
+
+    Raises:
+        ValueError: if `weight` is negative or no finite number.
+
+    Example:
+
+    >>> kvae.Autoencoder(encoder, decoder, penalty=kvae.penalties.L1(0.1))
+    """
+
+    weight: float
+
+    def __post_init__(self):
+        self._check_number("weight")
+
+    def __call__(self, x, z, encoder, seed):
+        return self.weight * ops.sum(ops.abs(z), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+@dataclasses.dataclass(frozen=True)
+class KLSparsity(Penalty):
+    """Sparse code: weight · Σ_j KL(ρ ‖ ρ̂_j), ρ̂_j unit j's mean activation over the batch.
+
+    KL(ρ ‖ ρ̂) = ρ log(ρ / ρ̂) + (1 − ρ) log((1 − ρ) / (1 − ρ̂)), as between two coins (Ng 2011, Sparse autoencoder,
+    CS294A lecture notes, https://web.stanford.edu/class/cs294a/sparseAutoencoder.pdf). Every example of a batch is
+    charged the same. The batch should be large enough that it shows a unit with mean ρ.
+
+    Args:
+        weight: at least 0.
+        target: the wanted mean activation ρ, between 0 and 1.
+
+    Raises:
+        ValueError: if `weight` or `target` is out of range; in a model, if its code is not bounded to [0, 1].
+
+    Example:
+
+    >>> pair = kvae.networks.mlp((8, 8, 1), 64, hidden=(), posterior=None, code_activation="sigmoid")
+    >>> kvae.Autoencoder(*pair, penalty=kvae.penalties.KLSparsity(3.0, target=0.05))
+    """
+
+    weight: float
+    target: float = 0.05
+
+    def __post_init__(self):
+        self._check_number("weight")
+        self._check_number("target", high=1.0)
+        if self.target in (0, 1):
+            raise ValueError(f"`target` must lie between 0 and 1, not on them. Received: target={self.target!r}")
+
+    def check(self, encoder):
+        activation = getattr(encoder.layers[-1], "activation", None)
+        bounded = (keras.activations.sigmoid, keras.activations.hard_sigmoid, keras.activations.softmax)
+        if activation not in bounded:
+            raise ValueError(
+                "`penalty` KLSparsity needs codes in [0, 1]: end the encoder in a sigmoid, as "
+                'networks.mlp(..., posterior=None, code_activation="sigmoid") does. '
+                f"Received: activation {getattr(activation, '__name__', activation)}"
+            )
+
+    def __call__(self, x, z, encoder, seed):
+        rho = self.target
+        mean = ops.clip(ops.mean(z, axis=0), 1e-6, 1.0 - 1e-6)  # ρ̂; a dead or saturated unit costs much, not infinity
+        kl = rho * ops.log(rho / mean) + (1.0 - rho) * ops.log((1.0 - rho) / (1.0 - mean))
+        return self.weight * ops.sum(kl) * ops.ones_like(z[:, 0])
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+@dataclasses.dataclass(frozen=True)
+class Contractive(Penalty):
+    """Contractive autoencoder: weight · ‖J‖_F², J = ∂z/∂x at each example.
+
+    For an encoder of one dense layer with a sigmoid, tanh or linear code the norm is exact (Rifai, Vincent, Muller,
+    Glorot, Bengio 2011, Contractive Auto-Encoders, eq. 1, 7 and their section 5.1; https://icml.cc/2011/papers/455_icmlpaper.pdf):
+    ‖J‖_F² = Σ_j s'(a_j)² Σ_i W_ij². For deeper ones it is Hutchinson's estimate ‖J‖_F² = E ‖Jv‖², v ~ N(0, I), with
+    the forward difference Jv ≈ (f(x + hv) − f(x)) / h, h = 1e-3, which every backend can differentiate once more. Its
+    error is of order h², because E is over a symmetric v. Dropout and batch normalisation are in inference mode in it.
+
+    Args:
+        weight: at least 0.
+        num_samples: vectors v an example in the estimate.
+
+    Raises:
+        ValueError: if `weight` is negative or `num_samples` no positive integer.
+
+    Example:
+
+    >>> kvae.Autoencoder(encoder, decoder, penalty=kvae.penalties.Contractive(0.1))
+    """
+
+    weight: float
+    num_samples: int = 1
+
+    def __post_init__(self):
+        self._check_number("weight")
+        checks.positive_integer(self.num_samples, "num_samples")
+
+    def __call__(self, x, z, encoder, seed):
+        dense = one_dense_layer(encoder)
+        if dense is None:
+            return self.weight * jacobian_norm_estimate(encoder, x, self.num_samples, seed)
+        squares = ops.sum(ops.square(dense.kernel), axis=0)  # Σ_i W_ij²
+        slope = SLOPES[dense.activation](z)
+        return self.weight * ops.sum(ops.square(slope) * squares, axis=-1)
+
+
+# s'(a) by the value h = s(a).
+SLOPES = {
+    keras.activations.sigmoid: lambda h: h * (1.0 - h),
+    keras.activations.tanh: lambda h: 1.0 - ops.square(h),
+    keras.activations.linear: ops.ones_like,
+}
+
+
+def one_dense_layer(encoder):
+    """The `Dense` layer of an encoder that has no other and whose slope is known; else `None`."""
+    *before, last = encoder.layers
+    reshapes = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape)
+    exact = isinstance(last, keras.layers.Dense) and last.activation in SLOPES
+    return last if exact and all(isinstance(layer, reshapes) for layer in before) else None
+
+
+def jacobian_norm_estimate(function, x, num_samples, seed):
+    """Hutchinson's estimate of ‖J‖_F² of each example by forward differences.
+
+    Args:
+        function: a Keras model from `(batch, *shape)` to `(batch, size)`.
+        x: tensor `(batch, *shape)`.
+        num_samples: int, vectors v an example; the estimate's variance falls as 1 / num_samples.
+        seed: int or `keras.random.SeedGenerator`.
+
+    Returns:
+        Tensor `(batch,)`.
+    """
+    start = function(x, training=False)
+    v = keras.random.normal((num_samples, *ops.shape(x)), dtype=x.dtype, seed=seed)
+    moved = ops.reshape(x + DIFFERENCE_STEP * v, (-1, *x.shape[1:]))
+    jv = (ops.reshape(function(moved, training=False), (num_samples, *ops.shape(start))) - start) / DIFFERENCE_STEP
+    return ops.mean(ops.sum(ops.square(jv), axis=-1), axis=0)
