@@ -1,7 +1,8 @@
 """Train the models that the README shows, draw its pictures and write its table of numbers.
 
-Run it from the repository's root as `python assets/make.py`; it needs MNIST (KERAS_HOME, or a network) and some ten
-minutes on two cores. `python assets/make.py --table` only writes the table anew from `assets/numbers.json`.
+Run it from the repository's root as `python assets/make.py [runs] [ladder] [inpaint] [table]`, without names for all;
+it needs MNIST (KERAS_HOME, or a network) and some ten minutes on two cores. `table` only writes the table anew from
+`assets/numbers.json`; the energy pictures come from `benchmarks/energy.py`.
 """
 
 import json
@@ -47,8 +48,8 @@ def write_table(numbers):
     README.write_text(f"{before}{BEGIN}\n{table(numbers)}\n{END}{after}")
 
 
-def main():
-    """Train, draw and write."""
+def make_runs():
+    """Train what the table tells of, draw the pictures of it and write the table."""
     from kvae import gallery, runs
 
     numbers = {}
@@ -57,13 +58,37 @@ def main():
             print(name, flush=True)
             out = Path(folder) / str(i)
             numbers[name], _ = runs.train(runs.DEMO if options == "DEMO" else options, out)
-            for path in gallery.draw(
-                out / "model.keras", PICTURES.get(name, ()) or ("history",), out=Path(folder) / "p"
-            ):
-                if name in PICTURES:
+            if name in PICTURES:
+                for path in gallery.draw(out / "model.keras", PICTURES[name]):
                     _shrink(path, ASSETS / path.name)
     (ASSETS / "numbers.json").write_text(json.dumps(numbers, indent=2) + "\n")
     write_table(numbers)
+
+
+def make_ladder():
+    """The ladder on MNIST."""
+    with tempfile.TemporaryDirectory() as folder:
+        _kvae("ladder", "--dataset", "mnist", "--epochs", "10", "--batch-size", "128", "--out", folder)
+        _shrink(Path(folder) / "ladder.png", ASSETS / "ladder.png")
+
+
+def make_inpaint():
+    """A VAE of 32 latent dimensions fills in the lower half of MNIST digits."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = f"{folder}/run"
+        _kvae("train", "--model", "vae", "--dataset", "mnist", "--latent-dim", "32", "--epochs", "15", "--out", out)
+        _kvae("apply", "inpaint", f"{out}/model.keras", "--out", f"{out}/inpaint.png")
+        _shrink(f"{out}/inpaint.png", ASSETS / "inpaint.png")
+
+
+PARTS = {"runs": make_runs, "ladder": make_ladder, "inpaint": make_inpaint}
+
+
+def _kvae(*arguments):
+    from kvae.cli import main
+
+    if main(list(arguments)):
+        sys.exit(1)
 
 
 def _shrink(source, target):
@@ -76,7 +101,8 @@ def _shrink(source, target):
 
 
 if __name__ == "__main__":
-    if "--table" in sys.argv:
-        write_table(json.loads((ASSETS / "numbers.json").read_text()))
-    else:
-        main()
+    for part in sys.argv[1:] or PARTS:
+        if part == "table":
+            write_table(json.loads((ASSETS / "numbers.json").read_text()))
+        else:
+            PARTS[part]()

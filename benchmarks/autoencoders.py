@@ -85,7 +85,7 @@ def denoising(data):
     line(f"noisy {psnr(data.x_test, noisy_test):.2f} dB; denoising AE", f"{got:.2f} dB", f"above {best}")
 
 
-def few_labels(data, noise=0.3, pretraining=20, epochs=100):
+def few_labels(data, hidden=(512, 256, 128), noise=0.75, pretraining=10, epochs=100):
     """Test errors (%) with 10 labels a class, over seeds: fine-tuned from an encoder, frozen, and from scratch."""
     errors = {"from scratch": [], "fine-tuned encoder": [], "frozen encoder": []}
     for seed in range(SEEDS):
@@ -105,7 +105,7 @@ def few_labels(data, noise=0.3, pretraining=20, epochs=100):
             return 100 * (1 - model.evaluate(data.x_test, data.y_test, batch_size=1000, verbose=0)[1])
 
         keras.utils.set_random_seed(seed)
-        pair = kvae.networks.mlp(data.image_shape, 64, posterior=None)
+        pair = kvae.networks.mlp(data.image_shape, 64, hidden, posterior=None, activation="gelu")
         errors["from scratch"].append(error(pair[0], False))
         autoencoder = kvae.Autoencoder(*pair, "cross_entropy", noise=kvae.corruption.Masking(noise), seed=seed)
         train(autoencoder, data, pretraining, seed=seed)

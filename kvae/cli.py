@@ -163,10 +163,10 @@ def ladder(arguments):
         print(f"{rung.name}: {rung.seconds:.1f} s", flush=True)
         rungs.append(rung)
     numbers = [rung.numbers() for rung in rungs]
-    for name in numbers[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name == "name" else "right")
+    for i, name in enumerate(("method", "MSE", "Fréchet", "fitted codes", "probe", "seconds")):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in numbers:
-        table.add_row(*(value if isinstance(value, str) else f"{value:.4g}" for value in row.values()))
+        table.add_row(*(value if isinstance(value, str) else f"{value:.3g}" for value in row.values()))
     Console().print(table)
     runs.write_json(out / "ladder.json", numbers)
     title = f"{data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs each"

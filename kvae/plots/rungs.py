@@ -24,6 +24,7 @@ def ladder(rungs, x, labels, title="The ladder"):
         random codes, an interpolation and its codes.
     """
     figure = new_figure(21, 3.1 * len(rungs) + 0.8, title)
+    figure.get_layout_engine().set(wspace=0.03)
     grid = figure.add_gridspec(len(rungs), 5, width_ratios=(3, 5, 5, 5, 3))
     handles = []
     for row, rung in enumerate(rungs):
