@@ -175,7 +175,11 @@ class Bernoulli(Distribution):
     def check(self, value, name):
         low, high = float(np.min(value)), float(np.max(value))
         if low < 0.0 or high > 1.0:
-            mend = "divide by 255" if low >= 0.0 and high <= 255.0 else 'rescale, or use likelihood="gaussian"'
+            mend = (
+                "divide by 255"
+                if low >= 0.0 and high <= 255.0
+                else 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
+            )
             raise ValueError(
                 f"`{name}` must hold pixels in [0, 1] for the Bernoulli likelihood: {mend}. "
                 f"Received: {value.dtype} values from {low:g} to {high:g}"

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kvae import baselines, evaluation, networks
+from kvae.applications import interpolate
 from kvae.classifier import linear_probe
 from kvae.corruption import Gaussian
 from kvae.models import CVAE, VAE, Autoencoder
@@ -125,7 +126,8 @@ def _measure(name, model, data, features, end, seconds, seed):
     random, fitted = (
         model.decode(codes, *some) for codes in (noise, z_train.mean(axis=0) + z_train.std(axis=0) * noise)
     )
-    way = np.linspace(z[0], z[end], STEPS)
+    ends = data.y_test[[0, end]] if takes_labels else (None, None)
+    way = interpolate(model, data.x_test[0], data.x_test[end], ends[0], ends[1], steps=STEPS)
     return Rung(
         name=name,
         reconstruction_mse=evaluation.reconstruction_mse(data.x_test, reconstruction),
@@ -135,6 +137,6 @@ def _measure(name, model, data, features, end, seconds, seed):
         seconds=seconds,
         reconstructions=reconstruction[:STEPS],
         random=random[:STEPS],
-        interpolation=model.decode(way, *labels(np.repeat(data.y_test[:1], STEPS))),
+        interpolation=way,
         z=z[:2000],
     )

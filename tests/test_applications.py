@@ -442,3 +442,15 @@ def test_rate_distortion_draws_its_curves():
     np.testing.assert_array_equal(axes.lines[1].get_xydata(), [[0.19, 0.01], [0.08, 0.02]])
     assert axes.lines[-1].get_xdata()[0] == 1.5
     assert len(axes.get_legend().get_texts()) == 5
+
+
+def test_interpolation_is_the_decoded_line(rng):
+    model = kvae.CVAE(*kvae.networks.mlp((4, 4, 1), 2, hidden=(8,), num_classes=3), num_classes=3)
+    x = rng.random((2, 4, 4, 1)).astype("float32")
+    z = model.encode(x, [1, 2])
+    images = kvae.applications.interpolate(model, x[0], x[1], 1, 2, steps=3)
+    np.testing.assert_allclose(images, model.decode([z[0], (z[0] + z[1]) / 2, z[1]], [1, 1, 1]), atol=1e-5)
+    under_another = kvae.applications.interpolate(model, x[0], x[1], 1, 2, y=0, steps=3)
+    np.testing.assert_allclose(under_another[2], model.decode(z[1:], [0])[0], atol=1e-5)
+    with pytest.raises(ValueError, match="`steps` must be an integer of at least 1"):
+        kvae.applications.interpolate(model, x[0], x[1], 1, 2, steps=0)

@@ -9,6 +9,7 @@ from kvae.applications.compression import (
     prior_rate,
     rate_distortion,
 )
+from kvae.applications.interpolation import interpolate
 from kvae.applications.inverse import METHODS, denoise, downsample, inpaint, psnr, super_resolve
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "denoise",
     "downsample",
     "inpaint",
+    "interpolate",
     "png_rate",
     "prior_rate",
     "psnr",

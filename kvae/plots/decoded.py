@@ -5,6 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from kvae import checks
+from kvae.applications.interpolation import interpolate
 from kvae.plots.canvas import LABEL_SIZE, new_figure, number
 from kvae.plots.images import draw_images, grid_inches, image_grid
 
@@ -134,18 +135,14 @@ def interpolation(model, x_start, x_end, y_start=None, y_end=None, steps=9, titl
     >>> figure = kvae.plots.interpolation(model, data.x_test[0], data.x_test[1])
     """
     steps = checks.positive_integer(steps, "steps")
-    ends = [(x_start, y_start), (x_end, y_end)]
-    z_start, z_end = (model.encode(np.asarray(x)[None], None if y is None else np.asarray([y])) for x, y in ends)
-    share = np.linspace(0, 1, steps, dtype="float32")
-    line = z_start + share[:, None] * (z_end - z_start)
     labels = [None]
     if model.takes_labels:
         labels = [y_start] if np.array_equal(y_start, y_end) else [y_start, y_end]
     images = np.ones((len(labels), steps + 2, *model.image_shape), "float32")
     for row, label in zip(images, labels, strict=True):
-        row[1:-1] = _decode(model, line, label)
+        row[1:-1] = interpolate(model, x_start, x_end, y_start, y_end, label, steps)
     images[0, 0], images[-1, -1] = x_start, x_end  # beside the row of their own label
-    columns = ["start", *(f"{value:.2g}" for value in share), "end"]
+    columns = ["start", *(f"{share:.2g}" for share in np.linspace(0, 1, steps)), "end"]
     names = [f"as {label}" for label in labels] if len(labels) > 1 and np.ndim(y_start) == 0 else None
     return image_grid(images, names, columns, title)
 

@@ -1,0 +1,38 @@
+"""The way from one image to another, through the latent space."""
+
+import numpy as np
+
+from kvae import checks
+
+
+def interpolate(model, x_start, x_end, y_start=None, y_end=None, y=None, steps=9):
+    """Decode the straight line between two images' codes.
+
+    Args:
+        model: a trained model of any family, or a baseline with `encode` and `decode`.
+        x_start: image `(height, width, channels)`.
+        x_end: image like `x_start`.
+        y_start: for a conditional model, the first image's class or attribute vector `(k,)`.
+        y_end: for a conditional model, the second image's.
+        y: for a conditional model, what to decode the line under; `None` for `y_start`.
+        steps: int, codes on the line, its ends among them.
+
+    Returns:
+        Array `(steps, height, width, channels)` of pixel means.
+
+    Raises:
+        ValueError: if images or labels do not fit the model, or `steps` is no positive integer.
+
+    Example:
+
+    >>> kvae.applications.interpolate(model, data.x_test[0], data.x_test[1], steps=5).shape
+    (5, 8, 8, 1)
+    """
+    steps = checks.positive_integer(steps, "steps")
+
+    def labels(y, n):
+        return () if y is None else (np.repeat(np.asarray(y)[None], n, axis=0),)
+
+    z_start, z_end = (model.encode(np.asarray(x)[None], *labels(y, 1)) for x, y in ((x_start, y_start), (x_end, y_end)))
+    line = z_start + np.linspace(0, 1, steps, dtype="float32")[:, None] * (z_end - z_start)
+    return model.decode(line, *labels(y_start if y is None else y, steps))
