@@ -92,12 +92,12 @@ def _kvae(*arguments):
 
 
 def _shrink(source, target):
-    """Store a picture with a palette of 128 colours, which reads the same at a fifth of the size."""
+    """Store a picture with a palette of 256 colours: a third of the size, and no two classes of one colour."""
     from PIL import Image  # matplotlib brings it
 
     image = Image.open(source).convert("RGB")
     image.thumbnail((1200, 1200))
-    image.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 if __name__ == "__main__":
