@@ -92,12 +92,14 @@ def _kvae(*arguments):
 
 
 def _shrink(source, target):
-    """Store a picture with a palette of 256 colours: a third of the size, and no two classes of one colour."""
-    from PIL import Image  # matplotlib brings it
+    """Store a picture at the README's size, with one channel where there are no colours."""
+    from PIL import Image, ImageChops  # matplotlib brings it
 
     image = Image.open(source).convert("RGB")
     image.thumbnail((1200, 1200))
-    image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
+    red, green, blue = image.split()
+    grey = not (ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox())
+    (red if grey else image).save(target, optimize=True)
 
 
 if __name__ == "__main__":
