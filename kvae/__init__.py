@@ -30,6 +30,7 @@ __all__ = [
     "networks",
     "penalties",
     "plots",
+    "priors",
     "toy",
 ]
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         networks,
         penalties,
         plots,
+        priors,
         toy,
     )
     from kvae.data import load_data

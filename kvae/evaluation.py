@@ -160,26 +160,16 @@ def importance_log_likelihood(model, x, y=None, num_samples=100, seed=None):
 
     def function(x, y):
         condition = model.condition(y)
-        params = model._posterior_params(x, y)
+        params = model.posterior_params(x, y)
         log_weights = []
         for start in range(0, num_samples, at_once):
             z = model.posterior_family.sample(params, min(at_once, num_samples - start), noise)
-            log_px = model.likelihood.log_prob(x, model._decode(z, condition, False))
-            log_q = ops.sum(model.posterior_family.log_prob(z, params), axis=-1)
-            log_px = ops.sum(log_px, axis=tuple(range(2, len(log_px.shape))))
-            log_weights.append(log_px + log_prior(model, z, condition) - log_q)
+            sample, _ = model.score(x, z, params, condition, noise)
+            log_weights.append(sample.log_weights())
         return ops.logsumexp(ops.concatenate(log_weights), axis=0) - math.log(num_samples)
 
     labels = model.check_labels(y, len(x))
     return in_batches(function, np.asarray(x, "float32"), labels, batch_size=max(1, EVALUATION_BATCH // at_once))
-
-
-def log_prior(model, z, condition=None):
-    """log p(z), or log p(z|y), of a tensor of codes `(..., batch, latent_dim)`: a tensor `(..., batch)`, nats."""
-    params = model.prior_params(condition)
-    if params is None:  # N(0, I)
-        params = ops.zeros((1, model.posterior_family.num_parameters * model.latent_dim))
-    return ops.sum(model.posterior_family.log_prob(z, params), axis=-1)
 
 
 def has_density(model):

@@ -8,10 +8,11 @@ from kvae import bounds
 
 
 def test_the_elbos_terms_are_reconstruction_and_weighted_kl(rng):
-    log_likelihood, kl = rng.normal(size=(3, 5)).astype("float32"), rng.random(5).astype("float32")
-    reconstruction, weighted = bounds.ELBO()(bounds.PosteriorSample(log_likelihood, kl), 0.5)
-    np.testing.assert_allclose(reconstruction, -log_likelihood.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(weighted, 0.5 * kl, rtol=1e-6)
+    densities = rng.normal(size=(3, 4, 5)).astype("float32")
+    kl = rng.random((5, 2)).astype("float32")
+    reconstruction, weighted = bounds.ELBO()(bounds.PosteriorSample(*densities, kl), 0.5)
+    np.testing.assert_allclose(reconstruction, -densities[0].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(weighted, 0.5 * kl.sum(axis=-1), rtol=1e-6)
 
 
 def test_names_and_round_trip():
@@ -20,5 +21,7 @@ def test_names_and_round_trip():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(bound))
     assert again == bound
     assert hash(again) == hash(bound)
-    with pytest.raises(ValueError, match=r"`bound` must be one of \['elbo'\].*Received: 'elbow'"):
+    with pytest.raises(
+        ValueError, match=r"`bound` must be one of \['elbo', 'importance_weighted', 'renyi'\].*Received: 'elbow'"
+    ):
         bounds.get("elbow")

@@ -14,7 +14,7 @@ PACKAGE = Path(kvae.__file__).parent
 LAYERS = [
     ["checks", "files", "settings"],
     ["distributions"],
-    ["bounds", "corruption", "data", "layers", "networks", "penalties", "toy"],
+    ["bounds", "corruption", "data", "layers", "networks", "penalties", "priors", "toy"],
     ["models"],
     ["evaluation", "baselines", "classifier", "energy"],
     ["applications", "ladder"],

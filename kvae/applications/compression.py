@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, evaluation
-from kvae.distributions import Bernoulli
+from kvae.distributions import Bernoulli, Normal
 
 # Magic bytes, version; images, latent dimensions, label columns; step; dtypes of codes and labels. Little-endian.
 HEADER = struct.Struct("<4sBIIId2s2s")
@@ -229,12 +229,11 @@ def _quantised(model, x, step, y):
 
 def _code_distribution(model, z, y):
     """Mean and standard deviation of each code, broadcastable to `z`: the prior's, or those of `z` itself."""
-    if not hasattr(model, "prior_params"):
+    condition = None if y is None else model.condition(ops.convert_to_tensor(y))
+    params = model.prior.params(condition) if evaluation.has_density(model) else None
+    if params is None or not isinstance(model.prior.family, Normal):
         return z.mean(axis=0), np.maximum(z.std(axis=0), 1e-6)
-    params = None if y is None else model.prior_params(model.condition(ops.convert_to_tensor(y)))
-    if params is None:
-        return 0.0, 1.0
-    mean, log_var = map(ops.convert_to_numpy, model.posterior_family.mean_and_log_var(params))
+    mean, log_var = map(ops.convert_to_numpy, model.prior.family.mean_and_log_var(params))
     return mean, np.exp(0.5 * log_var)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kvae.distributions import Normal
-from kvae.evaluation import has_density, log_prior
+from kvae.evaluation import has_density
 from kvae.models.base import in_batches
 
 ROWS = 1000  # codes at a time: bounds the memory
@@ -137,7 +137,7 @@ def sample_codes(model, observation, y, num_samples, steps, seed, correct):
 def log_joint(model, observation, z, params, value, mask, condition):
     """log p(observed, z), `(batch,)`, of codes whose decoder gave `params`; without a prior, log p(observed | z)."""
     log_prob = observation.log_prob(model, params, value, mask)
-    return log_prob + log_prior(model, z, condition) if has_density(model) else log_prob
+    return log_prob + model.prior.log_prob(z, condition, model.seed_generator) if has_density(model) else log_prob
 
 
 def _draw(model, view, noise):
@@ -150,10 +150,7 @@ def _first_codes(model, observation, value, mask, condition, noise):
     if not has_density(model):
         mean = keras.random.uniform((value.shape[0], *model.image_shape), seed=noise)
         return model._apply(model.encoder, observation.fill(mean, value, mask), condition, False)
-    params = model.prior_params(condition)
-    if params is None:
-        params = ops.zeros((value.shape[0], model.posterior_family.num_parameters * model.latent_dim))
-    return _draw(model, params, noise)
+    return model.prior.sample(value.shape[0], condition, noise)
 
 
 def _tile(model, value, mask, y, num_samples):

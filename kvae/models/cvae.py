@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kvae import checks
+from kvae import checks, priors
 from kvae.models.vae import VAE
 
 
@@ -18,7 +18,8 @@ class CVAE(VAE):
         num_classes: number of classes, for integer labels `(n,)`; `None` if labels are attribute vectors `(n, k)` of
             floats, which the networks get as they are.
         prior: "standard" for p(z) = N(0, I); "learned" for p(z|y), a mean and variance a class (or linear in the
-            attributes), trained with the rest; or a Functional model of your own from `y` to the parameters.
+            attributes), trained with the rest; a Functional model of your own from `y` to the parameters; "mixture" or
+            a `kvae.priors.Prior` for one that is the same for all labels.
         **kwargs: the arguments of `VAE`, from `likelihood` on.
 
     Raises:
@@ -39,9 +40,9 @@ class CVAE(VAE):
     takes_labels = True
 
     def __init__(self, encoder, decoder, num_classes=None, prior="standard", **kwargs):
-        super().__init__(encoder, decoder, **kwargs)
         if num_classes is not None:
             checks.positive_integer(num_classes, "num_classes")
+        super().__init__(encoder, decoder, prior=prior, **kwargs)
         self.num_classes = num_classes
         for network, role in ((encoder, "encoder"), (decoder, "decoder")):
             width = network.inputs[1].shape[-1]
@@ -50,8 +51,6 @@ class CVAE(VAE):
                     f"`{role}` must take a condition of the length that `num_classes` and its partner have: build both "
                     f"networks with the same num_classes. Received: num_classes={num_classes}, condition of {width}"
                 )
-        self._prior_config = prior
-        self.prior_network = self._make_prior(prior)
 
     @property
     def condition_dim(self):
@@ -62,9 +61,6 @@ class CVAE(VAE):
         if self.num_classes is None:
             return ops.cast(y, self.compute_dtype)
         return ops.one_hot(ops.cast(y, "int32"), self.num_classes, dtype=self.compute_dtype)
-
-    def prior_params(self, condition):
-        return None if self.prior_network is None else self.prior_network(condition)
 
     def check_labels(self, y, num_examples):
         if self.num_classes is not None:
@@ -111,27 +107,19 @@ class CVAE(VAE):
         images = self.decode(np.repeat(z, m, axis=0), np.concatenate([np.asarray(labels)] * n))
         return images.reshape(n, m, *self.image_shape)
 
-    def _make_prior(self, prior):
-        width = self.posterior_family.num_parameters * self.latent_dim
-        if prior == "standard":
-            return None
+    def _as_prior(self, prior):
         if prior == "learned":  # starts at N(0, I) for every label
-            return keras.Sequential(
+            width = self.posterior_family.num_parameters * self.latent_dim
+            prior = keras.Sequential(
                 [keras.Input((self.condition_dim,)), layers.Dense(width, kernel_initializer="zeros")], name="prior"
             )
         if isinstance(prior, keras.Model) and getattr(prior, "inputs", None):
-            if prior.input_shape[-1] != self.condition_dim or prior.output_shape[-1] != width:
+            if prior.input_shape[-1] != self.condition_dim:
                 raise ValueError(
-                    f"`prior` must map a condition of {self.condition_dim} to {width} parameters. "
-                    f"Received: {prior.input_shape} to {prior.output_shape}"
+                    f"`prior` must map a condition of length {self.condition_dim}. Received: {prior.input_shape}"
                 )
-            return prior
-        raise ValueError(f'`prior` must be "standard", "learned" or a Functional keras.Model. Received: {prior!r}')
+            return priors.Conditional(prior)
+        return super()._as_prior(prior)
 
     def get_config(self):
-        prior = self._prior_config
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "prior": prior if isinstance(prior, str) else keras.saving.serialize_keras_object(prior),
-        }
+        return {**super().get_config(), "num_classes": self.num_classes}

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kvae import bounds, checks, networks
+from kvae import bounds, checks, networks, priors
 from kvae.distributions import likelihood_family, posterior_family
 from kvae.models.base import BatchResult, in_batches
 from kvae.models.pair import EVALUATION_BATCH, EncoderDecoder
@@ -15,7 +15,8 @@ from kvae.models.pair import EVALUATION_BATCH, EncoderDecoder
 class VAE(EncoderDecoder):
     """Variational autoencoder, trained with `fit(x)`.
 
-    p(x, z) = p(x|z) p(z) with p(z) = N(0, I); the decoder gives the parameters of p(x|z), the encoder those of q(z|x).
+    p(x, z) = p(x|z) p(z), with p(z) = N(0, I) unless `prior` says otherwise; the decoder gives the parameters of
+    p(x|z), the encoder those of q(z|x).
     What is minimised, and logged as `loss`, is the negative bound; `reconstruction_loss` = −E_q[log p(x|z)],
     `kl_loss` = KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged beside it. All are in nats
     per example.
@@ -26,11 +27,12 @@ class VAE(EncoderDecoder):
         decoder: Functional Keras model from `(batch, latent_dim)` to likelihood parameters
             `(batch, height, width, parameters · channels)`, logits for Bernoulli.
         likelihood: "bernoulli", "gaussian" or a `kvae.distributions.Distribution`.
-        posterior: "normal" or a `Distribution`.
-        bound: "elbo" or a `kvae.bounds.Bound`.
+        posterior: a key of `kvae.distributions.POSTERIORS`, such as "normal" or "laplace", or a `Distribution`.
+        bound: "elbo", "importance_weighted", "renyi" (α = ½) or a `kvae.bounds.Bound`.
         beta: weight of the KL, at least 0; 1 is the bound itself. Kept in a variable, so a callback can change it.
-        num_samples: posterior samples L an example in training and evaluation.
+        num_samples: posterior samples an example in training and evaluation: L of the ELBO, K of the other bounds.
         seed: int for reproducible noise; `None` for a random one.
+        prior: "standard" for N(0, I), "mixture", "vamp" or a `kvae.priors.Prior`.
         **kwargs: `name`, `dtype`, `trainable`, as in `keras.Model`.
 
     Raises:
@@ -59,6 +61,7 @@ class VAE(EncoderDecoder):
         beta=1.0,
         num_samples=1,
         seed=None,
+        prior="standard",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -74,6 +77,7 @@ class VAE(EncoderDecoder):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.takes_labels)
+        self.prior = self._bind(self._as_prior(prior))
         # A variable, not a float: a float would freeze into the compiled step.
         self.beta = self.add_weight(
             shape=(),
@@ -89,33 +93,52 @@ class VAE(EncoderDecoder):
 
     def run_batch(self, x, y, training):
         condition = self.condition(y)
-        posterior_params = self._apply(self.encoder, x, condition, training)
-        z = self.posterior_family.sample(posterior_params, self.num_samples, self.seed_generator)
-        x_params = self._decode(z, condition, training)
-        sample = self._score(x, x_params, posterior_params, condition)
+        params = self._apply(self.encoder, x, condition, training)
+        z = self.posterior_family.sample(params, self.num_samples, self.seed_generator)
+        losses, sample, x_params = bounds.estimate(
+            self.bound,
+            lambda z, params: self.score(x, z, params, condition, self.seed_generator, training),
+            z,
+            params,
+            self.beta,
+        )
         if training:
             mean_params = x_params[0]
         else:  # the clean reconstruction; where only the losses are used, a compiled graph drops it
-            z_mean = self.posterior_family.mean(posterior_params)
+            z_mean = self.posterior_family.mean(params)
             mean_params = self._apply(self.decoder, z_mean, condition, training)
-        reconstruction_loss = -ops.mean(sample.log_likelihood, axis=0)
-        terms = {
-            "reconstruction_loss": reconstruction_loss,
-            "kl_loss": sample.kl,
-            "elbo": -(reconstruction_loss + sample.kl),
-        }
-        return BatchResult(self.likelihood.mean(mean_params), self.bound(sample, self.beta), terms)
+        reconstruction_loss, kl = -ops.mean(sample.log_likelihood, axis=0), sample.total_kl()
+        terms = {"reconstruction_loss": reconstruction_loss, "kl_loss": kl, "elbo": -(reconstruction_loss + kl)}
+        return BatchResult(self.likelihood.mean(mean_params), losses, terms)
 
-    def prior_params(self, condition):
-        """Parameters of p(z), or of p(z|y), `(batch, parameters · latent_dim)`; `None` for N(0, I)."""
-        return None
+    def posterior_params(self, x, y):
+        """Parameters of q(z|x) `(batch, parameters · latent_dim)`, of tensors."""
+        return self._apply(self.encoder, x, self.condition(y), False)
 
-    def _score(self, x, x_params, posterior_params, condition):
-        """log p(x|z) of each sample and the KL, summed over pixels and latent dimensions."""
+    def score(self, x, z, params, condition, seed, training=False):
+        """The log-densities of posterior samples, from which every bound is made.
+
+        Args:
+            x: tensor `(batch, *image_shape)`.
+            z: tensor `(samples, batch, latent_dim)`, drawn from q(z|x).
+            params: parameters of q(z|x) `(batch, parameters · latent_dim)`.
+            condition: tensor `(batch, condition_dim)` or `None`.
+            seed: int or `keras.random.SeedGenerator`, for a prior that draws samples of its own.
+            training: bool.
+
+        Returns:
+            `(PosteriorSample, x_params)`: summed over pixels and latent dimensions, and the likelihood's parameters
+            `(samples, batch, ...)`.
+        """
+        x_params = self._decode(z, condition, training)
         log_px = self.likelihood.log_prob(x, x_params)  # (samples, batch, *image_shape)
-        kl = self.posterior_family.kl_divergence(posterior_params, self.prior_params(condition))
-        pixels = tuple(range(2, len(log_px.shape)))
-        return bounds.PosteriorSample(ops.sum(log_px, axis=pixels), ops.sum(kl, axis=-1))
+        sample = bounds.PosteriorSample(
+            ops.sum(log_px, axis=tuple(range(2, len(log_px.shape)))),
+            self.prior.log_prob(z, condition, seed),
+            ops.sum(self.posterior_family.log_prob(z, params), axis=-1),
+            self.prior.kl(self.posterior_family, params, condition),
+        )
+        return sample, x_params
 
     def _decode(self, z, condition, training):
         """Likelihood parameters `(samples, batch, ...)` of `z` `(samples, batch, latent)`, in one pass."""
@@ -135,10 +158,10 @@ class VAE(EncoderDecoder):
             y: labels, for a conditional model.
 
         Returns:
-            Tuple of arrays `(n, latent_dim)`: `z_mean, z_log_var` for the Normal posterior.
+            Tuple of arrays `(n, latent_dim)`, `posterior_family.parameter_names`: `z_mean, z_log_var` for the normal.
         """
         return in_batches(
-            lambda *args: self.posterior_family.mean_and_log_var(self._posterior_params(*args)),
+            lambda *args: self.posterior_family.parameters(self.posterior_params(*args)),
             *self._check_pair(x, y),
             batch_size=EVALUATION_BATCH,
         )
@@ -170,12 +193,11 @@ class VAE(EncoderDecoder):
         Returns:
             Array `(n, latent_dim)`.
         """
-        y = self.check_labels(y, n)
-        params = self.prior_params(None if y is None else self.condition(ops.convert_to_tensor(y)))
-        if params is None:  # log_var = 0
-            params = ops.zeros((n, self.posterior_family.num_parameters * self.latent_dim))
-        z = self.posterior_family.sample(params, 1, self.seed_generator if seed is None else seed)
-        return ops.convert_to_numpy(z[0])
+        condition = None
+        if self.takes_labels:
+            condition = self.condition(ops.convert_to_tensor(self.check_labels(y, n)))
+        z = self.prior.sample(n, condition, self.seed_generator if seed is None else keras.random.SeedGenerator(seed))
+        return ops.convert_to_numpy(z)
 
     def elbo(self, x, y=None, num_samples=None, seed=None):
         """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`."""
@@ -203,18 +225,38 @@ class VAE(EncoderDecoder):
 
         def function(x, y):
             condition = self.condition(y)
-            params = self._posterior_params(x, y)
+            params = self.posterior_params(x, y)
             z = self.posterior_family.sample(params, num_samples, noise)
-            sample = self._score(x, self._decode(z, condition, False), params, condition)
-            return ops.mean(sample.log_likelihood, axis=0), sample.kl
+            sample, _ = self.score(x, z, params, condition, noise)
+            return ops.mean(sample.log_likelihood, axis=0), sample.total_kl()
 
         return in_batches(function, *self._check_pair(x, y), batch_size=max(1, EVALUATION_BATCH // num_samples))
 
     def _encode(self, x, y):
-        return self.posterior_family.mean(self._posterior_params(x, y))
+        return self.posterior_family.mean(self.posterior_params(x, y))
 
-    def _posterior_params(self, x, y):
-        return self._apply(self.encoder, x, self.condition(y), False)
+    def _as_prior(self, prior):
+        """The `Prior` that the argument `prior` names."""
+        return priors.get(prior)
+
+    def _bind(self, prior):
+        """Tie the prior to this model."""
+        if self.takes_labels and isinstance(prior, priors.Vamp):
+            raise ValueError(
+                '`prior` must be another for a model with labels: "standard", "learned" or "mixture". Received: vamp'
+            )
+        if prior.stochastic and self.bound.gradient == "doubly_reparameterized":
+            raise ValueError(
+                f"`bound` must use another gradient with a {type(prior).__name__} prior, which draws samples of its "
+                f"own. Received: gradient={self.bound.gradient!r}"
+            )
+        prior.bind(
+            self.posterior_family.standard_prior(),
+            self.latent_dim,
+            self.image_shape,
+            lambda images: self._apply(self.encoder, images, None, False),
+        )
+        return prior
 
     def get_config(self):
         parts = {
@@ -223,6 +265,7 @@ class VAE(EncoderDecoder):
             "likelihood": self.likelihood,
             "posterior": self.posterior_family,
             "bound": self.bound,
+            "prior": self.prior,
         }
         return {
             **super().get_config(),

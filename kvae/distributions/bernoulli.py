@@ -1,0 +1,45 @@
+"""Binary pixels."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae.distributions.base import Distribution
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Bernoulli(Distribution):
+    """Bernoulli distribution of pixels in [0, 1], from logits.
+
+    Grey values between 0 and 1 are scored by the same formula, x log π + (1 − x) log(1 − π), the usual cross-entropy;
+    it is a log-probability only of pixels that are 0 or 1, so binarize the data where numbers are to be compared.
+
+    Example:
+
+    >>> bernoulli = kvae.distributions.Bernoulli()
+    >>> float(bernoulli.log_prob(1.0, keras.ops.zeros(1))[0])  # log ½
+    -0.6931471824645996
+    """
+
+    def sample(self, params, num_samples, seed):
+        uniform = keras.random.uniform((num_samples, *ops.shape(params)), seed=seed)
+        return ops.cast(uniform < self.mean(params), params.dtype)
+
+    def log_prob(self, value, params):
+        return value * params - ops.softplus(params)  # x log π + (1 − x) log(1 − π) with π = sigmoid(logits)
+
+    def mean(self, params):
+        return ops.sigmoid(params)
+
+    def check(self, value, name):
+        low, high = float(np.min(value)), float(np.max(value))
+        if low < 0.0 or high > 1.0:
+            mend = (
+                "divide by 255"
+                if low >= 0.0 and high <= 255.0
+                else 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
+            )
+            raise ValueError(
+                f"`{name}` must hold pixels in [0, 1] for the Bernoulli likelihood: {mend}. "
+                f"Received: {value.dtype} values from {low:g} to {high:g}"
+            )

@@ -1,0 +1,179 @@
+"""Location-scale families z = loc + scale · u, with u from a fixed distribution (Kingma & Welling 2014, section 2.4).
+
+As posteriors they take a normal prior: the cross-entropy with a normal needs nothing but mean and variance, so the KL
+has a closed form for each of them, KL(q ‖ N(m, s²)) = −H(q) − E_q[log N(z | m, s²)].
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from kvae.distributions.base import Distribution, noise_shape, uniform
+from kvae.distributions.normal import LOG_VAR_RANGE, Normal
+
+LOG_SCALE_RANGE = tuple(0.5 * edge for edge in LOG_VAR_RANGE)
+EULER_GAMMA = 0.5772156649015329
+
+
+class LocationScale(Distribution):
+    """Base of the families with parameters `[loc, log_scale]`: subclasses describe u, the member of loc 0, scale 1.
+
+    Attributes:
+        unit_mean: E[u].
+        unit_variance: Var[u].
+        unit_entropy: −E[log p(u)], nats.
+    """
+
+    num_parameters = 2
+    parameter_names = ("loc", "log_scale")
+    unit_mean = 0.0
+    unit_variance = 1.0
+    unit_entropy = 0.0
+
+    def draw_unit(self, shape, dtype, seed):
+        """Draws of u."""
+        raise NotImplementedError
+
+    def unit_log_prob(self, u):
+        """log p(u), elementwise."""
+        raise NotImplementedError
+
+    def parameters(self, params):
+        loc, log_scale = ops.split(params, 2, axis=-1)
+        return loc, ops.clip(log_scale, *LOG_SCALE_RANGE)
+
+    def sample(self, params, num_samples, seed):
+        loc, log_scale = self.parameters(params)
+        return loc + ops.exp(log_scale) * self.draw_unit(noise_shape(num_samples, loc), loc.dtype, seed)
+
+    def log_prob(self, value, params):
+        loc, log_scale = self.parameters(params)
+        return self.unit_log_prob((value - loc) * ops.exp(-log_scale)) - log_scale
+
+    def mean(self, params):
+        loc, log_scale = self.parameters(params)
+        return loc + self.unit_mean * ops.exp(log_scale)
+
+    def kl_divergence(self, params, prior, prior_params):
+        if not isinstance(prior, Normal):
+            return None
+        log_scale = self.parameters(params)[1]
+        variance = self.unit_variance * ops.exp(2.0 * log_scale)
+        entropy = self.unit_entropy + log_scale
+        return prior.cross_entropy(self.mean(params), variance, prior_params) - entropy
+
+    def standard_prior(self):
+        return Normal()
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Laplace(LocationScale):
+    """Laplace distribution, density exp(−|z − loc| / scale) / (2 scale).
+
+    Example:
+
+    >>> laplace = kvae.distributions.Laplace()
+    >>> float(laplace.log_prob(0.0, keras.ops.zeros(2))[0])  # log ½
+    -0.6931471824645996
+    """
+
+    unit_variance = 2.0
+    unit_entropy = 1.0 + math.log(2.0)
+
+    def draw_unit(self, shape, dtype, seed):
+        u = uniform(shape, dtype, seed) - 0.5  # the inverse distribution function, on either side of the median
+        return -ops.sign(u) * ops.log1p(-2.0 * ops.abs(u))
+
+    def unit_log_prob(self, u):
+        return -ops.abs(u) - math.log(2.0)
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Logistic(LocationScale):
+    """Logistic distribution, the one whose distribution function is the sigmoid of (z − loc) / scale.
+
+    Example:
+
+    >>> logistic = kvae.distributions.Logistic()
+    >>> float(logistic.log_prob(0.0, keras.ops.zeros(2))[0])  # log ¼
+    -1.3862943649291992
+    """
+
+    unit_variance = math.pi**2 / 3.0
+    unit_entropy = 2.0
+
+    def draw_unit(self, shape, dtype, seed):
+        u = uniform(shape, dtype, seed)
+        return ops.log(u) - ops.log1p(-u)
+
+    def unit_log_prob(self, u):
+        return -ops.softplus(u) - ops.softplus(-u)
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class StudentT(LocationScale):
+    """Student's t-distribution, with heavier tails than the normal.
+
+    Args:
+        df: degrees of freedom ν > 2, so that the variance, and the KL to a normal prior, is finite.
+
+    Raises:
+        ValueError: if `df` is no number above 2.
+
+    Example:
+
+    >>> student = kvae.distributions.StudentT(df=5.0)
+    >>> round(float(student.log_prob(0.0, keras.ops.zeros(2))[0]), 4)
+    -0.9686
+    """
+
+    def __init__(self, df=5.0, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(df, bool) or not isinstance(df, (int, float)) or not 2.0 < df < math.inf:
+            raise ValueError(f"`df` must be a finite number above 2. Received: df={df!r}")
+        from scipy.special import betaln, digamma  # scikit-learn brings SciPy
+
+        self.df = float(df)
+        half, half_next = 0.5 * self.df, 0.5 * (self.df + 1.0)
+        self._log_norm = 0.5 * math.log(self.df) + float(betaln(half, 0.5))
+        self.unit_variance = self.df / (self.df - 2.0)
+        self.unit_entropy = half_next * float(digamma(half_next) - digamma(half)) + self._log_norm
+
+    def draw_unit(self, shape, dtype, seed):
+        # Bailey 1994, https://doi.org/10.2307/2153537: a radius by its inverse distribution function, and an angle.
+        radius = ops.sqrt(self.df * ops.expm1(-2.0 / self.df * ops.log(uniform(shape, dtype, seed))))
+        return radius * ops.cos(2.0 * math.pi * uniform(shape, dtype, _another(seed)))
+
+    def unit_log_prob(self, u):
+        return -0.5 * (self.df + 1.0) * ops.log1p(ops.square(u) / self.df) - self._log_norm
+
+    def get_config(self):
+        return {**super().get_config(), "df": self.df}
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Gumbel(LocationScale):
+    """Gumbel distribution of the largest of many, drawn by its inverse distribution function −log(−log u).
+
+    Example:
+
+    >>> gumbel = kvae.distributions.Gumbel()
+    >>> float(gumbel.log_prob(0.0, keras.ops.zeros(2))[0])  # log e⁻¹
+    -1.0
+    """
+
+    unit_mean = EULER_GAMMA
+    unit_variance = math.pi**2 / 6.0
+    unit_entropy = EULER_GAMMA + 1.0
+
+    def draw_unit(self, shape, dtype, seed):
+        return -ops.log(-ops.log(uniform(shape, dtype, seed)))
+
+    def unit_log_prob(self, u):
+        return -u - ops.exp(-u)
+
+
+def _another(seed):
+    """A second seed: a generator moves on by itself, an int would give the same numbers again."""
+    return seed + 1 if isinstance(seed, int) else seed
