@@ -21,7 +21,5 @@ def test_names_and_round_trip():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(bound))
     assert again == bound
     assert hash(again) == hash(bound)
-    with pytest.raises(
-        ValueError, match=r"`bound` must be one of \['elbo', 'importance_weighted', 'renyi'\].*Received: 'elbow'"
-    ):
+    with pytest.raises(ValueError, match=r"`bound` must be one of \['elbo', 'importance.*Received: 'elbow'"):
         bounds.get("elbow")
