@@ -66,7 +66,7 @@ def widened(model, by=1.0):
 def test_with_the_true_posterior_every_weight_is_the_likelihood(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     for num_samples in (1, 7):
-        estimate = evaluation.importance_log_likelihood(model, x, num_samples=num_samples, seed=0)
+        estimate = evaluation.log_likelihood(model, x, num_samples=num_samples, seed=0).values
         np.testing.assert_allclose(estimate, exact, atol=2e-4)
 
 
@@ -75,7 +75,7 @@ def test_with_another_posterior_samples_make_up_for_it(linear_gaussian):  # noqa
     widened(model)
 
     def estimate(num_samples, seed, n=200):
-        return evaluation.importance_log_likelihood(model, x[:n], num_samples=num_samples, seed=seed).mean()
+        return evaluation.log_likelihood(model, x[:n], num_samples=num_samples, seed=seed).mean
 
     draws = np.array([estimate(2500, seed, n=5) for seed in range(10)])
     assert abs(draws.mean() - exact[:5].mean()) < 3 * draws.std(ddof=1) / np.sqrt(len(draws))
@@ -86,9 +86,9 @@ def test_with_another_posterior_samples_make_up_for_it(linear_gaussian):  # noqa
 
 def test_a_conditional_likelihood_uses_the_labels_prior(cvae):
     weights = cvae.prior_network.get_weights()
-    before = evaluation.importance_log_likelihood(cvae, X, Y, num_samples=20, seed=0)
+    before = evaluation.log_likelihood(cvae, X, Y, num_samples=20, seed=0).values
     cvae.prior_network.set_weights([weights[0] + 2.0, weights[1]])
-    after = evaluation.importance_log_likelihood(cvae, X, Y, num_samples=20, seed=0)
+    after = evaluation.log_likelihood(cvae, X, Y, num_samples=20, seed=0).values
     cvae.prior_network.set_weights(weights)
     assert after.mean() < before.mean() - 0.5
 
@@ -238,7 +238,7 @@ def test_anomaly_scores_are_what_they_are_named_after(vae, pca, autoencoder):
         applications.anomaly_score(vae, X, seed=3), -vae.elbo(X, num_samples=50, seed=3), rtol=1e-6
     )
     importance = applications.anomaly_score(vae, X, method="importance", num_samples=200, seed=3)
-    expected = -evaluation.importance_log_likelihood(vae, X, num_samples=200, seed=3)
+    expected = -evaluation.log_likelihood(vae, X, num_samples=200, seed=3).values
     np.testing.assert_allclose(importance, expected, rtol=1e-6)
     assert importance.mean() < applications.anomaly_score(vae, X).mean()
     for model in (pca, autoencoder, vae):

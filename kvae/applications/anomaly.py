@@ -36,7 +36,7 @@ def anomaly_score(model, x, y=None, method="elbo", num_samples=50, seed=0):
         evaluation.needs_density(model)
         return -model.elbo(x, y, num_samples=num_samples, seed=seed)
     if method == "importance":
-        return -evaluation.importance_log_likelihood(model, x, y, num_samples=num_samples, seed=seed)
+        return -evaluation.log_likelihood(model, x, y, num_samples=num_samples, seed=seed).values
     raise ValueError(f'`method` must be "elbo", "importance" or "reconstruction". Received: {method!r}')
 
 

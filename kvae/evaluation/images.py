@@ -117,6 +117,51 @@ def frechet_distance(a, b):
     return float(max(mean_term + np.trace(cov_a) + np.trace(cov_b) - 2 * cross, 0.0))
 
 
+def precision_recall(real, generated, k=3):
+    """How many generated images look real, and how many real ones the generator could have made.
+
+    Around each image lies a ball that reaches to its k-th nearest neighbour of the same set; the balls of a set make
+    its manifold. Precision is the share of generated features within the real manifold, recall the share of real
+    features within the generated one (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, eq. 1 and 2). The
+    Fréchet distance mixes the two. Both depend on how many images there are: compare at equal numbers.
+
+    Args:
+        real: features `(n, units)`, from `Features`.
+        generated: features `(m, units)`.
+        k: int, below n and m.
+
+    Returns:
+        `(precision, recall)`, floats in [0, 1].
+
+    Raises:
+        ValueError: with sets of different width, or of no more than `k` rows.
+
+    Example:
+
+    >>> features = kvae.evaluation.Features(data.x_train, data.y_train)
+    >>> kvae.evaluation.precision_recall(features(data.x_test), features(model.generate(360, seed=0)))
+    """
+    k = checks.positive_integer(k, "k")
+    real, generated = np.asarray(real, "float64"), np.asarray(generated, "float64")
+    if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
+        raise ValueError(f"Features must be two arrays (n, units). Received: {real.shape}, {generated.shape}")
+    if min(len(real), len(generated)) <= k:
+        raise ValueError(
+            f"`k` must be below the number of images in each set. Received: k={k} of {len(real)} and {len(generated)}"
+        )
+    return _share_within(generated, real, k), _share_within(real, generated, k)
+
+
+def _share_within(points, others, k):
+    """The share of `points` within a ball around one of `others`."""
+    from sklearn.metrics import pairwise_distances_chunked
+    from sklearn.neighbors import NearestNeighbors
+
+    radii = NearestNeighbors(n_neighbors=k).fit(others).kneighbors()[0][:, -1]  # a point is not its own neighbour
+    within = [np.any(distances <= radii, axis=1) for distances in pairwise_distances_chunked(points, others)]
+    return float(np.mean(np.concatenate(within)))
+
+
 def _matrix_root(matrix):
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T

@@ -1,56 +1,195 @@
-"""Estimates of log p(x)."""
+"""Estimates of log p(x) from samples: importance sampling, the naive one from the prior, and what is made of them."""
 
+import dataclasses
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
 from kvae import checks
+from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.density import needs_density
 from kvae.models.base import in_batches
 from kvae.models.pair import EVALUATION_BATCH
 
 
-def importance_log_likelihood(model, x, y=None, num_samples=100, seed=None):
-    """An estimate of log p(x) of each example, from posterior samples.
+@dataclasses.dataclass(frozen=True)
+class LogLikelihood:
+    """An estimate of log p(x) of n examples, in nats.
 
-    log p(x) ≈ log (1/K) Σ_k p(x|z_k) p(z_k) / q(z_k|x) with z_k ~ q(z|x), which in the mean over draws lies below
-    log p(x) and rises to it with K (Burda, Grosse, Salakhutdinov 2016, eq. 8, https://arxiv.org/abs/1509.00519); K = 1
-    gives the ELBO.
+    Attributes:
+        values: array `(n,)`, one estimate an example.
+        effective_sample_size: array `(n,)`, (Σ w)² / Σ w², between 1 and the number of samples: how many of them carry
+            the estimate (Kong 1992). Near 1, the estimate rests on one sample, and is too low in all likelihood.
+    """
+
+    values: np.ndarray
+    effective_sample_size: np.ndarray
+
+    @property
+    def mean(self):
+        """Mean over the examples."""
+        return float(np.mean(self.values))
+
+    @property
+    def standard_error(self):
+        """Standard error of `mean` as one of examples, the samples' noise included; NaN for a single example."""
+        return float(np.std(self.values, ddof=1) / math.sqrt(len(self.values))) if len(self.values) > 1 else math.nan
+
+
+def log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, seed=None, verbose=False):
+    """An estimate of log p(x) of each example, by importance sampling from the encoder's posterior.
+
+    log p(x) ≈ log (1/K) Σ_k w_k, w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): unbiased before the logarithm, so in
+    the mean below log p(x), to which it rises with K (Burda, Grosse, Salakhutdinov 2016, eq. 8,
+    https://arxiv.org/abs/1509.00519, who take K = 5000). K = 1 gives the ELBO.
 
     Args:
         model: a `VAE` or `CVAE`.
         x: images `(n, *image_shape)`.
         y: labels, for a conditional model; then it is log p(x|y).
         num_samples: int, K, samples an example.
+        batch_size: int, rows that the decoder gets at a time, which bounds the memory.
         seed: int for reproducible noise; `None` for a random one.
+        verbose: whether to print progress, if it takes more than two seconds.
 
     Returns:
-        Array `(n,)`, nats.
+        A `LogLikelihood`.
 
     Raises:
-        ValueError: if the model has no density, or images or labels do not fit it.
+        ValueError: if the model has no density, if images or labels do not fit it, or if an example's weights are all
+            zero or not finite.
 
     Example:
 
-    >>> kvae.evaluation.importance_log_likelihood(model, data.x_test, num_samples=500, seed=0).mean()
+    >>> estimate = kvae.evaluation.log_likelihood(model, data.x_test, num_samples=500, seed=0)
+    >>> print(f"log p(x) = {estimate.mean:.2f} ± {estimate.standard_error:.2f} nats")
     """
-    needs_density(model)
-    num_samples = checks.positive_integer(num_samples, "num_samples")
-    x = model.check_images(x)
-    at_once = min(num_samples, EVALUATION_BATCH)
-    noise = keras.random.SeedGenerator(seed)
+    x, y = check_data(model, x, y)
+    return importance_sampling(model, x, y, encoded(model, x, y), num_samples, batch_size, seed, verbose)
 
-    def function(x, y):
+
+def prior_log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, seed=None, verbose=False):
+    """The naive estimate of log p(x) of each example, from samples of the prior.
+
+    log p(x) ≈ log (1/K) Σ_k p(x|z_k), z_k ~ p(z). Unbiased before the logarithm too, but in more than a few dimensions
+    hardly a sample falls where p(x|z) is: the estimate is far too low and the effective sample size near 1. That is
+    what an encoder is for (Kingma & Welling 2014, section 2.1).
+
+    Args:
+        model: as in `log_likelihood`, and so the other arguments.
+        x: images `(n, *image_shape)`.
+        y: labels, for a conditional model.
+        num_samples: int, K.
+        batch_size: int.
+        seed: int or `None`.
+        verbose: bool.
+
+    Returns:
+        A `LogLikelihood`.
+
+    Raises:
+        ValueError: as `log_likelihood`.
+
+    Example:
+
+    >>> kvae.evaluation.prior_log_likelihood(model, data.x_test, num_samples=500, seed=0).effective_sample_size
+    """
+
+    def log_weights(num_samples, noise, x, params, y=None):
         condition = model.condition(y)
-        params = model.posterior_params(x, y)
-        log_weights = []
-        for start in range(0, num_samples, at_once):
-            z = model.posterior_family.sample(params, min(at_once, num_samples - start), noise)
-            sample, _ = model.score(x, z, params, condition, noise)
-            log_weights.append(sample.log_weights())
-        return ops.logsumexp(ops.concatenate(log_weights), axis=0) - math.log(num_samples)
+        tiled = None if condition is None else ops.tile(condition, (num_samples, 1))
+        z = model.prior.sample(num_samples * params.shape[0], tiled, noise)
+        z = ops.reshape(z, (num_samples, params.shape[0], model.latent_dim))
+        return model.score(x, z, params, condition, noise)[0].log_likelihood
 
-    labels = model.check_labels(y, len(x))
-    return in_batches(function, np.asarray(x, "float32"), labels, batch_size=max(1, EVALUATION_BATCH // at_once))
+    x, y = check_data(model, x, y)
+    return _estimate(log_weights, (x, encoded(model, x, y), y), num_samples, batch_size, seed, verbose)
+
+
+def bits_per_dimension(log_likelihood, image_shape):
+    """−log₂ p(x) a pixel and channel, of log p(x) in nats (Theis, van den Oord, Bethge 2016, section 3.1).
+
+    It compares with published figures only if p is a distribution of the pixels as they were published: a mass
+    function of binary ones, or a density in units of the 256 grey levels, log p − D log 256 for pixels in [0, 1].
+
+    Args:
+        log_likelihood: float or array of log p(x), nats.
+        image_shape: shape of one example.
+
+    Returns:
+        Like `log_likelihood`, bits a dimension.
+
+    Example:
+
+    >>> round(kvae.evaluation.bits_per_dimension(-86.8, (28, 28, 1)), 4)
+    0.1597
+    """
+    return -log_likelihood / (math.log(2.0) * math.prod(image_shape))
+
+
+def log_mean(log_weights, first=0):
+    """log (1/K) Σ_k w_k and the effective sample size, in float64.
+
+    Args:
+        log_weights: array `(samples, batch)`.
+        first: int, the index of the first example, for the message.
+
+    Returns:
+        Tuple of arrays `(batch,)`.
+
+    Raises:
+        ValueError: if the weights of an example are all zero, or one is +∞ or NaN.
+    """
+    log_weights = np.asarray(log_weights, "float64")
+    peak = log_weights.max(axis=0)  # NaN if there is one
+    if not np.isfinite(peak).all():
+        bad = int(np.flatnonzero(~np.isfinite(peak))[0])
+        if peak[bad] == -np.inf:
+            what = "no sample with a density above 0: the likelihood cannot score it, take a wider one or train longer"
+        else:
+            what = "a log-weight that is no finite number: encoder or decoder overflow, train with a smaller rate"
+        raise ValueError(
+            f"`x` must be examples that the model can score, and one has {what}. Received: x[{first + bad}]"
+        )
+    weights = np.exp(log_weights - peak)
+    total = weights.sum(axis=0)
+    return peak + np.log(total / len(weights)), total**2 / np.square(weights).sum(axis=0)
+
+
+def check_data(model, x, y):
+    """Images as float32, and labels or `None`, that the model can score; a `ValueError` if it cannot."""
+    needs_density(model)
+    x = model.check_images(x)
+    return np.asarray(x, "float32"), model.check_labels(y, len(x)) if model.takes_labels else None
+
+
+def encoded(model, x, y):
+    """Parameters of q(z|x), `(n, parameters · latent_dim)`, of what `check_data` gave."""
+    return in_batches(model.posterior_params, x, y, batch_size=EVALUATION_BATCH)
+
+
+def importance_sampling(model, x, y, params, num_samples, batch_size, seed, verbose=False):
+    """What `log_likelihood` does, with any `params` `(n, parameters · latent_dim)` of q(z|x)."""
+
+    def log_weights(num_samples, noise, x, params, y=None):
+        condition = model.condition(y)
+        z = model.posterior_family.sample(params, num_samples, noise)
+        return model.score(x, z, params, condition, noise)[0].log_weights()
+
+    return _estimate(log_weights, (x, params, y), num_samples, batch_size, seed, verbose)
+
+
+def _estimate(log_weights, arrays, num_samples, batch_size, seed, verbose):
+    """A `LogLikelihood` from `log_weights(num_samples, noise, *arrays)` `(samples, batch)`, run in chunks."""
+    num_samples = checks.positive_integer(num_samples, "num_samples")
+    batch_size = checks.positive_integer(batch_size, "batch_size")
+    # Every chunk has the same number of samples, so one compiled shape serves them; what is too many is left out.
+    samples = even_share(num_samples, batch_size)
+    compiled = Compiled(lambda *args: log_weights(samples, *args), seed)
+    n = len(arrays[0])
+    values, sizes = np.empty(n), np.empty(n)
+    for rows, parts in chunks(arrays, batch_size // samples, verbose, "log-likelihood"):
+        draws = np.concatenate([compiled.run(*parts) for _ in range(-(-num_samples // samples))])
+        values[rows], sizes[rows] = log_mean(draws[:num_samples, : rows.stop - rows.start], rows.start)
+    return LogLikelihood(values, sizes)

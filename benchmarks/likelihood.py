@@ -1,0 +1,107 @@
+"""The time of `log_likelihood` beside its decoder's bare matrix products, and its memory against `batch_size`.
+
+The decoder is Burda's, 50-200-200-784 with tanh, under binary images. Products and estimate are timed in turn at the
+same shape of batch, in one process; NumPy's own products stand beside the backend's. Weights are random: the time is
+the same.
+
+Run it as `python benchmarks/likelihood.py [examples] [rounds] [samples] [batch size]`; KERAS_BACKEND chooses.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+import kvae
+from kvae.evaluation.compiled import Compiled
+
+IMAGE, LATENT, HIDDEN = (28, 28, 1), 50, (200, 200)
+
+
+def build(num_examples):
+    """A model of the paper's size and binary images."""
+    keras.utils.set_random_seed(0)
+    model = kvae.VAE(*kvae.networks.mlp(IMAGE, LATENT, HIDDEN, activation="tanh"))
+    return model, np.random.default_rng(0).integers(0, 2, (num_examples, *IMAGE)).astype("float32")
+
+
+def products(model, batch_size):
+    """The decoder's matrix products alone: functions without arguments, on this backend and in NumPy."""
+    kernels = [layer.kernel for layer in model.decoder.layers if hasattr(layer, "kernel")]
+    z = np.random.default_rng(0).normal(size=(batch_size, LATENT)).astype("float32")
+
+    def chain(noise, h):
+        for kernel in kernels:
+            h = ops.matmul(h, kernel)
+        return h[-1]  # a row, so that no time goes into handing the rest to NumPy
+
+    arrays = [ops.convert_to_numpy(kernel) for kernel in kernels]
+    outputs = [np.empty((batch_size, a.shape[1]), "float32") for a in arrays]
+
+    def numpy_chain():
+        h = z
+        for array, out in zip(arrays, outputs, strict=True):
+            h = np.matmul(h, array, out=out)
+
+    compiled = Compiled(chain)
+    return lambda: compiled.run(z), numpy_chain
+
+
+def seconds(function, times=1):
+    """Wall time of `times` calls."""
+    start = time.perf_counter()
+    for _ in range(times):
+        function()
+    return time.perf_counter() - start
+
+
+def main(num_examples=200, rounds=5, num_samples=5000, batch_size=5000):
+    """Print the median of each, and of the ratio within a round."""
+    model, x = build(num_examples)
+    bare, numpy_bare = products(model, batch_size)
+    times = num_examples * num_samples // batch_size  # calls that decode as many rows
+
+    def estimate():
+        return kvae.evaluation.log_likelihood(model, x, num_samples=num_samples, batch_size=batch_size, seed=0)
+
+    estimate(), bare(), numpy_bare()  # what is compiled once
+    rows = []
+    for _ in range(rounds):
+        rows.append((seconds(bare, times), seconds(estimate), seconds(bare, times), seconds(numpy_bare, times)))
+    print(f"{keras.backend.backend()}: {num_examples} examples x {num_samples} samples, {batch_size} rows at a time")
+    for name, column in (("products", 0), ("log_likelihood", 1), ("products again", 2), ("products, NumPy", 3)):
+        times = sorted(row[column] for row in rows)
+        print(f"{name:>16}  {statistics.median(times):.3f} s ({times[0]:.3f} to {times[-1]:.3f} in {rounds} rounds)")
+    for name, ratios in (
+        ("log_likelihood / products", [row[1] / (0.5 * (row[0] + row[2])) for row in rows]),
+        ("log_likelihood / NumPy's products", [row[1] / row[3] for row in rows]),
+    ):
+        print(f"{name}: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def memory(batch_size):
+    """Print the peak of memory that an estimate adds to a process, beside the size of its decoder's outputs."""
+    model, x = build(4)
+    kvae.evaluation.log_likelihood(model, x, num_samples=10, batch_size=10, seed=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kvae.evaluation.log_likelihood(model, x, num_samples=40_000, batch_size=batch_size, seed=0)
+    added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"batch_size {batch_size:>6}: {added:6.0f} MiB more, outputs are {batch_size * 784 * 4 / 2**20:4.0f} MiB")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["memory"]:
+        memory(int(sys.argv[2]))
+    else:
+        main(*map(int, sys.argv[1:]))
+        for size in (1000, 5000, 20_000):
+            print(
+                subprocess.run(
+                    [sys.executable, __file__, "memory", str(size)], capture_output=True, text=True
+                ).stdout.strip()
+            )

@@ -1,0 +1,218 @@
+"""What the latent code holds: units in use, nats a dimension, and how the aggregate posterior lies in the prior."""
+
+import dataclasses
+import math
+
+import numpy as np
+from keras import ops
+
+from kvae import checks, priors
+from kvae.evaluation.compiled import Compiled, chunks
+from kvae.evaluation.likelihood import check_data, encoded
+
+ROWS = 1000  # examples at a time
+PAIRS = 10_000_000  # numbers at a time, where each sample meets each example's posterior: bounds the memory
+
+
+@dataclasses.dataclass(frozen=True)
+class ActiveUnits:
+    """How much each latent dimension's posterior mean moves with the data.
+
+    Attributes:
+        variances: array `(latent_dim,)`, Var_x(E[z|x]).
+        threshold: float, above which a unit counts as active.
+        top: the same of the second stochastic layer; `None` where there is none.
+    """
+
+    variances: np.ndarray
+    threshold: float
+    top: "ActiveUnits | None" = None
+
+    @property
+    def count(self):
+        """How many units are active."""
+        return int(np.sum(self.variances > self.threshold))
+
+
+def active_units(model, x, y=None, threshold=0.01, num_samples=50, seed=0):
+    """Which latent dimensions are in use: those whose posterior mean varies over the data.
+
+    A unit u is active if Var_x(E_{q(u|x)}[u]) > 0.01 (Burda, Grosse, Salakhutdinov 2016, section 5.2,
+    https://arxiv.org/abs/1509.00519).
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        x: images `(n, *image_shape)`, n at least 2.
+        y: labels, for a conditional model.
+        threshold: float.
+        num_samples: int, posterior samples an example for the second layer of a `kvae.priors.Hierarchical` prior, whose
+            E[h|x] = E_{q(z|x)}[E[h|z]] has no closed form.
+        seed: int, of those samples.
+
+    Returns:
+        An `ActiveUnits`.
+
+    Raises:
+        ValueError: if the model has no density, or images or labels do not fit it.
+
+    Example:
+
+    >>> kvae.evaluation.active_units(model, data.x_test).count
+    2
+    """
+    x, y = check_data(model, x, y)
+    threshold = checks.positive_number(threshold, "threshold")
+    num_samples = checks.positive_integer(num_samples, "num_samples")
+    if len(x) < 2:
+        raise ValueError(f"`x` must hold at least two examples for a variance. Received: {len(x)}")
+    params = encoded(model, x, y)
+    top = None
+    if isinstance(model.prior, priors.Hierarchical):
+        top = ActiveUnits(_top_means(model, params, num_samples, seed).var(axis=0, ddof=1), threshold)
+    means = ops.convert_to_numpy(model.posterior_family.mean(ops.convert_to_tensor(params)))
+    return ActiveUnits(means.var(axis=0, ddof=1, dtype="float64"), threshold, top)
+
+
+def kl_per_dimension(model, x, y=None, num_samples=50, seed=0):
+    """KL(q(z_j|x) ‖ p(z_j)) of each latent dimension, a mean over examples.
+
+    Args:
+        model: a `VAE` or `CVAE` whose prior has independent dimensions.
+        x: images `(n, *image_shape)`.
+        y: labels, for a conditional model.
+        num_samples: int, posterior samples an example, where the KL has no closed form.
+        seed: int, of those samples.
+
+    Returns:
+        Array `(latent_dim,)`, nats; its sum is the mean KL.
+
+    Raises:
+        ValueError: if the model has no density, if its prior ties dimensions together, as a mixture does, or if images
+            or labels do not fit it.
+
+    Example:
+
+    >>> kvae.evaluation.kl_per_dimension(model, data.x_test).sum()  # the logged kl_loss
+    """
+    x, y = check_data(model, x, y)
+    num_samples = checks.positive_integer(num_samples, "num_samples")
+    if not isinstance(model.prior, priors.Single):
+        raise ValueError(
+            "`model` must have a prior of independent dimensions for a KL a dimension: take the KL as a whole, from "
+            f"elbo_terms. Received: a {type(model.prior).__name__} prior"
+        )
+    family, prior = model.posterior_family, model.prior
+
+    def function(noise, params, y=None):
+        condition = model.condition(y)
+        kl = prior.kl(family, params, condition)
+        if kl is None:
+            z = family.sample(params, num_samples, noise)
+            kl = ops.mean(family.log_prob(z, params) - prior.family.log_prob(z, prior.params(condition)), axis=0)
+        return kl
+
+    compiled = Compiled(function, seed)
+    parts = [compiled.run(*part)[: rows.stop - rows.start] for rows, part in chunks((encoded(model, x, y), y), ROWS)]
+    return np.concatenate(parts).mean(axis=0, dtype="float64")
+
+
+def mutual_information(model, x, y=None, num_samples=10, seed=0):
+    """I_q(x; z) between examples and codes: what q(z|x) tells of which example x was.
+
+    The mean of KL(q(z|x_i) ‖ q(z)), q(z) = 1/n Σ_j q(z|x_j) the aggregate posterior of the n examples (Hoffman &
+    Johnson 2016, "ELBO surgery"), with posterior samples. At most log n: a value near that only says that n is too
+    small.
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        x: images `(n, *image_shape)`. The cost grows with n².
+        y: labels, for a conditional model.
+        num_samples: int, posterior samples an example.
+        seed: int.
+
+    Returns:
+        Float, nats.
+
+    Raises:
+        ValueError: if the model has no density, or images or labels do not fit it.
+
+    Example:
+
+    >>> kvae.evaluation.mutual_information(model, data.x_test)
+    """
+    log_posterior, log_aggregate, _ = _log_densities(model, x, y, num_samples, seed)
+    return float(np.mean(log_posterior - log_aggregate))
+
+
+def aggregate_mismatch(model, x, y=None, num_samples=10, seed=0):
+    """KL(q(z) ‖ p(z)): how far the codes of all examples together are from the prior that `generate` draws from.
+
+    With `mutual_information` it makes up the mean KL of the bound: E_x KL(q(z|x) ‖ p(z)) = I_q(x; z) + KL(q(z) ‖ p(z))
+    (Hoffman & Johnson 2016). Where it is large, samples of the prior land where no example's code is.
+
+    Args:
+        model: as in `mutual_information`, and so the other arguments; its prior the same for all labels.
+        x: images `(n, *image_shape)`.
+        y: labels, for a conditional model.
+        num_samples: int.
+        seed: int.
+
+    Returns:
+        Float, nats.
+
+    Raises:
+        ValueError: as `mutual_information`, and for a prior p(z|y).
+
+    Example:
+
+    >>> kvae.evaluation.aggregate_mismatch(model, data.x_test)
+    """
+    if isinstance(getattr(model, "prior", None), priors.Conditional):
+        raise ValueError(
+            "`model` must have one prior for all labels: there is no one p(z) to compare with. "
+            f"Received: a {type(model.prior).__name__} prior"
+        )
+    _, log_aggregate, log_prior = _log_densities(model, x, y, num_samples, seed)
+    return float(np.mean(log_aggregate - log_prior))
+
+
+def _log_densities(model, x, y, num_samples, seed):
+    """log q(z|x), log q(z) and log p(z), each `(n · samples,)`, at posterior samples of every example."""
+    x, y = check_data(model, x, y)
+    num_samples = checks.positive_integer(num_samples, "num_samples")
+    all_params, family = encoded(model, x, y), model.posterior_family
+    every = ops.convert_to_tensor(all_params)
+
+    def function(noise, params, y=None):
+        z = family.sample(params, 1, noise)[0]
+        log_each = ops.sum(family.log_prob(z[:, None], every), axis=-1)  # (rows, n)
+        return (
+            ops.sum(family.log_prob(z, params), axis=-1),
+            ops.logsumexp(log_each, axis=-1) - math.log(len(all_params)),
+            model.prior.log_prob(z, model.condition(y), noise),
+        )
+
+    compiled = Compiled(function, seed)
+    rows_at_once = max(1, PAIRS // (len(x) * model.latent_dim))
+    draws = [
+        [column[: rows.stop - rows.start] for column in compiled.run(*parts)]
+        for _ in range(num_samples)
+        for rows, parts in chunks((all_params, y), rows_at_once)
+    ]
+    return [np.concatenate(column).astype("float64") for column in zip(*draws, strict=True)]
+
+
+def _top_means(model, params, num_samples, seed):
+    """E[h|x] of the second stochastic layer `(n, top_dim)`, from samples of q(z|x)."""
+    prior = model.prior
+
+    def function(noise, params):
+        z = model.posterior_family.sample(params, 1, noise)[0]
+        return prior.top_family.mean(prior.top_params(z))
+
+    compiled = Compiled(function, seed)
+    means = [
+        np.mean([compiled.run(*part) for _ in range(num_samples)], axis=0, dtype="float64")[: rows.stop - rows.start]
+        for rows, part in chunks((params,), ROWS)
+    ]
+    return np.concatenate(means)
