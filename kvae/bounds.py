@@ -149,11 +149,12 @@ class Renyi(Bound):
     importance-weighted bound, α = 1 the ELBO. Below α = 0 it may exceed log p(x), the more so the more samples.
 
     Args:
-        alpha: float up to and including `-math.inf`; not +∞ and not NaN.
-        gradient: as in `Bound`.
+        alpha: float down to and including `-math.inf`; not +∞ and not NaN.
+        gradient: as in `Bound`; "doubly_reparameterized" goes with a finite `alpha`, since the largest weight jumps
+            from sample to sample and its score has no path in its place.
 
     Raises:
-        ValueError: if `alpha` is none of these.
+        ValueError: if `alpha` is none of these, or does not go with `gradient`.
 
     Example:
 
@@ -164,6 +165,8 @@ class Renyi(Bound):
         super().__init__(gradient)
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not alpha < math.inf:
             raise ValueError(f"`alpha` must be a finite number or -inf. Received: {alpha!r}")
+        if alpha == -math.inf and gradient == "doubly_reparameterized":
+            raise ValueError(f'`alpha` must be finite with gradient="doubly_reparameterized". Received: {alpha!r}')
         self.alpha = float(alpha)
 
     def __call__(self, sample, beta):
@@ -177,16 +180,18 @@ class Renyi(Bound):
         mean = ops.mean(log_weights, axis=0)
         if power == 0.0:
             return mean
-        if abs(power) < NEAR_ONE:  # log mean exp(p δ) / p, with δ around the mean
-            deviations = ops.minimum(power * (log_weights - mean), 80.0)
-            return mean + ops.log1p(ops.mean(ops.expm1(deviations), axis=0)) / power
-        return log_mean_exp(power * log_weights) / power
+        if abs(power) >= NEAR_ONE:
+            return log_mean_exp(power * log_weights) / power
+        # log mean exp(p δ) / p, with δ around the mean: through expm1 and log1p while p δ is small
+        center = ops.where(ops.isfinite(mean), mean, ops.zeros_like(mean))
+        deviations = power * (log_weights - ops.stop_gradient(center))
+        near = ops.log1p(ops.mean(ops.expm1(ops.minimum(deviations, 1.0)), axis=0))
+        far = log_mean_exp(deviations)
+        return ops.stop_gradient(center) + ops.where(ops.max(deviations, axis=0) < 1.0, near, far) / power
 
     def path_weights(self, log_weights, beta):
         # With v_s = w_s^(1−α) / Σ_t w_t^(1−α) the gradient is Σ_s v_s ∇ log w_s. Its score part, −β Σ_s v_s ∇ log q,
         # equals in expectation −β (1−α) Σ_s v_s (1 − v_s) ∂ log w_s/∂z ∇ z, since ∂v_s/∂ log w_s = (1−α) v_s (1 − v_s).
-        if self.alpha == -math.inf:
-            return ops.ones_like(log_weights)
         power = 1.0 - self.alpha
         return 1.0 - beta * power * (1.0 - ops.softmax(power * log_weights, axis=0))
 
@@ -273,4 +278,6 @@ def _scale_gradient(z, factors):
         (upstream,) = args if upstream is None else (upstream,)
         return upstream * factors, ops.zeros_like(factors)
 
-    return z, gradient
+    # z, by way of the factors: without that TensorFlow's graph optimiser cuts the first pass loose from the second, and
+    # it was seen to read weights that the step had updated already.
+    return ops.where(ops.isnan(factors), factors, z), gradient

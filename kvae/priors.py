@@ -17,17 +17,17 @@ class Prior(keras.layers.Layer):
     """Base of the priors.
 
     Attributes:
-        family: `Distribution` of p(z), the posterior's `standard_prior`; set by `bind`.
+        family: `Distribution` of p(z) or its components, the posterior's `standard_prior`; set by `bind`.
         latent_dim: int, set by `bind`.
     """
 
     stochastic = False  # whether `log_prob` is itself an estimate, from samples of its own
 
-    def bind(self, family, latent_dim, image_shape, encode):
+    def bind(self, posterior_family, latent_dim, image_shape, encode):
         """Tie the prior to a model and make its weights.
 
         Args:
-            family: `Distribution`, of the prior or its components.
+            posterior_family: `Distribution` of q(z|x).
             latent_dim: int.
             image_shape: shape of one example.
             encode: function from images `(n, *image_shape)` to the parameters of q(z|x).
@@ -37,10 +37,14 @@ class Prior(keras.layers.Layer):
         """
         if hasattr(self, "family"):
             raise ValueError("`prior` must be a new one for each model. Received: the prior of another model")
-        self.family = family
+        self.family = self.family_for(posterior_family)
         self.latent_dim = latent_dim
         self.make_weights(image_shape, encode)
         self.built = True
+
+    def family_for(self, posterior_family):
+        """The `Distribution` of p(z), or of its components, that suits a posterior."""
+        return posterior_family.standard_prior()
 
     def make_weights(self, image_shape, encode):
         """Create the prior's weights; here none."""
@@ -184,6 +188,9 @@ class Vamp(Components):
 
     >>> model = kvae.VAE(encoder, decoder, prior="vamp")
     """
+
+    def family_for(self, posterior_family):
+        return posterior_family  # its components are q(z|u_k) themselves
 
     def make_weights(self, image_shape, encode):
         self._encode = encode

@@ -1,15 +1,22 @@
-"""Every kind of model, small: what the contract test runs through. A new model adds a line here."""
+"""Every kind of model, small: what the contract test runs through. A new model adds a line here.
+
+And `gradient`, which is the same on every backend.
+"""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import keras
 import numpy as np
+from keras import ops
 
 import kvae
+from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.corruption import Gaussian, Masking
 from kvae.distributions import Normal
 from kvae.penalties import L1, Contractive, KLSparsity
+from kvae.priors import Hierarchical, Mixture, Vamp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +31,14 @@ class Case:
         return x, None if self.y is None else self.y(rng, n)
 
 
-def vae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), likelihood="bernoulli", **kwargs):
-    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, likelihood=likelihood)
-    return kvae.VAE(*pair, likelihood=likelihood, seed=0, **kwargs)
+def vae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), likelihood="bernoulli", posterior="normal", **kwargs):
+    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, posterior=posterior, likelihood=likelihood)
+    return kvae.VAE(*pair, likelihood=likelihood, posterior=posterior, seed=0, **kwargs)
 
 
-def cvae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), width=3, num_classes=3, **kwargs):
-    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, num_classes=width)
-    return kvae.CVAE(*pair, num_classes=num_classes, seed=0, **kwargs)
+def cvae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), width=3, num_classes=3, posterior="normal", **kwargs):
+    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, num_classes=width, posterior=posterior)
+    return kvae.CVAE(*pair, num_classes=num_classes, posterior=posterior, seed=0, **kwargs)
 
 
 def autoencoder(image_shape=(8, 8, 1), network="mlp", hidden=(16,), code_activation=None, **kwargs):
@@ -42,6 +49,11 @@ def autoencoder(image_shape=(8, 8, 1), network="mlp", hidden=(16,), code_activat
 
 def own_prior():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(4)])
+
+
+def two_layers():
+    """A second stochastic layer of 3 dimensions on top of 2."""
+    return Hierarchical(*kvae.networks.mlp((2,), 3, hidden=(5,), likelihood=Normal()))
 
 
 def classes(rng, n):
@@ -60,12 +72,28 @@ CASES = {
     "vae-learned-sigma": Case(lambda: vae((28, 20, 1), likelihood="gaussian"), (28, 20, 1)),
     "vae-sigma-per-pixel": Case(lambda: vae((7, 5, 3), "conv", (4,), likelihood=Normal()), (7, 5, 3)),
     "vae-table": Case(lambda: vae((6,), likelihood="gaussian"), (6,)),
+    "vae-free-bits": Case(lambda: vae(bound=ELBO(free_bits=0.1)), (8, 8, 1)),
+    "vae-laplace-mixture": Case(lambda: vae(posterior="laplace", prior=Mixture(4)), (8, 8, 1)),
+    "vae-log-normal": Case(
+        lambda: vae(posterior="log_normal", bound=Renyi(-math.inf), num_samples=3, likelihood="gaussian"), (8, 8, 1)
+    ),
+    "vae-importance-weighted": Case(
+        lambda: vae(bound=ImportanceWeighted("doubly_reparameterized"), num_samples=3, prior=Vamp(4)), (8, 8, 1)
+    ),
+    "vae-two-layers": Case(
+        lambda: vae(bound=Renyi(0.5, "score_function"), num_samples=3, prior=two_layers()), (8, 8, 1)
+    ),
     "vae-conv": Case(lambda: vae((28, 20, 1), "conv", (4, 8)), (28, 20, 1)),
     "cvae": Case(cvae, (8, 8, 1), classes),
     "cvae-conv": Case(lambda: cvae((9, 9, 3), "conv", (4, 8)), (9, 9, 3), classes),
     "cvae-attributes": Case(lambda: cvae(width=4, num_classes=None), (8, 8, 1), attributes),
     "cvae-learned-prior": Case(lambda: cvae(prior="learned"), (8, 8, 1), classes),
     "cvae-own-prior": Case(lambda: cvae(prior=own_prior(), num_samples=2), (8, 8, 1), classes),
+    "cvae-mixture": Case(
+        lambda: cvae(prior=Mixture(4), bound="importance_weighted", num_samples=3, posterior="student_t"),
+        (8, 8, 1),
+        classes,
+    ),
     "autoencoder": Case(autoencoder, (8, 8, 1)),
     "autoencoder-tied": Case(lambda: autoencoder((6,), tied=True, noise=Gaussian(0.1), penalty=Contractive(0.1)), (6,)),
     "autoencoder-sparse": Case(
@@ -77,3 +105,30 @@ CASES = {
 }
 
 DENSITIES = {name: case for name, case in CASES.items() if "autoencoder" not in name}  # those with an ELBO
+OTHER_BOUNDS = (
+    "vae-free-bits",
+    "vae-log-normal",
+    "vae-importance-weighted",
+    "vae-two-layers",
+    "cvae-mixture",
+)  # those whose loss is another bound
+
+
+def gradient(function, value):
+    """The gradient at the array `value` of `function`, a tensor in and a scalar out: what one SGD step takes off."""
+
+    class One(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.value = self.add_weight(shape=value.shape, initializer="zeros")
+            self.value.assign(value)
+            self.built = True
+
+        def call(self, x):
+            self.add_loss(function(1.0 * self.value))
+            return x
+
+    model = One()
+    model.compile(optimizer=keras.optimizers.SGD(1.0), run_eagerly=True)
+    model.fit(np.zeros((1, 1)), verbose=0)
+    return value - ops.convert_to_numpy(model.value)

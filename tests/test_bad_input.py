@@ -116,6 +116,30 @@ def test_counts(vae, n):
         vae.generate(n)
 
 
+@pytest.mark.parametrize("num_samples", [0, -1, 2.5, True, None])
+def test_numbers_of_samples(num_samples):
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(8,))
+    for bound in kvae.bounds.BOUNDS:
+        with pytest.raises(ValueError, match=r"`num_samples` must be an integer of at least 1. Received: "):
+            kvae.VAE(*pair, bound=bound, num_samples=num_samples)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("bound", "iwae", r"`bound` must be one of \['elbo', 'importance_weighted', 'renyi'\] or a kvae Bound"),
+        ("bound", kvae.bounds.ELBO, "`bound` must be one of"),
+        ("posterior", "cauchy", r"`posterior` must be one of \['exponential', 'gumbel', .* or a kvae Distribution"),
+        ("prior", "flat", r"`prior` must be one of \['mixture', 'standard', 'vamp'\] or a kvae Prior"),
+        ("beta", float("nan"), "`beta` must be a finite number of at least 0. Received: beta=nan"),
+    ],
+)
+def test_parts_of_a_model(argument, value, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,)), **{argument: value})
+    assert "\n" not in str(caught.value)
+
+
 def test_no_labels_at_all(cvae):
     with pytest.raises(ValueError, match="at least one label"):
         cvae.generate(labels=np.array([], int))

@@ -1,12 +1,46 @@
-"""Densities, means, samples and KLs against SciPy and Monte Carlo."""
+"""Densities, means, samples, gradients and KLs against SciPy, numerical integration and Monte Carlo."""
 
 import keras
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.stats
+from cases import gradient
 from keras import ops
 
-from kvae.distributions import LEARNED_SPEED, LOG_VAR_RANGE, Bernoulli, Normal, likelihood_family, posterior_family
+import kvae
+from kvae.distributions import (
+    LEARNED_SPEED,
+    LOG_VAR_RANGE,
+    POSTERIORS,
+    Bernoulli,
+    Exponential,
+    Gumbel,
+    Laplace,
+    Logistic,
+    LogNormal,
+    Normal,
+    StudentT,
+    likelihood_family,
+    posterior_family,
+)
+
+# Each posterior family beside SciPy's, both of the parameters on the last axis, and the range of the second one.
+FAMILIES = {
+    "normal": (Normal(), lambda mean, log_var: scipy.stats.norm(mean, np.exp(0.5 * log_var))),
+    "normal-fixed": (Normal(sigma=0.4), lambda mean: scipy.stats.norm(mean, 0.4)),
+    "laplace": (Laplace(), lambda loc, log_scale: scipy.stats.laplace(loc, np.exp(log_scale))),
+    "logistic": (Logistic(), lambda loc, log_scale: scipy.stats.logistic(loc, np.exp(log_scale))),
+    "student_t": (StudentT(df=12.0), lambda loc, log_scale: scipy.stats.t(12.0, loc, np.exp(log_scale))),
+    "gumbel": (Gumbel(), lambda loc, log_scale: scipy.stats.gumbel_r(loc, np.exp(log_scale))),
+    "log_normal": (LogNormal(), lambda mean, log_var: scipy.stats.lognorm(np.exp(0.5 * log_var), scale=np.exp(mean))),
+    "exponential": (Exponential(), lambda log_scale: scipy.stats.expon(scale=np.exp(log_scale))),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def pair(request):
+    return FAMILIES[request.param]
 
 
 def numpy(tensor):
@@ -108,7 +142,157 @@ def test_kl_between_normals_meets_monte_carlo(rng):
     assert (np.abs(difference) < 4 * error).all()
 
 
-@pytest.mark.parametrize("family", [Normal(), Normal(sigma=0.5), Normal(sigma="learned"), Bernoulli()])
+# Every posterior family
+
+
+def params_of(family, rng, rows, size):
+    """`(rows, parameters · size)`: locations around 0, log scales around −½."""
+    columns = [rng.uniform(-1.0, high, size=(rows, size)) for high in (1.0, 0.0)[: family.num_parameters]]
+    return np.concatenate(columns, axis=-1).astype("float32")
+
+
+def split(family, p):
+    return np.split(p.astype("float64"), family.num_parameters, axis=-1)
+
+
+def test_every_named_posterior_is_tested():
+    assert {type(family) for family, _ in FAMILIES.values()} == set(POSTERIORS.values())
+
+
+def test_log_prob_and_mean_are_scipys(pair, rng):
+    family, scipys = pair
+    p = params_of(family, rng, 6, 3)
+    expected = scipys(*split(family, p))
+    value = expected.ppf(rng.uniform(0.001, 0.999, size=(9, 6, 3)))
+    log_prob = numpy(family.log_prob(value.astype("float32"), p))
+    np.testing.assert_allclose(log_prob, expected.logpdf(value.astype("float32")), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(numpy(family.mean(p)), expected.mean(), rtol=1e-5)
+
+
+def test_samples_follow_scipys(pair, rng):
+    family, scipys = pair
+    p = params_of(family, rng, 1, 3)
+    z = numpy(family.sample(p, 20_000, keras.random.SeedGenerator(2)))
+    assert z.shape == (20_000, 1, 3)
+    for dim in range(3):
+        expected = scipys(*[column[0, dim] for column in split(family, p)])
+        assert scipy.stats.kstest(z[:, 0, dim], expected.cdf).pvalue > 1e-3
+        assert abs(z[:, 0, dim].mean() - expected.mean()) < 4 * expected.std() / np.sqrt(len(z))
+        assert z[:, 0, dim].std() == pytest.approx(expected.std(), rel=0.1)
+    assert np.abs(np.corrcoef(z[:, 0].T)[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(len(z))
+    assert abs(np.corrcoef(z[1:, 0, 0], z[:-1, 0, 0])[0, 1]) < 4 / np.sqrt(len(z))
+
+
+def test_an_int_seeds_the_samples(pair):
+    family, _ = pair
+    p = np.zeros((2, 2 * family.num_parameters), "float32")
+    first, again, other = (numpy(family.sample(p, 3, seed)) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.isclose(first, other).any()
+    assert len(np.unique(first)) == first.size
+
+
+def prior_of(family):
+    """A member of the family of priors that suits `family`, away from the standard one, and SciPy's."""
+    prior = family.standard_prior()
+    prior_params = np.array([0.3, 0.4][: prior.num_parameters], "float32")
+    return prior, prior_params, next(scipys for known, scipys in FAMILIES.values() if type(known) is type(prior))
+
+
+def test_the_kl_is_the_integral(pair, rng):
+    family, scipys = pair
+    prior, prior_params, priors_scipys = prior_of(family)
+    p = params_of(family, rng, 1, 4)
+    kl = numpy(family.kl_divergence(p, prior, np.repeat(prior_params, 4)[None]))[0]
+    t = np.linspace(-7, 7, 4001)  # E_q[f(z)] = ∫ φ(t) f(Q(Φ(t))) dt, with Q the quantile function
+    for dim in range(4):
+        q = scipys(*[column[0, dim] for column in split(family, p)])
+        z = q.ppf(scipy.stats.norm.cdf(t))
+        log_ratio = q.logpdf(z) - priors_scipys(*prior_params).logpdf(z)
+        expected = scipy.integrate.simpson(scipy.stats.norm.pdf(t) * log_ratio, x=t)
+        assert kl[dim] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_the_kl_is_the_mean_of_its_samples(pair, rng):
+    """What the bound takes where there is no closed form; both, by the family's own samples and densities."""
+    family, _ = pair
+    prior, prior_params, _ = prior_of(family)
+    p, prior_params = params_of(family, rng, 1, 4), np.repeat(prior_params, 4)[None]
+    z = family.sample(p, 20_000, keras.random.SeedGenerator(2))
+    log_ratio = numpy(family.log_prob(z, p) - prior.log_prob(z, prior_params))[:, 0]
+    difference = numpy(family.kl_divergence(p, prior, prior_params))[0] - log_ratio.mean(axis=0)
+    assert (np.abs(difference) < 4 * log_ratio.std(axis=0) / np.sqrt(len(log_ratio)) + 1e-6).all()
+
+
+def test_the_kl_to_another_kind_of_prior_must_be_sampled(pair):
+    family, _ = pair
+    p = np.zeros((1, family.num_parameters), "float32")
+    assert family.kl_divergence(p, Bernoulli(), p) is None
+    other = Normal() if type(family.standard_prior()) is not Normal else Exponential()
+    assert family.kl_divergence(p, other, np.zeros((1, other.num_parameters), "float32")) is None
+
+
+def test_the_standard_prior_is_standard(pair):
+    family, _ = pair
+    prior = family.standard_prior()
+    expected = next(scipys for known, scipys in FAMILIES.values() if type(known) is type(prior))
+    value = np.array([[0.1, 0.7, 2.0]], "float32")
+    zeros = np.zeros((1, 3 * prior.num_parameters), "float32")
+    standard = expected(*[0.0] * prior.num_parameters)
+    np.testing.assert_allclose(numpy(prior.log_prob(value, zeros)), standard.logpdf(value), rtol=1e-5)
+
+
+def test_gradients_go_through_the_samples(pair):
+    """d E[z] and d E[z²] by the parameters, through the samples, beside the derivatives of SciPy's moments."""
+    family, scipys = pair
+    at = np.array([0.4, -0.6][: family.num_parameters])
+    rows = np.tile(at.astype("float32"), (64, 1))  # each row an estimate of its own, for a standard error
+    step = 1e-5 * np.eye(len(at))
+    for power in (1, 2):
+        estimates = gradient(
+            lambda p, power=power: ops.sum(
+                ops.mean(family.sample(p, 1000, keras.random.SeedGenerator(3)) ** power, axis=0)
+            ),
+            rows,
+        )
+        moment = lambda p, power=power: scipys(*p).moment(power)  # noqa: E731
+        expected = [(moment(at + h) - moment(at - h)) / 2e-5 for h in step]
+        error = estimates.std(axis=0, ddof=1) / np.sqrt(len(rows)) + 1e-5
+        assert (np.abs(estimates.mean(axis=0) - expected) < 4 * error).all()
+        assert np.abs(expected).max() > 0.3
+
+
+@pytest.mark.parametrize("extreme", [-1e3, 1e3])
+def test_extreme_parameters_stay_finite(pair, extreme):
+    family, _ = pair
+    prior = family.standard_prior()
+    p = np.eye(family.num_parameters, dtype="float32").repeat(50, axis=0) * np.float32(extreme)
+    z = family.sample(p, 100, keras.random.SeedGenerator(0))
+    for tensor in (z, family.log_prob(z, p), family.mean(p)):
+        assert np.isfinite(numpy(tensor)).all()
+    kl = family.kl_divergence(p, prior, np.zeros((1, prior.num_parameters), "float32"))
+    assert np.isfinite(numpy(kl)).all()
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_half_precision_keeps_the_tails(name):
+    family = posterior_family(name)
+    p = ops.cast(np.zeros((1, family.num_parameters)), "bfloat16")
+    z = ops.cast(family.sample(p, 50_000, keras.random.SeedGenerator(0)), "float32")
+    assert np.isfinite(numpy(z)).all()
+
+
+def test_an_encoder_of_another_family_is_refused():
+    for name, family in POSTERIORS.items():
+        each = family().num_parameters
+        wrong = "exponential" if each == 2 else "laplace"
+        encoder, decoder = kvae.networks.mlp((6,), 3, hidden=(), posterior=wrong)
+        message = rf"the encoder must give \(batch, {3 * each}\), {each} parameter\(s\) each. Received: encoder output"
+        with pytest.raises(ValueError, match=message):
+            kvae.VAE(encoder, decoder, posterior=name)
+
+
+@pytest.mark.parametrize("family", [*(family for family, _ in FAMILIES.values()), Normal(sigma="learned"), Bernoulli()])
 def test_round_trip(family):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(family))
     assert again.get_config() == family.get_config()
@@ -116,7 +300,9 @@ def test_round_trip(family):
 
 
 def test_names():
-    assert isinstance(posterior_family("normal"), Normal)
+    assert {name: type(posterior_family(name)) for name in POSTERIORS} == POSTERIORS
+    with pytest.raises(ValueError, match=r"`posterior` must be one of \['exponential', .*Received: 'cauchy'"):
+        posterior_family("cauchy")
     assert isinstance(likelihood_family("bernoulli"), Bernoulli)
     assert likelihood_family("gaussian").sigma == "learned"
     own = Normal(sigma=0.1)
@@ -127,3 +313,9 @@ def test_names():
 def test_a_bad_sigma_is_refused(sigma):
     with pytest.raises(ValueError, match=r"sigma.*positive number. Received"):
         Normal(sigma=sigma)
+
+
+@pytest.mark.parametrize("df", [2, 0, -1.0, float("nan"), float("inf"), "many", True])
+def test_bad_degrees_of_freedom_are_refused(df):
+    with pytest.raises(ValueError, match=r"`df` must be a finite number above 2. Received"):
+        StudentT(df=df)

@@ -16,8 +16,10 @@ class Distribution(keras.layers.Layer):
         num_parameters: how many numbers describe one element. An encoder for `latent` dimensions therefore ends in
             `num_parameters * latent` units, a decoder for `channels` in `num_parameters * channels`.
         parameter_names: their names in the maths, such as `("loc", "log_scale")`.
+        reparameterized: whether `sample` is differentiable in the parameters.
     """
 
+    reparameterized = True
     num_parameters = 1
     parameter_names: tuple[str, ...] = ()
 
@@ -38,7 +40,7 @@ class Distribution(keras.layers.Layer):
             seed: int or `keras.random.SeedGenerator`.
 
         Returns:
-            Tensor `(num_samples, batch, ..., size)`, differentiable in `params` where the family allows it.
+            Tensor `(num_samples, batch, ..., size)`, differentiable in `params` if `reparameterized`.
         """
         raise NotImplementedError
 
@@ -76,7 +78,9 @@ def noise_shape(num_samples, loc):
     return (num_samples, *ops.shape(loc))
 
 
-def uniform(shape, dtype, seed):
-    """Draws from U(0, 1) that are neither 0 nor 1, so that every quantile function is finite."""
-    u = keras.random.uniform(shape, seed=seed, dtype="float32")
-    return ops.cast(ops.clip(u, UNIFORM_EDGE, 1.0 - UNIFORM_EDGE), dtype)
+def uniform(shape, seed):
+    """Draws from U(0, 1) that are neither 0 nor 1, so that every quantile function is finite.
+
+    In float32 whatever the model computes in: half precision would round those near 1 to 1.
+    """
+    return ops.clip(keras.random.uniform(shape, seed=seed, dtype="float32"), UNIFORM_EDGE, 1.0 - UNIFORM_EDGE)

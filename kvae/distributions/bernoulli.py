@@ -21,6 +21,8 @@ class Bernoulli(Distribution):
     -0.6931471824645996
     """
 
+    reparameterized = False
+
     def sample(self, params, num_samples, seed):
         uniform = keras.random.uniform((num_samples, *ops.shape(params)), seed=seed)
         return ops.cast(uniform < self.mean(params), params.dtype)

@@ -31,8 +31,8 @@ class LocationScale(Distribution):
     unit_variance = 1.0
     unit_entropy = 0.0
 
-    def draw_unit(self, shape, dtype, seed):
-        """Draws of u."""
+    def draw_unit(self, shape, seed):
+        """Draws of u, float32."""
         raise NotImplementedError
 
     def unit_log_prob(self, u):
@@ -45,7 +45,8 @@ class LocationScale(Distribution):
 
     def sample(self, params, num_samples, seed):
         loc, log_scale = self.parameters(params)
-        return loc + ops.exp(log_scale) * self.draw_unit(noise_shape(num_samples, loc), loc.dtype, seed)
+        unit = ops.cast(self.draw_unit(noise_shape(num_samples, loc), seed), loc.dtype)
+        return loc + ops.exp(log_scale) * unit
 
     def log_prob(self, value, params):
         loc, log_scale = self.parameters(params)
@@ -81,8 +82,8 @@ class Laplace(LocationScale):
     unit_variance = 2.0
     unit_entropy = 1.0 + math.log(2.0)
 
-    def draw_unit(self, shape, dtype, seed):
-        u = uniform(shape, dtype, seed) - 0.5  # the inverse distribution function, on either side of the median
+    def draw_unit(self, shape, seed):
+        u = uniform(shape, seed) - 0.5  # the inverse distribution function, on either side of the median
         return -ops.sign(u) * ops.log1p(-2.0 * ops.abs(u))
 
     def unit_log_prob(self, u):
@@ -103,8 +104,8 @@ class Logistic(LocationScale):
     unit_variance = math.pi**2 / 3.0
     unit_entropy = 2.0
 
-    def draw_unit(self, shape, dtype, seed):
-        u = uniform(shape, dtype, seed)
+    def draw_unit(self, shape, seed):
+        u = uniform(shape, seed)
         return ops.log(u) - ops.log1p(-u)
 
     def unit_log_prob(self, u):
@@ -140,10 +141,10 @@ class StudentT(LocationScale):
         self.unit_variance = self.df / (self.df - 2.0)
         self.unit_entropy = half_next * float(digamma(half_next) - digamma(half)) + self._log_norm
 
-    def draw_unit(self, shape, dtype, seed):
+    def draw_unit(self, shape, seed):
         # Bailey 1994, https://doi.org/10.2307/2153537: a radius by its inverse distribution function, and an angle.
-        radius = ops.sqrt(self.df * ops.expm1(-2.0 / self.df * ops.log(uniform(shape, dtype, seed))))
-        return radius * ops.cos(2.0 * math.pi * uniform(shape, dtype, _another(seed)))
+        radius = ops.sqrt(self.df * ops.expm1(-2.0 / self.df * ops.log(uniform(shape, seed))))
+        return radius * ops.cos(2.0 * math.pi * uniform(shape, _another(seed)))
 
     def unit_log_prob(self, u):
         return -0.5 * (self.df + 1.0) * ops.log1p(ops.square(u) / self.df) - self._log_norm
@@ -167,8 +168,8 @@ class Gumbel(LocationScale):
     unit_variance = math.pi**2 / 6.0
     unit_entropy = EULER_GAMMA + 1.0
 
-    def draw_unit(self, shape, dtype, seed):
-        return -ops.log(-ops.log(uniform(shape, dtype, seed)))
+    def draw_unit(self, shape, seed):
+        return -ops.log(-ops.log(uniform(shape, seed)))
 
     def unit_log_prob(self, u):
         return -u - ops.exp(-u)

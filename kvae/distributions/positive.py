@@ -7,6 +7,10 @@ from kvae.distributions.base import Distribution, noise_shape, uniform
 from kvae.distributions.location_scale import LOG_SCALE_RANGE
 from kvae.distributions.normal import Normal
 
+# log z of a log-normal is kept in this range, because float32 holds neither e^89 nor e^-104: a z of infinity or 0 would
+# make its log-density NaN.
+LOG_RANGE = (-80.0, 80.0)
+
 
 @keras.saving.register_keras_serializable(package="kvae")
 class LogNormal(Distribution):
@@ -32,7 +36,7 @@ class LogNormal(Distribution):
         return self._normal.parameters(params)
 
     def sample(self, params, num_samples, seed):
-        return ops.exp(self._normal.sample(params, num_samples, seed))
+        return ops.exp(ops.clip(self._normal.sample(params, num_samples, seed), *LOG_RANGE))
 
     def log_prob(self, value, params):
         log_value = ops.log(value)
@@ -40,7 +44,7 @@ class LogNormal(Distribution):
 
     def mean(self, params):
         mean, log_var = self.parameters(params)
-        return ops.exp(mean + 0.5 * ops.exp(log_var))
+        return ops.exp(ops.clip(mean + 0.5 * ops.exp(log_var), *LOG_RANGE))
 
     def kl_divergence(self, params, prior, prior_params):
         if not isinstance(prior, LogNormal):
@@ -68,8 +72,8 @@ class Exponential(Distribution):
 
     def sample(self, params, num_samples, seed):
         (log_scale,) = self.parameters(params)
-        u = uniform(noise_shape(num_samples, log_scale), log_scale.dtype, seed)
-        return -ops.exp(log_scale) * ops.log1p(-u)
+        unit = -ops.log1p(-uniform(noise_shape(num_samples, log_scale), seed))
+        return ops.exp(log_scale) * ops.cast(unit, log_scale.dtype)
 
     def log_prob(self, value, params):
         (log_scale,) = self.parameters(params)

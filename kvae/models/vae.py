@@ -250,12 +250,25 @@ class VAE(EncoderDecoder):
                 f"`bound` must use another gradient with a {type(prior).__name__} prior, which draws samples of its "
                 f"own. Received: gradient={self.bound.gradient!r}"
             )
+        if not self.posterior_family.reparameterized and self.bound.gradient != "score_function":
+            raise ValueError(
+                f'`bound` must use gradient="score_function" with a {type(self.posterior_family).__name__} posterior, '
+                f"whose samples have no derivative. Received: gradient={self.bound.gradient!r}"
+            )
         prior.bind(
-            self.posterior_family.standard_prior(),
+            self.posterior_family,
             self.latent_dim,
             self.image_shape,
             lambda images: self._apply(self.encoder, images, None, False),
         )
+        if getattr(self.bound, "free_bits", 0.0):
+            params = ops.zeros((1, self.encoder.output_shape[-1]))
+            condition = ops.zeros((1, self.encoder.inputs[1].shape[-1])) if self.takes_labels else None
+            if prior.kl(self.posterior_family, params, condition) is None:
+                raise ValueError(
+                    f"`bound` must go without free bits where the KL has no closed form, as here with a "
+                    f"{type(prior).__name__} prior. Received: free_bits={self.bound.free_bits}"
+                )
         return prior
 
     def get_config(self):
