@@ -1,0 +1,176 @@
+"""What the commands that repeat a paper's experiment share: kept runs, data, networks, curves and tables."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+import kvae
+from kvae import files
+from kvae.distributions import Normal
+from kvae.plots.canvas import LABEL_SIZE, TICK_SIZE, new_figure
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+NAMES = {"mnist": "MNIST", "digits": "digits", "frey": "Frey Face"}
+SOURCES = {"mnist": "mnist", "digits": "digits", "frey": str(SHARED_DATA / "frey_faces.npz")}
+
+
+def arguments_of(parser):
+    """Add what every command takes, and parse."""
+    parser.add_argument("--short", action="store_true", help="minutes instead of hours; the table says what is cut")
+    parser.add_argument("--out", default=None, type=Path, help="folder of the kept runs, the table and the figure")
+    parser.add_argument("--data", default=None, help="an .npz file in place of Keras's MNIST or ../shared's Frey Face")
+    parser.add_argument("--seed", default=0, type=int)
+    return parser.parse_args()
+
+
+def load(dataset, path=None, binarization=None):
+    """The data set, or an exit with one line on which file is needed."""
+    try:
+        return kvae.load_data(path or SOURCES[dataset], binarization)
+    except ValueError as error:
+        hint = "" if dataset == "mnist" else f"{dataset} needs the file {SOURCES[dataset]} (or --data FILE). "
+        sys.exit(f"{hint}{error}")
+
+
+def kept(path, setting, function):
+    """What `function(**setting)` gives, computed once and kept as JSON; a later call reads it.
+
+    Args:
+        path: file of the run.
+        setting: dict of JSON values.
+        function: from the setting to a dict of JSON values.
+
+    Returns:
+        The dict, with `seconds` added.
+    """
+    if path.is_file():
+        run = json.loads(path.read_text())
+        if run["setting"] != setting:
+            sys.exit(f"{path} was run with other settings: choose another --out. Found: {run['setting']}")
+        return run["result"]
+    begin = time.perf_counter()
+    keras.utils.set_random_seed(setting["seed"])
+    result = function(**setting)
+    result["seconds"] = round(time.perf_counter() - begin, 1)
+    write_json(path, {"setting": setting, "result": result})
+    print(f"{path.stem}: {result['seconds']} s", flush=True)
+    return result
+
+
+def write_json(path, content):
+    """Write JSON so that an interruption leaves the old file or the new one."""
+    files.make_folder(path.parent)
+    with files.replacing(path) as aside:
+        aside.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_table(folder, lines, rows):
+    """Write `table.md` and `table.json`, and print the first."""
+    text = "\n".join(lines) + "\n"
+    write_json(folder / "table.json", rows)
+    (folder / "table.md").write_text(text)
+    print(text)
+
+
+def markdown(header, rows):
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(map(str, row))} |" for row in (header, ["---"] * len(header), *rows)]
+
+
+def networks(image_shape, latent_dim, hidden, likelihood, activation):
+    """Encoder, decoder and likelihood; a Gaussian one has its mean in (0, 1), by a sigmoid, and its own σ a pixel."""
+    if likelihood != "gaussian":
+        pair = kvae.networks.mlp(image_shape, latent_dim, hidden, likelihood=likelihood, activation=activation)
+        return *pair, likelihood
+    normal = Normal()
+    encoder, decoder = kvae.networks.mlp(image_shape, latent_dim, hidden, likelihood=normal, activation=activation)
+    mean, log_var = ops.split(decoder.output, 2, axis=-1)
+    bounded = ops.concatenate([ops.sigmoid(mean), log_var], axis=-1)
+    return encoder, keras.Model(decoder.input, bounded, name="decoder"), normal
+
+
+def normal_prior_on_weights(network, num_examples):
+    """Add −log N(θ | 0, I) / N to the loss, so that the decoder's weights are a MAP estimate (up to a constant)."""
+    for weight in network.trainable_variables:
+        weight.regularizer = keras.regularizers.L2(0.5 / num_examples)
+
+
+class Curve(keras.callbacks.Callback):
+    """Measures a model in training when it has seen given numbers of training samples.
+
+    Args:
+        measure: function without arguments to a dict of floats.
+        at: increasing numbers of samples.
+        samples_per_step: float.
+    """
+
+    def __init__(self, measure, at, samples_per_step=0.0):
+        super().__init__()
+        self.measure = measure
+        self.at = list(at)
+        self.samples_per_step = samples_per_step
+        self.points = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count; `batch` is the last of those that Keras ran in one go."""
+        self.see((batch + 1) * self.samples_per_step)
+
+    def see(self, samples):
+        """Measure if the next of the numbers has been reached."""
+        if self.at and samples >= self.at[0]:
+            self.points.append({"samples": round(samples), **self.measure()})
+            self.at = [number for number in self.at if number > samples]
+
+
+def checkpoints(start, end, count):
+    """`count` numbers of samples from `start` to `end`, evenly spaced on a log axis."""
+    return np.geomspace(start, end, count).round().astype(int).tolist()
+
+
+def draw_curves(panels, styles, title, xlabel, ylabel):
+    """Curves of train (dashed) and test against samples on a log axis, on one scale in all panels.
+
+    Args:
+        panels: dict from a panel's title to a dict from methods to a `Curve`'s points.
+        styles: dict from methods to `(color, marker)`.
+        title: str.
+        xlabel: str.
+        ylabel: str.
+    """
+    columns = len(panels) if len(panels) < 5 else 3
+    figure = new_figure(max(12, 4.2 * columns), 2 + 4.2 * -(-len(panels) // columns), title)
+    grid = figure.subplots(-(-len(panels) // columns), columns, sharey=True, squeeze=False)
+    late, handles = [], {}
+    for index, (axes, (name, curves)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
+        for method, points in curves.items():
+            color, marker = styles[method]
+            samples = [point["samples"] for point in points]
+            for part, line, face in (("train", "--", "white"), ("test", "-", color)):
+                values = [point[part] for point in points]
+                style = {"color": color, "marker": marker, "markerfacecolor": face, "markersize": 7, "linewidth": 2}
+                handles[f"{method}, {part}"] = axes.plot(samples, values, line, **style)[0]
+                late += values[len(values) // 2 :]
+        dress(axes, name, xlabel, ylabel if index % columns == 0 else "")
+        axes.set_xscale("log")
+    margin = 0.06 * (max(late) - min(late))  # the steep first half is left out below
+    grid[0, 0].set_ylim(min(late) - margin, max(late) + margin)
+    spare = list(grid.flat[len(panels) :])
+    for axes in spare:
+        axes.set_axis_off()
+    where = {"loc": "center"} if spare else {"loc": "outside lower center", "ncols": len(handles) // 2}
+    (spare[-1] if spare else figure).legend(handles.values(), handles, fontsize=LABEL_SIZE, frameon=False, **where)
+    return figure
+
+
+def dress(axes, title, xlabel, ylabel):
+    """Title, labels and sizes of one panel."""
+    axes.set_title(title, fontsize=LABEL_SIZE)
+    axes.set_xlabel(xlabel, fontsize=LABEL_SIZE)
+    axes.set_ylabel(ylabel, fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.grid(alpha=0.3)
