@@ -32,6 +32,7 @@ __all__ = [
     "plots",
     "priors",
     "toy",
+    "worksheet",
 ]
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         plots,
         priors,
         toy,
+        worksheet,
     )
     from kvae.data import load_data
     from kvae.models import CVAE, VAE, Autoencoder, load_model

@@ -5,8 +5,12 @@ import os
 import sys
 import warnings
 
+from kvae.worksheet import command as workshops
+
 PICTURES = ("samples", "reconstructions", "scatter", "manifold", "traversal", "interpolation", "style", "transfer")
 TASKS = ("anomaly", "denoise", "inpaint", "super-resolve", "compress")
+PRIORS = ("standard", "learned", "mixture", "vamp")
+GRADIENTS = ("reparameterized", "doubly_reparameterized", "score_function")
 DATA_HELP = "digits (no network needed), mnist, fashion_mnist, or a path to an .npz file"
 
 
@@ -24,7 +28,7 @@ def main(argv=None):
     except SystemExit as leaving:
         return leaving.code
     try:
-        if not arguments.debug:
+        if not arguments.debug and getattr(arguments, "action", None) not in ("list", "copy"):  # these need no Keras
             _start_quietly()
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"kvae {arguments.command}: {message}", file=sys.stderr)
@@ -90,16 +94,21 @@ def generate(arguments):
 
 def evaluate(arguments):
     """Print a trained model's numbers on a data set's test images."""
-    from kvae import runs
+    from kvae import report, runs
     from kvae.models import load_model
 
     model = load_model(arguments.model)
     data = runs.dataset_of(arguments.model, arguments.dataset)
     x_test, y_test = runs.test_arrays(data, {"seed": arguments.seed}, model)
     metrics = runs.evaluate(model, data, x_test, y_test, seed=arguments.seed, num_samples=arguments.num_samples)
+    runs.add_card(metrics, runs.options_of(arguments.model))
+    found = runs.diagnose(model, data, x_test, y_test, seed=arguments.seed) if arguments.doctor else []
+    if found:
+        metrics["findings"] = [vars(finding) for finding in found]
     if arguments.out:
         runs.write_json(_path(arguments.out), metrics)
-    _print_metrics(metrics)
+    report.metrics(metrics)
+    report.findings(found)
 
 
 def plot(arguments):
@@ -112,32 +121,25 @@ def plot(arguments):
 
 def apply(arguments):
     """Use a trained model: tell what is strange, take noise away, fill in, enlarge, compress."""
+    from kvae import report
     from kvae.apply import apply
 
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "debug", "model")}
     numbers, paths = apply(model_path=arguments.model, **given)
-    _print_metrics(numbers)
+    report.metrics(numbers)
     print(f"written to {' and '.join(map(str, paths))}")
 
 
 def data(arguments):
     """List the data sets, or describe one."""
-    import numpy as np
-
+    from kvae import report
     from kvae.data import DATASETS, load_data
 
     if arguments.name is None:
         print("\n".join([*DATASETS, "or a path to an .npz file with x_train, y_train, x_test, y_test, or images"]))
         return
     found = load_data(arguments.name)
-    height, width, channels = found.image_shape
-    print(f"{found.name}: {len(found.x_train)} training and {len(found.x_test)} test images, ", end="")
-    print(f"{height} high, {width} wide, {channels} channel(s), pixel mean {found.x_train.mean():.3f}")
-    if found.num_classes:
-        counts = np.bincount(found.y_train, minlength=found.num_classes)
-        print("training images a label: " + ", ".join(f"{label}: {n}" for label, n in enumerate(counts)))
-    elif found.y_train is not None:
-        print(f"attribute vectors of length {found.y_train.shape[1]}")
+    report.dataset(found)
     if arguments.out:
         from kvae import plots
 
@@ -148,33 +150,31 @@ def data(arguments):
 
 def ladder(arguments):
     """Train PCA, autoencoders, VAE and CVAE at one latent size and budget, and draw them beside one another."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from kvae import files, plots, runs
+    from kvae import files, plots, report, runs
     from kvae import ladder as ladders
     from kvae.data import load_data
 
     data = load_data(arguments.dataset)
     out = files.make_folder(arguments.out)
     print(f"Training five methods on {data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs.")
-    rungs, table = [], Table()
+    rungs = []
     for rung in ladders.climb(data, arguments.latent_dim, arguments.epochs, arguments.batch_size, seed=arguments.seed):
         print(f"{rung.name}: {rung.seconds:.1f} s", flush=True)
         rungs.append(rung)
     numbers = [rung.numbers() for rung in rungs]
-    for i, name in enumerate(("method", "MSE", "Fréchet", "fitted codes", "probe", "seconds")):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    for row in numbers:
-        table.add_row(*(value if isinstance(value, str) else f"{value:.3g}" for value in row.values()))
-    Console().print(table)
+    report.ladder(numbers)
     runs.write_json(out / "ladder.json", numbers)
     title = f"{data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs each"
     path = plots.save(plots.ladder(rungs, data.x_test, data.y_test, title), out / "ladder.png")
     print(f"written to {path} and {out / 'ladder.json'}")
 
 
-COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, ladder, data)}
+def workshop(arguments):
+    """Hand out, check and grade worksheets."""
+    return workshops.run(arguments)
+
+
+COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, ladder, data, workshop)}
 
 
 def parser():
@@ -215,9 +215,13 @@ def parser():
     sub.add_argument("--likelihood", metavar="NAME", help="bernoulli or gaussian; default: bernoulli")
     sub.add_argument("--sigma", type=_sigma, metavar="S", help="a Gaussian's: learned (default), per_pixel, a number")
     sub.add_argument("--noise", type=float, metavar="S", help="standard deviation, for a denoising autoencoder")
-    sub.add_argument("--prior", choices=("standard", "learned"), help="of a cvae: p(z) or a learned p(z|y)")
-    sub.add_argument("--bound", metavar="NAME", help="what is maximised; default: elbo")
+    sub.add_argument("--posterior", metavar="NAME", help="family of q(z|x), such as laplace; default: normal")
+    sub.add_argument("--prior", choices=PRIORS, help="learned p(z|y): of a cvae; vamp: of a vae; default: standard")
+    sub.add_argument("--bound", metavar="NAME", help="elbo, importance_weighted or renyi; default: elbo")
     sub.add_argument("--num-samples", type=int, metavar="L", help="posterior samples an example; default: 1")
+    sub.add_argument("--alpha", type=float, metavar="A", help="of renyi; --alpha=-inf for VR-max; default: 0.5")
+    sub.add_argument("--free-bits", type=float, metavar="B", help="nats a latent dimension, of elbo; default: 0")
+    sub.add_argument("--gradient", choices=GRADIENTS, help="its estimator; default: reparameterized")
     sub.add_argument("--binarization", choices=("static", "dynamic"), help="default: none, grey values as they are")
     sub.add_argument("--pictures-every", type=int, metavar="N", help="epochs between sample grids; default: a fifth")
     run_folder(sub, "runs/train")
@@ -237,6 +241,7 @@ def parser():
     seed(sub, 0)
     sub.add_argument("--dataset", metavar="NAME", help=DATA_HELP + "; default: the run's own")
     sub.add_argument("--num-samples", type=int, default=20, metavar="L", help="posterior samples; default: %(default)s")
+    sub.add_argument("--doctor", action="store_true", help="also say what is wrong with the model, and what to try")
     sub.add_argument("--out", metavar="FILE", help="JSON file to write as well")
 
     sub = command("plot")
@@ -269,6 +274,8 @@ def parser():
     sub = command("data")
     sub.add_argument("name", nargs="?", metavar="NAME", help=DATA_HELP)
     sub.add_argument("--out", metavar="FILE", help="also draw the first images")
+
+    workshops.add_arguments(command("workshop"))
     return top
 
 
@@ -311,18 +318,12 @@ def _generated_name(arguments):
 
 
 def _train(options, arguments):
-    from kvae import runs
+    from kvae import report, runs
 
     metrics, interrupted = runs.train(options, arguments.out, arguments.force)
-    _print_metrics(metrics)
+    report.metrics(metrics)
     print(f"\nwritten to {arguments.out}: model.keras, metrics.json, history.csv, config.json, pictures/")
     if interrupted:
         print(f"kvae {arguments.command}: interrupted; what was trained so far is saved", file=sys.stderr)
         return 1
     return 0
-
-
-def _print_metrics(metrics):
-    for name, value in metrics.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"{name.replace('_', ' '):>30}  {shown}")

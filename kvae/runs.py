@@ -13,13 +13,11 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import baselines, callbacks, checks, evaluation, files, networks
-from kvae.corruption import Gaussian
+from kvae import baselines, callbacks, checks, evaluation, files, networks, recipes
 from kvae.data import DATASETS, binarize, load_data
-from kvae.distributions import Normal
-from kvae.models import CVAE, VAE, Autoencoder
+from kvae.evaluation import cards
+from kvae.models import VAE
 
-MODELS = {"autoencoder": Autoencoder, "vae": VAE, "cvae": CVAE}
 FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
 DEFAULTS = {
     "model": "cvae",
@@ -35,14 +33,21 @@ DEFAULTS = {
     "likelihood": "bernoulli",
     "noise": 0.0,  # standard deviation, on a denoising autoencoder's input
     "sigma": None,  # of a Gaussian likelihood: "learned", "per_pixel" or a number
+    "posterior": "normal",
     "prior": "standard",
     "bound": "elbo",
     "num_samples": 1,
+    "alpha": None,  # of a Rényi bound; its own
+    "free_bits": 0.0,  # nats a latent dimension, of the ELBO
+    "gradient": "reparameterized",
     "binarization": None,
     "seed": 0,
     "pictures_every": None,  # five times in a run
 }
-VARIATIONAL = ("beta", "kl_warmup", "sigma", "prior", "bound", "num_samples")  # options that an autoencoder has not
+# Options that an autoencoder has not.
+VARIATIONAL = (
+    "beta", "kl_warmup", "sigma", "posterior", "prior", "bound", "num_samples", "alpha", "free_bits", "gradient"
+)  # fmt: skip
 DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
 
 
@@ -70,7 +75,7 @@ def train(options, out, force=False, verbose=True):
     check_folder(out, force)
     data = load_data(options["dataset"], options["binarization"], options["seed"])
     keras.utils.set_random_seed(options["seed"])
-    model = build(options, data)
+    model = recipes.build(options, data)
     x_test, y_test = test_arrays(data, options, model)
     prepare_folder(out)
     versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
@@ -104,6 +109,8 @@ def train(options, out, force=False, verbose=True):
     with files.replacing(out / "model.keras") as aside:
         model.save(aside)
     metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
+    if not interrupted:
+        add_card(metrics, options)
     metrics["training_seconds"] = round(seconds, 1)
     metrics["total_seconds"] = round(time.perf_counter() - start, 1)
     write_json(out / "metrics.json", metrics)
@@ -116,7 +123,7 @@ def complete(options):
     if unknown:
         raise ValueError(f"Options must be among {sorted(DEFAULTS)}. Received: {unknown}")
     options = {**DEFAULTS, **options}
-    for name, known in (("model", MODELS), ("network", networks.NETWORKS)):
+    for name, known in (("model", recipes.MODELS), ("network", networks.NETWORKS)):
         if options[name] not in known:
             raise ValueError(f"`{name}` must be one of {sorted(known)}. Received: {options[name]!r}")
     for name in ("latent_dim", "epochs", "batch_size", "num_samples"):
@@ -129,44 +136,14 @@ def complete(options):
             raise ValueError(
                 f"An autoencoder must go without {unused}: use vae or cvae. Received: {options[unused[0]]}"
             )
-    elif options["noise"]:
+        return options
+    if options["noise"]:
         raise ValueError(f"`noise` must go with the autoencoder. Received: model={options['model']}")
+    known = recipes.PRIORS[options["model"]]
+    if options["prior"] not in known:
+        raise ValueError(f"`prior` of a {options['model']} must be one of {known}. Received: {options['prior']!r}")
+    recipes.bound(options)
     return options
-
-
-def build(options, data):
-    """The untrained model that `options` describe, for a `Dataset`."""
-    likelihood = options["likelihood"]
-    if options["sigma"] is not None:
-        likelihood = Normal(sigma=None if options["sigma"] == "per_pixel" else options["sigma"])
-    width, conditional = None, {}
-    if options["model"] == "cvae":
-        if data.y_train is None:
-            raise ValueError(f"A cvae needs labels: use --model vae, or add them to the file. Received: {data.name}")
-        width = data.num_classes or data.y_train.shape[1]
-        conditional = {"num_classes": data.num_classes, "prior": options["prior"]}
-    encoder, decoder = networks.NETWORKS[options["network"]](
-        data.image_shape,
-        options["latent_dim"],
-        num_classes=width,
-        posterior=None if options["model"] == "autoencoder" else "normal",
-        likelihood=likelihood,
-        **({"hidden": tuple(options["hidden"])} if options["hidden"] else {}),
-    )
-    if options["model"] == "autoencoder":
-        loss = "mse" if likelihood == "gaussian" else "cross_entropy"
-        noise = Gaussian(options["noise"]) if options["noise"] else None
-        return Autoencoder(encoder, decoder, loss=loss, noise=noise, seed=options["seed"])
-    return MODELS[options["model"]](
-        encoder,
-        decoder,
-        likelihood=likelihood,
-        bound=options["bound"],
-        beta=options["beta"],
-        num_samples=options["num_samples"],
-        seed=options["seed"],
-        **conditional,
-    )
 
 
 def test_arrays(data, options, model):
@@ -181,7 +158,7 @@ def evaluate(model, data, x_test, y_test, seed=0, num_samples=20):
     """The numbers of `metrics.json`.
 
     Args:
-        model: one of `MODELS`.
+        model: one of `recipes.MODELS`.
         data: the `Dataset` it was trained on.
         x_test: images to evaluate on.
         y_test: their labels, or `None`.
@@ -212,6 +189,21 @@ def evaluate(model, data, x_test, y_test, seed=0, num_samples=20):
         metrics["label_agreement"] = evaluation.label_agreement(model, judge, seed=seed)
         metrics["judge_accuracy_on_real_images"] = judge.agreement(data.x_test, data.y_test)
     return metrics
+
+
+def add_card(metrics, options):
+    """Put the numbers' place on their reference card into `metrics`, under "card"; nothing if there is none."""
+    placement = cards.place(metrics, options, DEFAULTS) if options else None
+    if placement is not None:
+        metrics["card"] = placement.summary()
+
+
+def diagnose(model, data, x_test, y_test, seed=0):
+    """What the doctor finds in a model, as in `evaluation.diagnose`, with the data set's training images."""
+    x_train = data.x_train
+    if data.binarization == "dynamic":
+        x_train = binarize(x_train, np.random.default_rng(seed))
+    return evaluation.diagnose(model, x_test, y_test, x_train, data.y_train if model.takes_labels else None, seed)
 
 
 def pictures(options, data, model, x_test, y_test, folder):
@@ -275,12 +267,15 @@ def read_options(path):
         raise ValueError(f"`config` must be the config.json of a run. Received: {path} ({error})") from error
 
 
+def options_of(model_path):
+    """The complete options of the run folder in which a saved model lies; an empty dict outside one."""
+    config = Path(model_path).with_name("config.json")
+    return complete(read_options(config)) if config.is_file() else {}
+
+
 def dataset_of(model_path, name=None):
     """The data set to look at a saved model with: `name`, or the one its run folder tells of."""
-    options = {}
-    config = Path(model_path).with_name("config.json")
-    if config.is_file():
-        options = complete(read_options(config))
+    options = options_of(model_path)
     if name is None and not options:
         raise ValueError(f"`dataset` must be given for a model outside a run folder, one of {list(DATASETS)} or a file")
     name = name or options["dataset"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import callbacks, cli, runs
+from kvae import callbacks, cli, distributions, priors, recipes, runs
+from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
@@ -102,9 +103,12 @@ def test_generate_by_label(trained):
 
 def test_evaluate_plot_and_data(trained):
     folder, _ = trained
-    printed = run("evaluate", "run/model.keras", "--out", "numbers.json", cwd=folder)
-    assert json.loads((folder / "numbers.json").read_text())["dataset"] == "digits"
+    printed = run("evaluate", "run/model.keras", "--doctor", "--out", "numbers.json", cwd=folder)
+    numbers = json.loads((folder / "numbers.json").read_text())
+    assert numbers["dataset"] == "digits"
     assert "label agreement" in printed
+    assert numbers["findings"]
+    assert all(finding["message"] in " ".join(printed.split()) for finding in numbers["findings"])
     printed = run("plot", "run/model.keras", "--out", "drawn", cwd=folder)
     assert {path.stem for path in (folder / "drawn").iterdir()} == {*cli.PICTURES, "history"}
     assert run("data", cwd=folder).startswith("digits\nmnist\nfashion_mnist\n")
@@ -158,6 +162,13 @@ def test_pictures_have_the_commands_names():
     assert set(gallery.PICTURES) == set(cli.PICTURES)
 
 
+def test_priors_and_gradients_have_the_commands_names():
+    from kvae import bounds
+
+    assert {name for names in recipes.PRIORS.values() for name in names} == set(cli.PRIORS)
+    assert bounds.GRADIENTS == cli.GRADIENTS
+
+
 def test_tasks_have_the_commands_names():
     from kvae import apply
 
@@ -181,6 +192,42 @@ def test_other_data_and_models(tmp_path, rng):
     run("plot", "other/model.keras", cwd=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "bound"),
+    [
+        ({"bound": "renyi", "alpha": -np.inf, "prior": "mixture", "posterior": "laplace"}, Renyi(-np.inf)),
+        ({"bound": "renyi", "alpha": 0.0, "gradient": "score_function"}, Renyi(0.0, "score_function")),
+        ({"bound": "renyi"}, Renyi(0.5)),
+        (
+            {"bound": "importance_weighted", "gradient": "doubly_reparameterized", "prior": "vamp", "num_samples": 3},
+            ImportanceWeighted("doubly_reparameterized"),
+        ),
+        ({"free_bits": 0.5, "posterior": "log_normal"}, ELBO(free_bits=0.5)),
+    ],
+)
+def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digits, given, bound):
+    options = runs.complete({"model": "vae", "hidden": [8], **given})
+    runs.write_json(tmp_path / "config.json", {"options": options})
+    assert runs.complete(runs.read_options(tmp_path / "config.json")) == options
+    model = recipes.build(options, digits)
+    assert model.bound == bound
+    assert type(model.prior) is priors.PRIORS[options["prior"]]
+    assert type(model.posterior_family) is distributions.POSTERIORS[options["posterior"]]
+    assert model.num_samples == options["num_samples"]
+
+
+def test_a_run_with_the_new_options_is_repeated_by_its_config(tmp_path):
+    run(
+        *QUICK, "--model", "vae", "--posterior", "laplace", "--prior", "mixture", "--bound", "renyi", "--alpha=-inf",
+        "--num-samples", "3", "--gradient", "score_function", cwd=tmp_path,
+    )  # fmt: skip
+    run("train", "--config", "run/config.json", "--out", "again", cwd=tmp_path)
+    first, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "again"))
+    assert again["negative_elbo"] == pytest.approx(first["negative_elbo"], rel=1e-4)
+    model = kvae.load_model(tmp_path / "again" / "model.keras")
+    assert model.bound == Renyi(-np.inf, "score_function")
+
+
 def test_mnist_through_keras(tmp_path, keras_home):
     assert "60000 training and 10000 test images" in run("data", "mnist", cwd=tmp_path, KERAS_HOME=str(keras_home))
 
@@ -192,6 +239,30 @@ BAD = {
     "unknown dataset": (("train", "--dataset", "cifar"), 1, "must be one of ['digits', 'mnist', 'fashion_mnist']"),
     "unknown likelihood": (("train", "--likelihood", "poisson"), 1, "must be one of ['bernoulli', 'gaussian']"),
     "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
+    "unknown posterior": (("train", "--posterior", "cauchy"), 1, "`posterior` must be one of ['exponential'"),
+    "unknown prior": (("train", "--prior", "flat"), 2, "invalid choice: 'flat'"),
+    "a vae's prior of a cvae": (("train", "--prior", "vamp"), 1, "`prior` of a cvae must be one of ('standard', "),
+    "a cvae's prior of a vae": (("train", "--model", "vae", "--prior", "learned"), 1, "`prior` of a vae must be one"),
+    "alpha without renyi": (("train", "--alpha", "0"), 1, "`alpha` must go with bound=renyi. Received: bound=elbo"),
+    "alpha not a number": (("train", "--bound", "renyi", "--alpha", "nan"), 1, "`alpha` must be a finite number"),
+    "free bits without elbo": (
+        ("train", "--bound", "importance_weighted", "--free-bits", "1"),
+        1,
+        "`free_bits` must go with bound=elbo. Received: bound=importance_weighted",
+    ),
+    "free bits without a closed form": (("train", "--prior", "mixture", "--free-bits", "1"), 1, "without free bits"),
+    "negative free bits": (("train", "--free-bits", "-1"), 1, "`free_bits` must be a finite number of at least 0"),
+    "an elbo's gradient": (("train", "--gradient", "doubly_reparameterized"), 1, "must go with another bound"),
+    "the largest weight's gradient": (
+        ("train", "--bound", "renyi", "--alpha=-inf", "--gradient", "doubly_reparameterized"),
+        1,
+        "`alpha` must be finite",
+    ),
+    "an autoencoder with a posterior": (
+        ("train", "--model", "autoencoder", "--posterior", "laplace"),
+        1,
+        "must go without ['posterior']",
+    ),
     "no epochs": (("train", "--epochs", "0"), 1, "`epochs` must be an integer of at least 1"),
     "negative beta": (("train", "--beta", "-1"), 1, "`beta` must be a finite number"),
     "noise without autoencoder": (("train", "--noise", "0.1"), 1, "must go with the autoencoder"),

@@ -12,7 +12,7 @@ import kvae
 PACKAGE = Path(kvae.__file__).parent
 # From the ground up: a module may import those of its own line and of the lines before it.
 LAYERS = [
-    ["checks", "files", "settings"],
+    ["checks", "files", "report", "settings"],
     ["distributions"],
     ["bounds", "corruption", "data", "layers", "networks", "penalties", "priors", "toy"],
     ["models"],
@@ -20,8 +20,10 @@ LAYERS = [
     ["applications", "ladder"],
     ["plots"],
     ["callbacks"],
+    ["recipes"],
     ["runs"],
     ["apply", "gallery"],
+    ["worksheet"],
     ["cli"],
 ]
 BACKENDS = {"tensorflow", "jax", "torch"}

@@ -1,0 +1,96 @@
+"""Measure the reference cards: each command with several seeds, its number written to kvae/evaluation/cards.json.
+
+Run it from the repository's root as `python benchmarks/cards.py`; words after it choose the commands or data sets that
+contain one of them (`python benchmarks/cards.py digits`), `--seeds 3` how many seeds. What is measured already is kept,
+unless the command's options have changed since, so it can be stopped and run again. MNIST comes through Keras
+(KERAS_HOME, or a network).
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kvae import cli, files, runs
+from kvae.evaluation import cards
+
+DIGITS = "the 8x8 digits of scikit-learn, their grey pixels scored by cross-entropy, are nobody's benchmark"
+MNIST = "published figures are of binarized digits and 20 to 50 latent dimensions, here are grey ones and 2"
+COMMANDS = {  # and the reason for which no published figure compares
+    "kvae demo": DIGITS,
+    "kvae train": DIGITS,
+    "kvae train --model vae": DIGITS,
+    "kvae train --dataset mnist --epochs 10": MNIST,
+    "kvae train --model vae --dataset mnist --epochs 10": MNIST,
+}
+METRIC = "negative_elbo"
+
+
+def options_of(command):
+    """The complete options of a command."""
+    arguments = cli.parser().parse_args(command.split()[1:])
+    if arguments.command == "demo":
+        return runs.DEMO
+    given = {name: getattr(arguments, name) for name in runs.DEFAULTS}
+    return runs.complete({name: value for name, value in given.items() if value is not None})
+
+
+def measure(options, seed):
+    """One run: a dict of its seed, number, the number's standard error over test images, and seconds."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        metrics, interrupted = runs.train(options | {"seed": seed}, Path(folder) / "run", verbose=False)
+    if interrupted:
+        raise KeyboardInterrupt
+    return {
+        "seed": seed,
+        "value": round(metrics[METRIC], 4),
+        "standard_error": round(metrics[f"{METRIC}_standard_error"], 4),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def main():
+    """Measure what is missing, and print each card's band."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="measure commands, or data sets, that contain one of these")
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    content = json.loads(cards.CARDS.read_text()) if cards.CARDS.is_file() else {}
+    for command, why in COMMANDS.items():
+        options = options_of(command)
+        if arguments.words and not any(word in f"{command} {options['dataset']}" for word in arguments.words):
+            continue
+        own = {name: value for name, value in options.items() if value != runs.DEFAULTS[name]}
+        known = content.get(command, {})
+        done = known.get("runs", []) if known.get("options") == own else []
+        content[command] = card = {
+            "options": own,
+            "metric": METRIC,
+            "published": {"value": None, "source": None, "why": why},
+            "backend": keras.backend.backend(),
+            "runs": done,
+        }
+        for seed in range(arguments.seeds):
+            if seed in [run["seed"] for run in done]:
+                continue
+            run = measure(options, seed)
+            done.append(run)
+            with files.replacing(cards.CARDS) as aside:
+                aside.write_text(json.dumps(content, indent=1) + "\n")
+            print(f"{command}, seed {seed}: {run['value']:.2f} ± {run['standard_error']:.2f} nats, {run['seconds']} s")
+        values = [run["value"] for run in card["runs"]]
+        if len(values) > 1:
+            error = np.std(values, ddof=1) / np.sqrt(len(values))
+            print(
+                f"{command}: {min(values):.2f} to {max(values):.2f}, mean {np.mean(values):.2f} ± {error:.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

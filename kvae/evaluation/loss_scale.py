@@ -1,0 +1,192 @@
+"""What the log-likelihood and the KL weigh in a model's loss: 1 where they are sums, 1/784 where one is a mean.
+
+A mean over the pixels instead of a sum changes nothing that one sees at once, and makes the KL 784 times as strong. The
+functions here need no knowledge of how a loss is computed: they test what a probability must do.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae.bounds import PosteriorSample
+from kvae.models.base import in_batches
+
+MASS_TOLERANCE = 0.03  # on log ∫ p, what a grid in float32 may miss
+DISTANCES = 10.0 ** np.linspace(-5, 6, 1200)  # from the mean, so that no family is too narrow or too wide
+PARAMETER_SETS = 4
+# Where pixels may lie: for real ones the values are distances from the mean, and the sum is an integral.
+SUPPORTS = {"binary": np.arange(2.0), "real": None, "positive": None, "levels": np.arange(256) / 255}
+
+
+def density_scale(family, shape):
+    """The power c for which p(x)^c is a distribution, log p being the family's, and where its pixels lie.
+
+    c = 1 where `log_prob` is a log-probability of each pixel, to be summed. A family that divides by the number of
+    pixels, or takes their mean, has c = that number. Tried are sums over 0 and 1 and over 256 grey levels, and
+    integrals over real and over positive numbers; c is 1, a count of what is in an image, or (of binary pixels, where
+    it is unique) found by bisection.
+
+    Args:
+        family: `Distribution` of the likelihood.
+        shape: one image's shape.
+
+    Returns:
+        `(c, support)`, a key of `SUPPORTS`; `(None, None)` where no c makes it one.
+
+    Example:
+
+    >>> kvae.evaluation.loss_scale.density_scale(kvae.distributions.Bernoulli(), (8, 8, 1))
+    (1.0, 'binary')
+    """
+    masses = {support: _log_masses(family, shape, support) for support in SUPPORTS}
+    for c in (1.0, float(math.prod(shape)), float(math.prod(shape[:-1]))):
+        for support, log_mass in masses.items():
+            if np.all(np.abs(log_mass(c)) < MASS_TOLERANCE):
+                return c, support
+    c = _bisect(lambda c: float(masses["binary"](c)[0]))
+    if c is not None and np.all(np.abs(masses["binary"](c)) < MASS_TOLERANCE):
+        return c, "binary"
+    return None, None
+
+
+def score_weights(model, x, y=None, seed=0):
+    """What `model.score` makes of the densities of its families: 1 for each where it sums them.
+
+    The posterior's parameters are drawn at random, so that a collapsed model shows it too.
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        x: images `(n, *image_shape)`.
+        y: labels, for a conditional model.
+        seed: int.
+
+    Returns:
+        `(log_likelihood, kl)`: floats, the factors on Σ log p(x|z) over pixels and on E[log q(z|x) − log p(z)].
+    """
+    noise = keras.random.SeedGenerator(seed)
+    width = model.posterior_family.num_parameters * model.latent_dim
+    params = np.random.default_rng(seed).normal(size=(len(x), width)).astype("float32")
+
+    def function(x, y, params):
+        condition = model.condition(y)
+        z = model.posterior_family.sample(params, 64, noise)
+        sample, x_params = model.score(x, z, params, condition, seed)  # an int, so that a prior draws the same again
+        log_likelihood = _sum(model.likelihood.log_prob(x, x_params), 2)
+        log_posterior = _sum(model.posterior_family.log_prob(z, params), 2)
+        kl = ops.mean(log_posterior - model.prior.log_prob(z, condition, seed), axis=0)
+        return sample.log_likelihood[0], log_likelihood[0], sample.total_kl(), kl
+
+    log_likelihood, summed, kl, sampled = in_batches(function, x, y, params, batch_size=16)
+    return _slope(log_likelihood, summed), _ratio(kl, sampled)
+
+
+def bound_weights(bound, latent_dim):
+    """What a bound makes of a change by one nat: `(log_likelihood, kl)`, both 1 for every bound of this package.
+
+    Args:
+        bound: a `kvae.bounds.Bound`.
+        latent_dim: int.
+
+    Returns:
+        `(log_likelihood, kl)`, floats: by how much the loss falls if log p(x|z) rises by 1 nat, and rises with the KL.
+    """
+    rng = np.random.default_rng(0)
+    densities = rng.normal(size=(3, 4, 8)).astype("float32")  # three of them, samples, batch
+
+    def loss(log_likelihood=0.0, kl=0.0):
+        sample = PosteriorSample(
+            ops.convert_to_tensor(densities[0] + log_likelihood),
+            ops.convert_to_tensor(densities[1] - kl),
+            ops.convert_to_tensor(densities[2]),
+            ops.full((8, latent_dim), 100.0 + kl / latent_dim),  # far above any free bits
+        )
+        return sum(float(ops.mean(term)) for term in bound(sample, 1.0))
+
+    return loss() - loss(log_likelihood=1.0), loss(kl=1.0) - loss()
+
+
+def logged_weights(model, x, y, log_likelihood, kl):
+    """What the terms that a pass over a batch logs make of the two of `elbo_terms`: 1 for each where they agree.
+
+    The model's stream of random numbers is left where it was.
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        x: images `(n, *image_shape)`.
+        y: labels, or `None`.
+        log_likelihood: array `(n,)`, E_q[log p(x|z)].
+        kl: array `(n,)`, KL(q(z|x) ‖ p(z)).
+
+    Returns:
+        `(log_likelihood, kl)`, floats.
+    """
+    state = ops.convert_to_numpy(model.seed_generator.state)
+    try:
+        terms = model.run_batch(ops.convert_to_tensor(x), None if y is None else ops.convert_to_tensor(y), False).terms
+    finally:
+        model.seed_generator.state.assign(state)
+    reconstruction_loss, kl_loss = (ops.convert_to_numpy(terms[name]) for name in ("reconstruction_loss", "kl_loss"))
+    return _slope(reconstruction_loss, -log_likelihood), _ratio(kl_loss, kl)
+
+
+def _log_masses(family, shape, support):
+    """A function from c to log Σ_v p(v)^c for each of some sets of parameters, p(v) the density of one pixel.
+
+    All pixels are equal, so that a `log_prob` that takes their mean shows itself as one that divides.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(PARAMETER_SETS):
+        each = rng.normal(size=family.num_parameters) if i else np.zeros(family.num_parameters)
+        params = np.broadcast_to(np.repeat(each, shape[-1]), (1, *shape[:-1], family.num_parameters * shape[-1]))
+        params = ops.convert_to_tensor(np.ascontiguousarray(params, "float32"))
+        values = SUPPORTS[support]
+        if values is None:
+            signs = (-1.0, 1.0) if support == "real" else (1.0,)
+            start = float(ops.convert_to_numpy(family.mean(params)).flat[0]) if support == "real" else 0.0
+            values = np.concatenate([start + sign * DISTANCES for sign in signs])
+            widths = np.tile(DISTANCES * np.log(DISTANCES[1] / DISTANCES[0]), len(signs))
+        else:
+            widths = np.ones(len(values))
+        images = np.broadcast_to(values.reshape(-1, *[1] * len(shape)), (len(values), *shape)).astype("float32")
+        log_prob = _sum(family.log_prob(ops.convert_to_tensor(images), params[None]), 2)[0]
+        log_prob = ops.convert_to_numpy(log_prob).astype("float64") / math.prod(shape)
+        rows.append((np.where(np.isnan(log_prob), -np.inf, log_prob), np.log(widths)))
+    return lambda c: np.array([np.logaddexp.reduce(c * log_prob + width) for log_prob, width in rows])
+
+
+def _bisect(function, low=1e-6, high=1e6):
+    """Where a falling function of c crosses 0; `None` if it does not within the limits."""
+    if not function(low) > 0 > function(high):
+        return None
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if function(middle) > 0 else (low, middle)
+    return math.sqrt(low * high)
+
+
+def _slope(values, reference):
+    """The factor from `reference` to `values` `(n,)`, by least squares: of densities, whose mean may be near 0.
+
+    Like `_ratio` it is 1 where the two differ by no more than the noise of sampling.
+    """
+    values, reference = np.asarray(values, "float64"), np.asarray(reference, "float64")
+    return 1.0 if _alike(values, reference) else float(np.sum(values * reference) / np.sum(reference**2))
+
+
+def _ratio(values, reference):
+    """The factor from `reference` to `values` `(n,)`, by their means: of KLs, whose noise is as large as they are."""
+    values, reference = np.asarray(values, "float64"), np.asarray(reference, "float64")
+    return 1.0 if _alike(values, reference) else float(np.mean(values) / np.mean(reference))
+
+
+def _alike(values, reference):
+    more = values - reference
+    return abs(np.mean(more)) <= 4 * np.std(more) / math.sqrt(len(more))
+
+
+def _sum(values, first):
+    """Sum over all axes from `first` on."""
+    return ops.sum(values, axis=tuple(range(first, len(values.shape))))

@@ -1,0 +1,50 @@
+"""What the `kvae` command prints."""
+
+import textwrap
+
+
+def metrics(numbers):
+    """Print a run's numbers, one a line, and then their place on the reference card."""
+    for name, value in numbers.items():
+        if not isinstance(value, (dict, list)):
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            print(f"{name.replace('_', ' '):>30}  {shown}")
+    if "card" in numbers:
+        _paragraph("Is it good?", numbers["card"]["text"])
+
+
+def findings(found):
+    """Print what the doctor found, a list of `Finding`."""
+    for finding in found:
+        _paragraph(f"{finding.severity}, {finding.name.replace('_', ' ')}:", finding.message)
+        if finding.advice:
+            print(textwrap.fill(finding.advice, 110, initial_indent="  try ", subsequent_indent="      "))
+
+
+def dataset(found):
+    """Print what a `Dataset` holds."""
+    height, width, channels = found.image_shape
+    print(f"{found.name}: {len(found.x_train)} training and {len(found.x_test)} test images, ", end="")
+    print(f"{height} high, {width} wide, {channels} channel(s), pixel mean {found.x_train.mean():.3f}")
+    if found.num_classes:
+        counts = [int((found.y_train == label).sum()) for label in range(found.num_classes)]
+        print("training images a label: " + ", ".join(f"{label}: {n}" for label, n in enumerate(counts)))
+    elif found.y_train is not None:
+        print(f"attribute vectors of length {found.y_train.shape[1]}")
+
+
+def ladder(numbers):
+    """Print the ladder's table, a list of dicts."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for i, name in enumerate(("method", "MSE", "Fréchet", "fitted codes", "probe", "seconds")):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in numbers:
+        table.add_row(*(value if isinstance(value, str) else f"{value:.3g}" for value in row.values()))
+    Console().print(table)
+
+
+def _paragraph(head, text):
+    print("\n" + textwrap.fill(f"{head} {text}", 110, subsequent_indent="  "))

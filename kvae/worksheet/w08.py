@@ -1,0 +1,351 @@
+"""Worksheet 8, the conditional VAE: what is right, and what is usually wrong.
+
+The bound leans on kvae's own distributions, Bayes' rule on SciPy's softmax.
+"""
+
+import numpy as np
+from keras import ops
+from scipy.special import softmax
+
+from kvae.distributions import Normal
+from kvae.worksheet.exercise import Exercise
+
+RNG = np.random.default_rng(8)
+NUM_CLASSES, SIGMA = 10, 0.2
+
+
+# The right answers
+
+
+def beside(h, y):
+    """[h, onehot(y)], `(batch, m + 10)`."""
+    return ops.concatenate([h, ops.one_hot(y, NUM_CLASSES)], axis=-1)
+
+
+def minus_elbo(encoder, decoder, x, y, noise):
+    """−ELBO of each image given its label, `(batch,)`."""
+    return sum(_terms(encoder, decoder, x, y, noise))
+
+
+def style_by_digit(decode, z, digits):
+    """Each style under each digit, `(styles, digits, d)`."""
+    return np.stack([decode(z, np.full(len(z), digit)) for digit in digits], axis=1)
+
+
+def style_transfer(encode, decode, x, y, digits):
+    """Each image's style, encoded under its own label, under each digit, `(n, digits, d)`."""
+    return style_by_digit(decode, encode(x, y), digits)
+
+
+def agreement(predicted, asked):
+    """The share of the images asked for as k that were taken for k, `(10,)`."""
+    return np.array([np.mean(predicted[asked == k] == k) for k in range(NUM_CLASSES)])
+
+
+def mended(x, y, seed):
+    """Images and labels in one random order."""
+    order = np.random.default_rng(seed).permutation(len(x))
+    return x[order], y[order]
+
+
+def label_posterior(elbo, prior):
+    """p(y|x) by Bayes' rule, `(n, 10)`."""
+    return softmax(elbo + np.log(prior), axis=1)
+
+
+# The wrong ones
+
+
+def _numbered(h, y):
+    return ops.concatenate([h, ops.cast(y, "float32")[:, None]], axis=-1)
+
+
+def _terms(encoder, decoder, x, y, noise, encoded=beside, decoded=beside, scale=0.5):
+    """Reconstruction and KL, each `(batch,)`: labels as `encoded` and `decoded` join them, σ = exp(scale · log σ²)."""
+    params = encoder(encoded(x, y))
+    z_mean, z_log_var = ops.split(params, 2, axis=-1)
+    z = z_mean + ops.exp(scale * z_log_var) * noise
+    normal = Normal()
+    reconstruction = -ops.sum(Normal(sigma=SIGMA).log_prob(x, decoder(decoded(z, y))), axis=-1)
+    return reconstruction, ops.sum(normal.kl_divergence(params, normal, ops.zeros_like(params)), axis=-1)
+
+
+def _alone(h, y):
+    return h
+
+
+def _bound(combine=lambda r, k: r + k, **changes):
+    """A wrong `minus_elbo`: `combine` gets the two terms, made with `changes`."""
+    return lambda encoder, decoder, x, y, noise: combine(*_terms(encoder, decoder, x, y, noise, **changes))
+
+
+def _under_targets(encode, decode, x, y, digits):
+    targets = [np.full(len(x), digit) for digit in digits]
+    return np.stack([decode(encode(x, target), target) for target in targets], axis=1)
+
+
+def _transfer_with(encoded=None, decoded=None):
+    """A wrong `style_transfer`: other labels in the encoder or the decoder."""
+
+    def wrong(encode, decode, x, y, digits):
+        z = encode(x, y if encoded is None else encoded(y))
+        return style_by_digit(decode if decoded is None else lambda z, _: decode(z, y), z, digits)
+
+    return wrong
+
+
+def _by_digit(share):
+    return lambda predicted, asked: np.array([share(predicted, asked, k) for k in range(NUM_CLASSES)])
+
+
+def _shuffled(x, y, seed):
+    rng = np.random.default_rng(seed)
+    return rng.permutation(x), rng.permutation(y)
+
+
+def _with_replacement(x, y, seed):
+    rows = np.random.default_rng(seed).integers(len(x), size=len(x))
+    return x[rows], y[rows]
+
+
+def _underflowing(elbo, prior):
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(elbo) * prior
+        return weights / weights.sum(axis=1, keepdims=True)
+
+
+# What is measured
+
+
+X = RNG.random((3, 6)).astype("float32")
+Y = np.array([2, 0, 9])
+NOISE = RNG.normal(0, 1, (3, 2)).astype("float32")
+ENCODER = RNG.normal(0, 0.5, (6 + NUM_CLASSES, 4)).astype("float32")
+DECODER = RNG.normal(0, 1, (2 + NUM_CLASSES, 6)).astype("float32")
+DIGITS = np.array([7, 0, 4, 2])
+STYLES = RNG.normal(0, 1, (3, 2))
+
+
+def bounds(answer):
+    """`minus_elbo` of linear networks that also take vectors without the label: then its weights are left out."""
+    networks = [lambda h, w=w: ops.matmul(h, w[: h.shape[-1]]) for w in map(ops.convert_to_tensor, (ENCODER, DECODER))]
+    return answer(*networks, *map(ops.convert_to_tensor, (X, Y, NOISE)))
+
+
+def encode(x, y):
+    """Linear codes `(n, 2)` of images and labels."""
+    _demand(x, y)
+    return np.asarray(x) @ ENCODER[:6, :2] + ENCODER[6:, :2][y]
+
+
+def decode(z, y):
+    """Linear images `(n, 6)` of codes and labels."""
+    _demand(z, y)
+    return np.asarray(z) @ DECODER[:2] + DECODER[2:][y]
+
+
+def _demand(h, y):
+    if len(h) != len(y):
+        raise ValueError(f"as many labels as rows are wanted: {len(h)} rows, {len(y)} labels")
+
+
+def order(answer):
+    """What a shuffle keeps and what it changes, as yes and no: other random orders than ours are right too."""
+    y = np.arange(50)
+    x = np.stack([y, y], axis=1)
+    shuffled = [answer(x.copy(), y.copy(), seed) for seed in (0, 1)]
+    (images, labels), (again, _) = [[np.asarray(part) for part in each] for each in shuffled]
+    if images.shape != x.shape or labels.shape != y.shape:
+        raise ValueError(f"images {x.shape} and labels {y.shape} came back as {images.shape} and {labels.shape}")
+    yes = {
+        "is each image beside its label (1: yes)": (images[:, 0] == labels).all(),
+        "are the images in a new order (1: yes)": (images != x).any(),
+        "are the labels in a new order (1: yes)": (labels != y).any(),
+        "are all images still there (1: yes)": np.array_equal(np.sort(images[:, 0]), y),
+        "does another seed give another order (1: yes)": (images != again).any(),
+    }
+    return {name: int(value) for name, value in yes.items()}
+
+
+ASKED = np.repeat(np.arange(NUM_CLASSES), [2, 3, 4, 5, 4, 3, 2, 3, 4, 5])
+PREDICTED = np.where(RNG.random(len(ASKED)) < 0.7, ASKED, (ASKED + 3) % NUM_CLASSES)
+ELBO = np.concatenate([RNG.normal(-20, 1, (3, NUM_CLASSES)), RNG.normal(-900, 1, (1, NUM_CLASSES))])
+PRIOR = np.arange(1, NUM_CLASSES + 1) / 55
+
+EXERCISES = {
+    "8.1": Exercise(
+        title="a label beside a vector",
+        reference=beside,
+        arguments=(RNG.normal(0, 1, (3, 4)).astype("float32"), Y),
+        at="three vectors of four numbers, y = 2, 0, 9",
+        wrong=[
+            (_numbered, "the label as a number makes a 9 nine times a 1: one_hot gives it ten entries"),
+            (lambda h, y: ops.concatenate([ops.one_hot(y, 10), h], axis=-1), "the label goes behind the vector"),
+            (lambda h, y: ops.one_hot(y, 10), "this is the label alone: concatenate it with h"),
+            (lambda h, y: h, "the label is missing"),
+            (lambda h, y: ops.concatenate([h, ops.one_hot(y, 9)], axis=-1), "0 to 9 are ten labels, not nine"),
+            (
+                lambda h, y: ops.concatenate([h, 1 - ops.one_hot(y, 10)], axis=-1),
+                "a 1 in the digit's place, 0 elsewhere",
+            ),
+            (
+                lambda h, y: ops.concatenate([h, ops.one_hot(y - 1, 10)], axis=-1),
+                "the first place is for the digit 0: labels are counted from 0 already",
+            ),
+        ],
+    ),
+    "8.2": Exercise(
+        title="−ELBO, given the label",
+        reference=minus_elbo,
+        measure=bounds,
+        at="three images of six pixels",
+        points=2,
+        wrong=[
+            (_bound(decoded=_alone), "the label is left out of the decoder: nobody can ask it for a digit"),
+            (_bound(encoded=_alone), "the label is left out of the encoder: the formula has q(z|x, y)"),
+            (_bound(encoded=_alone, decoded=_alone), "the label is left out of both: this is the plain VAE"),
+            (_bound(decoded=lambda z, y: beside(z, 0 * y)), "the decoder was told that each image is a 0"),
+            (_bound(lambda r, k: r), "the KL term is missing"),
+            (_bound(lambda r, k: k), "the reconstruction term is missing"),
+            (_bound(lambda r, k: r - k), "the KL is subtracted: −ELBO = reconstruction + KL"),
+            (_bound(lambda r, k: -r - k), "this is the ELBO; what is minimised is its negative"),
+            (_bound(lambda r, k: ops.mean(r + k)), "one number an image: the model takes the mean over the batch"),
+            (_bound(scale=1.0), "you scaled ε by the variance σ²; σ = exp(½ log σ²)"),
+            (
+                lambda e, d, x, y, noise: minus_elbo(e, d, x, y, 0 * noise),
+                "the noise is missing: the decoder must see a sample of q(z|x, y), no mean",
+            ),
+        ],
+    ),
+    "8.3": Exercise(
+        title="styles by digits",
+        reference=style_by_digit,
+        measure=lambda answer: answer(decode, np.copy(STYLES), np.copy(DIGITS)),
+        at="three styles, digits 7, 0, 4, 2",
+        wrong=[
+            (
+                lambda f, z, k: f(np.tile(z, (len(k), 1)), np.repeat(k, len(z))).reshape(len(z), len(k), -1),
+                "tile and repeat are swapped: digits and styles stand in each other's order, and a row mixes styles",
+            ),
+            (
+                lambda f, z, k: f(np.tile(z, (len(k), 1)), np.tile(k, len(z))).reshape(len(z), len(k), -1),
+                "both were tiled, so not every pair occurs: repeat the styles, tile the digits",
+            ),
+            (
+                lambda f, z, k: f(np.repeat(z, len(k), axis=0), np.repeat(k, len(z))).reshape(len(z), len(k), -1),
+                "both were repeated, so not every pair occurs: repeat the styles, tile the digits",
+            ),
+            (
+                lambda f, z, k: style_by_digit(f, z, k).swapaxes(0, 1),
+                "rows are styles and columns digits, not the reverse",
+            ),
+            (lambda f, z, k: style_by_digit(f, z, k).reshape(12, -1), "the images stand in one line: reshape them"),
+            (
+                lambda f, z, k: style_by_digit(f, z, np.arange(len(k))),
+                "you decoded under 0, 1, 2, …: take the digits that were asked for",
+            ),
+            (lambda f, z, k: style_by_digit(f, z[:1].repeat(len(z), 0), k), "all rows have the first style"),
+            (lambda f, z, k: style_by_digit(f, z, k[:1].repeat(len(k))), "all columns have the first digit"),
+        ],
+    ),
+    "8.4": Exercise(
+        title="style transfer",
+        reference=style_transfer,
+        measure=lambda answer: answer(encode, decode, np.copy(X), np.copy(Y), np.copy(DIGITS)),
+        at="three images, labels 2, 0, 9, under 7, 0, 4, 2",
+        wrong=[
+            (
+                _under_targets,
+                "you told the encoder the digit that is wanted; it must hear which one the image shows, y",
+            ),
+            (_transfer_with(decoded=True), "each image was decoded under its own label: that is its reconstruction"),
+            (_transfer_with(encoded=lambda y: 0 * y), "each image was encoded as a 0: its own label is y"),
+            (
+                _transfer_with(encoded=lambda y: y[::-1]),
+                "images and labels do not go together: the first label is the first image's",
+            ),
+            (
+                lambda e, f, x, y, k: style_transfer(e, f, x, y, k).swapaxes(0, 1),
+                "rows are images and columns digits, not the reverse",
+            ),
+            (
+                lambda e, f, x, y, k: style_by_digit(f, 0 * e(x, y), k),
+                "the style is that of z = 0, whatever the image: encode it",
+            ),
+        ],
+    ),
+    "8.5": Exercise(
+        title="label agreement",
+        reference=agreement,
+        arguments=(PREDICTED, ASKED),
+        tensors=False,
+        at=f"{len(ASKED)} images",
+        wrong=[
+            (
+                _by_digit(lambda p, a, k: np.mean(a[p == k] == k)),
+                "you divided by the images that the judge takes for k: take those asked for as k",
+            ),
+            (lambda p, a: np.mean(p == a), "this is one number for all digits: one each, from those with asked == k"),
+            (
+                _by_digit(lambda p, a, k: np.mean((p == k) & (a == k))),
+                "you divided by the number of all images: divide by that of digit k",
+            ),
+            (
+                _by_digit(lambda p, a, k: np.sum((p == k) & (a == k))),
+                "these are numbers of images: divide by that of digit k",
+            ),
+            (_by_digit(lambda p, a, k: np.mean(p[a == k] != k)), "this is the share of the failures"),
+            (_by_digit(lambda p, a, k: np.mean(p == k)), "how often the judge says k, whatever was asked for"),
+            (
+                _by_digit(lambda p, a, k: np.mean((p == k) == (a == k))),
+                "this counts images that are no k and were not asked for as k, too",
+            ),
+        ],
+    ),
+    "8.6": Exercise(
+        title="the bug",
+        reference=mended,
+        measure=order,
+        wrong=[
+            (_shuffled, "the bug is still there: two permutations are two orders. Draw one, use it for both"),
+            (
+                lambda x, y, seed: (np.random.default_rng(seed).permutation(x), y),
+                "only the images have moved: their labels must go with them",
+            ),
+            (
+                lambda x, y, seed: (x, np.random.default_rng(seed).permutation(y)),
+                "only the labels have moved: their images must go with them",
+            ),
+            (lambda x, y, seed: (x, y), "now nothing is mixed: the first thousand would be no random part"),
+            (_with_replacement, "some images came twice and others never: draw a permutation"),
+            (lambda x, y, seed: mended(x, y, 5), "the order is the same whatever the seed"),
+        ],
+    ),
+    "8.7": Exercise(
+        title="stretch: Bayes' rule",
+        reference=label_posterior,
+        arguments=(ELBO, PRIOR),
+        tensors=False,
+        points=0,
+        at="bounds near −20, the last row's near −900",
+        wrong=[
+            (lambda elbo, prior: softmax(elbo, axis=1), "p(y) is missing"),
+            (_underflowing, "e^−900 is 0 in a computer: subtract each row's largest logarithm before exp"),
+            (
+                lambda elbo, prior: softmax(elbo + np.log(prior), axis=0),
+                "you summed over the images: over the labels, axis=1",
+            ),
+            (lambda elbo, prior: softmax(elbo + np.log(prior)), "you summed over images and labels: over axis=1 only"),
+            (
+                lambda elbo, prior: softmax(np.log(prior) - elbo, axis=1),
+                "the sign of the ELBO: high bound, likely label",
+            ),
+            (lambda elbo, prior: softmax(elbo + prior, axis=1), "p(y) must be added as its logarithm"),
+            (lambda elbo, prior: np.log(label_posterior(elbo, prior)), "these are logarithms: take their exp"),
+            (
+                lambda elbo, prior: np.exp(elbo - elbo.max(axis=1, keepdims=True)) * prior,
+                "divide by the sum over the labels: probabilities add up to 1",
+            ),
+        ],
+    ),
+}

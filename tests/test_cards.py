@@ -1,0 +1,109 @@
+"""Reference cards: where a number is placed, and that the cards that are shipped are of today's commands."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kvae import cli, report, runs
+from kvae.evaluation import cards
+from kvae.evaluation.cards import Card, place
+
+NO_FIGURE = {"value": None, "source": None, "why": "nobody measured it"}
+DEMO = Card("kvae demo", {"epochs": 60, "batch_size": 32}, "negative_elbo", (20.5, 21.0, 21.5), NO_FIGURE)
+VAE = Card("kvae train --model vae", {"model": "vae"}, "negative_elbo", (30.0, 31.0), NO_FIGURE)
+ON_MNIST = Card("some", {"dataset": "mnist"}, "negative_elbo", (99.0, 101.0), {"value": 98.5, "source": "A 2016"})
+CARDS = [DEMO, VAE, ON_MNIST]
+
+
+def placed(value, options=None, dataset="digits", **changes):
+    options = {**runs.DEFAULTS, **(DEMO.options if options is None else options), **changes}
+    return place({"negative_elbo": value, "dataset": dataset}, options, runs.DEFAULTS, CARDS)
+
+
+@pytest.mark.parametrize(
+    ("value", "nats", "words"),
+    [
+        (20.7, 0.0, "within the band"),
+        (21.5, 0.0, "within"),
+        (21.504, 0.0, "within"),
+        (20.1, -0.4, "0.40 nats better"),
+        (24, 2.5, "2.50 nats worse"),
+    ],
+)
+def test_a_number_on_its_card(value, nats, words):
+    placement = placed(value)
+    assert placement.card is DEMO
+    assert placement.nats == pytest.approx(nats)
+    assert words in placement.text
+    assert "20.50 to 21.50 nats, mean 21.00 ± 0.29, 3 seeds" in placement.text
+    assert "No published figure compares: nobody measured it." in placement.text
+    assert "differs" not in placement.text
+
+
+def test_the_seed_and_the_pictures_do_not_matter():
+    assert placed(21.0, seed=7, pictures_every=3).differs == ()
+
+
+def test_other_options_go_to_the_nearest_card_and_it_is_said():
+    placement = placed(19.0, latent_dim=8)
+    assert (placement.card, placement.differs) == (DEMO, ("latent_dim",))
+    assert "differs in latent_dim" in placement.text
+    assert placed(30.5, {"model": "vae"}).card is VAE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dataset": "own.npz"}, {"likelihood": "gaussian"}, {"binarization": "static"}, {"model": "autoencoder"}],
+)
+def test_numbers_that_do_not_compare_have_no_card(changes):
+    assert placed(21.0, **changes) is None
+
+
+def test_a_model_on_data_of_another_kind_has_no_card():
+    assert placed(21.0, dataset="mnist") is None  # trained on digits, evaluated on mnist
+    options = {**runs.DEFAULTS, "model": "autoencoder"}
+    assert place({"dataset": "digits", "reconstruction_mse": 0.1}, options, runs.DEFAULTS, CARDS) is None
+
+
+def test_a_published_figure_is_said_with_its_source():
+    placement = placed(100.0, {"dataset": "mnist"}, "mnist")
+    assert "Published: 98.50 (A 2016)." in placement.text
+
+
+def test_the_summary_is_json():
+    summary = placed(24.0).summary()
+    assert json.loads(json.dumps(summary)) == summary
+    assert (summary["nats_from_band"], summary["band"], summary["seeds"]) == (2.5, [20.5, 21.5], 3)
+
+
+def test_a_card_of_one_seed_has_no_band(tmp_path):
+    run = {"seed": 0, "value": 1.0}
+    content = {"options": {}, "metric": "negative_elbo", "published": NO_FIGURE}
+    path = tmp_path / "cards.json"
+    path.write_text(json.dumps({"one": {**content, "runs": [run]}, "two": {**content, "runs": [run, run]}}))
+    assert [card.command for card in cards.load(path)] == ["two"]
+
+
+def test_the_shipped_cards_are_of_todays_commands():
+    for card in cards.load():
+        arguments = cli.parser().parse_args(card.command.split()[1:])
+        given = {name: getattr(arguments, name, None) for name in runs.DEFAULTS}
+        base = runs.DEMO if arguments.command == "demo" else runs.DEFAULTS
+        options = base | {name: value for name, value in given.items() if value is not None and name != "seed"}
+        placement = place({card.metric: card.mean, "dataset": options["dataset"]}, options, runs.DEFAULTS)
+        assert (placement.card.command, placement.differs, placement.nats) == (card.command, (), 0.0)
+        assert np.isfinite(card.values).all()
+        assert card.published["value"] is not None or card.published["why"]
+
+
+def test_metrics_hold_the_card_and_the_command_prints_it(monkeypatch, capsys):
+    monkeypatch.setattr(cards, "load", lambda: CARDS)
+    metrics = {"negative_elbo": 21.2, "dataset": "digits"}
+    runs.add_card(metrics, runs.DEFAULTS | DEMO.options)
+    assert metrics["card"]["command"] == "kvae demo"
+    report.metrics(metrics)
+    assert "Is it good? negative elbo 21.20 is within the band of `kvae demo`" in capsys.readouterr().out
+    without = {"negative_elbo": 21.2, "dataset": "digits"}
+    runs.add_card(without, {})
+    assert "card" not in without

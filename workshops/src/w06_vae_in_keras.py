@@ -1,0 +1,429 @@
+# ---
+# jupyter:
+#   kvae:
+#     worksheet: 6
+#     topic: A VAE in Keras
+#     about: "`train_step`, `add_loss`, Bernoulli likelihood, the manifold"
+#     lectures: "000, 001"
+#     minutes: 50
+# ---
+
+# %% [markdown]
+# # Worksheet 6: A VAE in Keras
+#
+# **50 minutes.** After it you can
+#
+# 1. write the two terms of the negative ELBO in Keras, in nats an image;
+# 2. build a `keras.Model` that registers them with `add_loss`, and write its `train_step`;
+# 3. draw a learned manifold, and say why neighbours on it look alike;
+# 4. tell from a picture that the two terms are out of balance, and find the line that is to blame.
+#
+# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE`, and run the cell; its last
+# line checks your answer. A check says what is wrong, not only that something is. It hands back your answer if that is right and ours if not, so
+# the cells further down always run. You need: NumPy, a first Keras model, and worksheet 5 or lecture 000 up to the
+# reparameterization trick.
+
+# %% [markdown] tags=["instructor"]
+# *For the instructor.* Reading and the first picture 6 minutes, exercises 6.1 to 6.6 36 minutes, the pictures and the summary
+# 8 minutes. The slowest part is 6.4: have the formula of −ELBO on the board. Whoever is quick goes on to 6.7.
+
+# %%
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # exercise 6.5 writes a train_step for TensorFlow
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+import kvae
+
+DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes instead of half a one
+EPOCHS = {"digits": 60, "mnist": 5}[DATASET]
+
+keras.utils.set_random_seed(0)
+data = kvae.load_data(DATASET, binarization="static")
+x_train, x_test = data.x_train, data.x_test
+print("training images", x_train.shape, "values", np.unique(x_train))
+some = x_train[:20].reshape(2, 10, *data.image_shape)
+kvae.worksheet.show(kvae.plots.image_grid(some, title="Black or white pixels: x ∈ {0, 1}ᵈ"))
+
+# %% [markdown]
+# ## The model
+#
+# | | | |
+# | --- | --- | --- |
+# | prior | $p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I)$ | $\mathbf z \in \mathbb R^2$, so that we can draw it |
+# | likelihood | $p_\theta(\mathbf x \mid \mathbf z) = \prod_i \pi_i^{x_i} (1 - \pi_i)^{1 - x_i}$ | the decoder gives the logits of $\boldsymbol\pi$ |
+# | posterior, approximately | $q_\phi(\mathbf z \mid \mathbf x) = \mathcal N(\boldsymbol\mu, \operatorname{diag}(\boldsymbol\sigma^2))$ | the encoder gives $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$ |
+#
+# What is minimised is the negative evidence lower bound, the mean over the images of
+#
+# $$-\mathcal L_{\theta,\phi}(\mathbf x) = \underbrace{-\mathbb E_{q_\phi(\mathbf z \mid \mathbf x)}[\log p_\theta(\mathbf x \mid \mathbf z)]}_{\text{reconstruction}}
+# + \underbrace{D_{\mathrm{KL}}[q_\phi(\mathbf z \mid \mathbf x) \,\|\, p(\mathbf z)]}_{\text{regularisation}}$$
+#
+# Two plain Keras networks. Neither ends in an activation: $\boldsymbol\mu$, $\log\boldsymbol\sigma^2$ and logits may be any numbers.
+
+# %%
+LATENT_DIM = 2
+
+
+def networks():
+    """A fresh encoder, images to [μ, log σ²], and decoder, codes to logits."""
+    encoder = keras.Sequential(
+        [
+            keras.Input(data.image_shape),
+            layers.Flatten(),
+            layers.Dense(256, activation="relu"),
+            layers.Dense(128, activation="relu"),
+            layers.Dense(2 * LATENT_DIM),
+        ],
+        name="encoder",
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((LATENT_DIM,)),
+            layers.Dense(128, activation="relu"),
+            layers.Dense(256, activation="relu"),
+            layers.Dense(x_train[0].size),
+            layers.Reshape(data.image_shape),
+        ],
+        name="decoder",
+    )
+    return encoder, decoder
+
+
+encoder, decoder = networks()
+print("encoder", encoder.output_shape, "decoder", decoder.output_shape)
+
+# %% [markdown]
+# ## Exercise 6.1: a sample of the posterior (4 minutes)
+#
+# $$\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon, \qquad \boldsymbol\epsilon \sim \mathcal N(\mathbf 0, \mathbf I)$$
+#
+# The randomness comes in from outside, so the gradient finds its way through $\boldsymbol\mu$ and $\boldsymbol\sigma$ to the encoder.
+#
+# <details><summary>Hint</summary>
+#
+# The encoder gives $\log \sigma^2$. $\log \sigma$ is half of it.
+# </details>
+
+
+# %%
+def sample(z_mean, z_log_var, noise):
+    """z `(batch, latent)` from μ, log σ² and ε of the same shape; with keras.ops."""
+    ### BEGIN SOLUTION
+    return z_mean + ops.exp(0.5 * z_log_var) * noise
+    ### END SOLUTION
+
+
+sample = kvae.worksheet.check("6.1", sample)
+
+# %% [markdown]
+# ## Exercise 6.2: the KL term (6 minutes)
+#
+# For independent Gaussians, with $K$ latent dimensions,
+#
+# $$D_{\mathrm{KL}}[q_\phi(\mathbf z \mid \mathbf x) \,\|\, p(\mathbf z)] = \tfrac12 \sum_{k=1}^{K} \left[\sigma_k^2 + \mu_k^2 - \ln \sigma_k^2 - 1\right]$$
+#
+# One number an image. What must it be at $\boldsymbol\mu = \mathbf 0$, $\boldsymbol\sigma = \mathbf 1$, and why?
+#
+# <details><summary>Hint</summary>
+#
+# `ops.exp(z_log_var)` is $\sigma^2$, and `axis=-1` are the latent dimensions.
+# </details>
+
+
+# %%
+def kl(z_mean, z_log_var):
+    """KL(q(z|x) ‖ p(z)) of each image, `(batch,)`, in nats."""
+    ### BEGIN SOLUTION
+    return 0.5 * ops.sum(ops.exp(z_log_var) + ops.square(z_mean) - z_log_var - 1.0, axis=-1)
+    ### END SOLUTION
+
+
+kl = kvae.worksheet.check("6.2", kl)
+
+# %% [markdown] tags=["instructor"]
+# *For the instructor.* It is 0 there: q is then the prior, and nothing about x is said. Ask for the other end too: what
+# happens to the KL as σ goes to 0? (It grows like −log σ: the more exact the code, the more nats it costs.)
+
+# %% [markdown]
+# ## Exercise 6.3: the reconstruction term (6 minutes)
+#
+# $$-\log p_\theta(\mathbf x \mid \mathbf z) = -\sum_{i=1}^{d} \left[x_i \log \pi_i + (1 - x_i) \log(1 - \pi_i)\right], \qquad \pi_i = \operatorname{sigmoid}(a_i)$$
+#
+# The decoder gives the logits $a_i$. Work with them directly: for $a = -200$, $\log \operatorname{sigmoid}(a)$ in two steps is $\log 0$.
+#
+# <details><summary>Hint</summary>
+#
+# `ops.binary_crossentropy(x, x_logits, from_logits=True)` is the bracket with its minus, one number a pixel.
+# </details>
+
+
+# %%
+def reconstruction(x, x_logits):
+    """−log p(x|z) of each image, `(batch,)`, in nats; both arguments `(batch, height, width, 1)`."""
+    ### BEGIN SOLUTION
+    return ops.sum(ops.binary_crossentropy(x, x_logits, from_logits=True), axis=(1, 2, 3))
+    ### END SOLUTION
+
+
+reconstruction = kvae.worksheet.check("6.3", reconstruction)
+
+# %% [markdown]
+# **Predict before you run.** An untrained decoder gives logits near 0. What is the reconstruction term of an image of $d$ pixels then?
+# Write the number down, with $d = 64$.
+
+# %%
+codes = keras.random.normal((len(x_test), LATENT_DIM), seed=0)
+print(
+    "reconstruction term of an untrained decoder:",
+    round(float(ops.mean(reconstruction(x_test, decoder(codes))))),
+    "nats",
+)
+
+# %% [markdown] tags=["instructor"]
+# *For the instructor.* $d \log 2$: every pixel is a fair coin, 64 · 0.693 = 44.4 nats. Whoever sees another number at the start of
+# a training has a bug; this is the cheapest test there is.
+
+# %% [markdown]
+# ## Exercise 6.4: the model, with `add_loss` (9 minutes)
+#
+# A Keras model may register losses while it is called: what `self.add_loss(number)` was given lies in `self.losses` afterwards.
+# So the whole objective stands where its ingredients are. Fill in `call`:
+#
+# 1. draw z with your `sample`, and decode it to logits;
+# 2. register the two terms, each the **mean over the batch**.
+#
+# <details><summary>Hint</summary>
+#
+# `x_logits = self.decoder(z)`, and for the first term `self.add_loss(ops.mean(reconstruction(x, x_logits)))`.
+# </details>
+
+
+# %%
+class VAE(keras.Model):
+    """Encoder, decoder, and the two terms of −ELBO."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.seed_generator = keras.random.SeedGenerator(0)
+        self.loss_tracker = keras.metrics.Mean(name="mean_loss")
+
+    def call(self, x):
+        z_mean, z_log_var = ops.split(self.encoder(x), 2, axis=-1)
+        noise = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        ### BEGIN SOLUTION
+        z = sample(z_mean, z_log_var, noise)
+        x_logits = self.decoder(z)
+        self.add_loss(ops.mean(reconstruction(x, x_logits)))
+        self.add_loss(ops.mean(kl(z_mean, z_log_var)))
+        ### END SOLUTION
+        return ops.sigmoid(x_logits)
+
+
+VAE = kvae.worksheet.check("6.4", VAE)
+
+# %% [markdown]
+# ## Exercise 6.5: the training step (8 minutes)
+#
+# `fit` calls `train_step` on every batch. Keras's own would do here, but write it once yourself, in TensorFlow:
+#
+# 1. under a `tf.GradientTape`, call the model on `x` with `training=True` and sum `self.losses`, as `loss`;
+# 2. take the gradients of `loss` with respect to `self.trainable_variables`;
+# 3. hand both to `self.optimizer.apply`.
+#
+# <details><summary>Hint</summary>
+#
+# ```python
+# with tf.GradientTape() as tape:
+#     ...
+# gradients = tape.gradient(loss, self.trainable_variables)
+# ```
+# </details>
+
+
+# %%
+class TrainableVAE(VAE):
+    """The VAE with a training step of its own."""
+
+    def train_step(self, x):
+        ### BEGIN SOLUTION
+        with tf.GradientTape() as tape:
+            self(x, training=True)
+            loss = sum(self.losses)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        ### END SOLUTION
+        self.loss_tracker.update_state(loss)  # so that `fit` shows the epoch's mean
+        return {"loss": self.loss_tracker.result()}
+
+
+TrainableVAE = kvae.worksheet.check("6.5", TrainableVAE)
+
+# %% [markdown]
+# ## Training
+#
+# **Predict before you run.** The loss starts near your number of above. Does it fall to 0? What would a loss of 0 mean, of each of the two terms?
+
+# %%
+model = TrainableVAE(encoder, decoder)
+model.compile(optimizer=keras.optimizers.Adam(2e-3))
+history = model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+kvae.worksheet.show(kvae.plots.history(history, title="Our VAE"))
+
+# %% [markdown] tags=["instructor"]
+# *For the instructor.* It does not: a KL of 0 says that z knows nothing of x, and then no reconstruction is exact. The
+# loss bounds −log p(x) from above, and binary images that are not all the same have a positive one.
+
+# %% [markdown]
+# ## The manifold
+#
+# Two latent dimensions fit on a page. `quantile_codes` gives the quantiles of $p(\mathbf z)$ along both axes, so that each image stands for
+# an equal share of the prior.
+#
+# **Predict before you run.** Will there be images between two digits? Where on the page are the most usual codes, where the rarest?
+
+# %%
+grid = kvae.plots.quantile_codes(12)  # (12, 12, 2): the first coordinate grows to the right, the second upwards
+images = ops.convert_to_numpy(ops.sigmoid(model.decoder(grid.reshape(-1, 2))))
+manifold = images.reshape(12, 12, *data.image_shape)
+kvae.worksheet.show(kvae.plots.image_grid(manifold, title="What z decodes to", gap=1))
+
+# %% [markdown]
+# Neighbours look alike because the decoder saw, for each training image, a cloud of codes $\boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$ and had to
+# decode all of it to that image; and the KL term pulls the clouds together until they leave no gaps.
+#
+# ## `kvae.VAE` does the same
+#
+# What you have written is the core of `kvae.VAE`. It brings along likelihoods, posteriors, bounds, labels, callbacks and saving.
+
+# %%
+keras.utils.set_random_seed(0)
+library = kvae.VAE(*networks(), seed=0)
+library.compile(optimizer=keras.optimizers.Adam(2e-3))
+library.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+
+for name, each in {
+    "ours": VAE(model.encoder, model.decoder),
+    "kvae.VAE": VAE(library.encoder, library.decoder),
+}.items():
+    each(x_test)
+    print(f"{name:>8}: −ELBO on the test images {float(sum(each.losses)):.1f} nats")
+
+# %% [markdown]
+# ## Exercise 6.6: find the bug (8 minutes)
+#
+# This model was trained for as long, on the same data. Its author reports a much lower loss than yours.
+#
+# **Predict before you run.** What do you expect of its samples?
+
+
+# %%
+def broken_loss(x, x_logits, z_mean, z_log_var):
+    """Somebody's −ELBO of each image."""
+    crossentropy = ops.binary_crossentropy(x, x_logits, from_logits=True)
+    divergence = 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - z_log_var - 1.0)
+    return ops.mean(crossentropy, axis=(1, 2, 3)) + ops.sum(divergence, axis=-1)
+
+
+class BrokenVAE(keras.Model):
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def call(self, x):
+        z_mean, z_log_var = ops.split(self.encoder(x), 2, axis=-1)
+        x_logits = self.decoder(sample(z_mean, z_log_var, keras.random.normal(ops.shape(z_mean))))
+        self.add_loss(ops.mean(broken_loss(x, x_logits, z_mean, z_log_var)))
+        return x_logits
+
+
+keras.utils.set_random_seed(0)
+broken = BrokenVAE(*networks())
+broken.compile(optimizer=keras.optimizers.Adam(2e-3))
+history = broken.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+z_mean, z_log_var = ops.split(broken.encoder(x_test), 2, axis=-1)
+print(f"its loss {history.history['loss'][-1]:.2f}, its KL {float(ops.mean(kl(z_mean, z_log_var))):.3f} nats")
+samples = [
+    ops.convert_to_numpy(ops.sigmoid(each.decoder(keras.random.normal((12, LATENT_DIM), seed=1))))
+    for each in (model, broken)
+]
+kvae.worksheet.show(kvae.plots.image_grid(np.stack(samples), row_labels=["ours", "broken"], title="Samples"))
+
+# %% [markdown]
+# Whatever z is, the decoder draws the same. The code is unused, as the KL says: the posterior has **collapsed** onto the prior.
+# Which line of `broken_loss` made that worth while? Write the loss as it should be; your functions of above may be of use.
+#
+# <details><summary>Hint</summary>
+#
+# How many nats does a code save at most, when the pixels are put together as they are here?
+# </details>
+
+
+# %%
+def mended_loss(x, x_logits, z_mean, z_log_var):
+    """−ELBO of each image, `(batch,)`, in nats."""
+    ### BEGIN SOLUTION
+    return reconstruction(x, x_logits) + kl(z_mean, z_log_var)
+    ### END SOLUTION
+
+
+mended_loss = kvae.worksheet.check("6.6", mended_loss)
+
+# %% [markdown] tags=["instructor"]
+# *For the instructor.* The mean over the pixels divides the reconstruction by d, which is the same as a KL with a weight of
+# β = d = 64. No code can pay for itself any more. It is the commonest bug in VAEs on the web, because `keras.losses` average; the
+# loss looks better, being in nats a pixel.
+
+# %% [markdown]
+# ## Exercise 6.7, stretch: the KL without its formula (at home, or if you are early)
+#
+# For most posteriors there is no closed form. But the KL is an expectation, and we can sample:
+#
+# $$D_{\mathrm{KL}}[q_\phi \,\|\, p] = \mathbb E_{q_\phi(\mathbf z \mid \mathbf x)}\left[\log q_\phi(\mathbf z \mid \mathbf x) - \log p(\mathbf z)\right]$$
+#
+# Write the bracket for one sample of each image, then see how its mean over many comes near your closed form.
+#
+# <details><summary>Hint</summary>
+#
+# $\log \mathcal N(z \mid \mu, \sigma^2) = -\tfrac12 \left[\log 2\pi + \log \sigma^2 + (z - \mu)^2 / \sigma^2\right]$; the $\log 2\pi$ cancels.
+# </details>
+
+
+# %%
+def log_ratio(z, z_mean, z_log_var):
+    """log q(z|x) − log p(z) of each image, `(batch,)`, in nats; all arguments `(batch, latent)`."""
+    ### BEGIN SOLUTION
+    log_q = -0.5 * (z_log_var + ops.square(z - z_mean) * ops.exp(-z_log_var))
+    log_p = -0.5 * ops.square(z)
+    return ops.sum(log_q - log_p, axis=-1)
+    ### END SOLUTION
+
+
+log_ratio = kvae.worksheet.check("6.7", log_ratio)
+
+# %%
+z_mean, z_log_var = ops.split(model.encoder(x_test), 2, axis=-1)
+print(f"closed form: {float(ops.mean(kl(z_mean, z_log_var))):.3f} nats")
+estimates = []
+for number in (1, 10, 100):
+    while len(estimates) < number:
+        noise = keras.random.normal(ops.shape(z_mean), seed=len(estimates))
+        estimates.append(float(ops.mean(log_ratio(sample(z_mean, z_log_var, noise), z_mean, z_log_var))))
+    print(f"{number:>3} samples an image: {np.mean(estimates):.3f} nats")
+
+# %% [markdown]
+# ## Summary
+#
+# - −ELBO = reconstruction + KL, both **summed** over what one image has (pixels, latent dimensions) and **averaged** over images.
+# - The noise enters from outside: $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$.
+# - `add_loss` in `call` puts the objective where its ingredients are; `train_step` minimises `sum(self.losses)`.
+# - Before training the reconstruction term is $d \log 2$. If it is not, look for a mean, a sigmoid too many or too few.
+# - A KL near 0 and samples that are all alike: the posterior has collapsed. First compare the units of the two terms.
+#
+# **Next:** worksheet 7 gives the KL a weight, on purpose, and makes the bound tighter.
