@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import papers
-from aevb_training import AEVB, EM, HIDDEN3, LATENT3, RATES, WAKE_SLEEP, run_bound, run_likelihood
+from aevb_training import AEVB, EM, FINAL, HIDDEN3, LATENT3, RATES, WAKE_SLEEP, run_bound, run_likelihood
 from wake_sleep import LEAPFROG_STEPS, WEIGHT_UPDATES
 
 from kvae import plots
@@ -175,7 +175,7 @@ def figure3(data, arguments, folder):
     lines = [
         f"AEVB figure 3, {arguments.dataset}: log p(x) in nats after {setting['samples']:,} training samples "
         f"evaluated, {LATENT3} latent dimensions, {HIDDEN3} hidden units, seed {arguments.seed}; from "
-        f"{setting['num_samples']} samples of q(z|x) for each of {setting['images']} images (the paper: Hamiltonian "
+        f"{FINAL * setting['num_samples']:,} samples of q(z|x) for each of {setting['images']} images (the paper: Hamiltonian "
         "Monte Carlo). Evaluated is an example at each gradient of its log p(x, z): "
         f"{LEAPFROG_STEPS} in a trajectory of Monte Carlo EM, and "
         f"{WEIGHT_UPDATES} updates of its weights. Published: a figure without numbers.",
@@ -202,7 +202,7 @@ def figure3(data, arguments, folder):
 def read_figure3(curves):
     """The table's rows, and each of the paper's claims with what our curves say of it."""
     rows = [
-        {"size": size, "method": method, "rate": run["rate"], "seconds": run["seconds"], **run["points"][-1]}
+        {"size": size, "method": method, "rate": run["rate"], "seconds": run["seconds"], **run["last"]}
         for (size, method), run in curves.items()
     ]
     last = {(row["size"], row["method"]): row["test"] for row in rows}

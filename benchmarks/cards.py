@@ -86,10 +86,8 @@ def main():
         values = [run["value"] for run in card["runs"]]
         if len(values) > 1:
             error = np.std(values, ddof=1) / np.sqrt(len(values))
-            print(
-                f"{command}: {min(values):.2f} to {max(values):.2f}, mean {np.mean(values):.2f} ± {error:.2f}",
-                flush=True,
-            )
+            band = f"{min(values):.2f} to {max(values):.2f}"
+            print(f"{command}: {band}, mean {np.mean(values):.2f} ± {error:.2f}, {len(values)} seeds", flush=True)
 
 
 if __name__ == "__main__":

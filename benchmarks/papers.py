@@ -54,6 +54,7 @@ def kept(path, setting, function):
             sys.exit(f"{path} was run with other settings: choose another --out. Found: {run['setting']}")
         return run["result"]
     begin = time.perf_counter()
+    keras.utils.clear_session()  # of the models before
     keras.utils.set_random_seed(setting["seed"])
     result = function(**setting)
     result["seconds"] = round(time.perf_counter() - begin, 1)

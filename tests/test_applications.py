@@ -85,11 +85,11 @@ def test_with_another_posterior_samples_make_up_for_it(linear_gaussian):  # noqa
 
 
 def test_a_conditional_likelihood_uses_the_labels_prior(cvae):
-    weights = cvae.prior_network.get_weights()
+    weights = cvae.prior.network.get_weights()
     before = evaluation.log_likelihood(cvae, X, Y, num_samples=20, seed=0).values
-    cvae.prior_network.set_weights([weights[0] + 2.0, weights[1]])
+    cvae.prior.network.set_weights([weights[0] + 2.0, weights[1]])
     after = evaluation.log_likelihood(cvae, X, Y, num_samples=20, seed=0).values
-    cvae.prior_network.set_weights(weights)
+    cvae.prior.network.set_weights(weights)
     assert after.mean() < before.mean() - 0.5
 
 
@@ -314,10 +314,10 @@ def test_rates_and_distortions(vae, pca, cvae):
     bits = -np.log2(normal.cdf(z + 0.25) - normal.cdf(z - 0.25)).sum()
     assert applications.prior_rate(pca, X, 0.5) == pytest.approx(bits / X.size, rel=1e-4)
     cvae_bits = applications.prior_rate(cvae, X, 0.5, Y)
-    weights = cvae.prior_network.get_weights()
-    cvae.prior_network.set_weights([weights[0] + 2.0, weights[1]])
+    weights = cvae.prior.network.get_weights()
+    cvae.prior.network.set_weights([weights[0] + 2.0, weights[1]])
     assert applications.prior_rate(cvae, X, 0.5, Y) != pytest.approx(cvae_bits, rel=0.01)
-    cvae.prior_network.set_weights(weights)
+    cvae.prior.network.set_weights(weights)
 
 
 def test_bits_back_is_the_elbo_in_bits(vae):

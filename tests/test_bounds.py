@@ -46,16 +46,20 @@ def sample_of(log_weights):
 
 @pytest.fixture
 def sample(rng):
-    """Densities of 4 samples of 5 examples with 2 latent dimensions."""
+    """Densities of 4 samples of 5 examples with 2 latent dimensions, as arrays."""
     densities = [rng.normal(mean, 3, size=(4, 5)).astype("float32") for mean in (-80, -3, 2)]
     return PosteriorSample(*densities, rng.random((5, 2)).astype("float32"))
+
+
+def tensors(sample):
+    return PosteriorSample(*(None if part is None else ops.convert_to_tensor(part) for part in sample))
 
 
 # The evidence lower bound
 
 
 def test_the_elbos_terms_are_reconstruction_and_weighted_kl(sample):
-    reconstruction, weighted = ELBO()(sample, 0.5)
+    reconstruction, weighted = ELBO()(tensors(sample), 0.5)
     np.testing.assert_allclose(reconstruction, -sample.log_likelihood.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(weighted, 0.5 * sample.kl.sum(axis=-1), rtol=1e-6)
 
@@ -64,21 +68,21 @@ def test_the_elbos_terms_are_reconstruction_and_weighted_kl(sample):
 def test_the_kl_is_sampled_on_request_and_where_it_must_be(sample, bound):
     if bound.kl == "closed_form":
         sample = sample._replace(kl=None)
-    reconstruction, weighted = bound(sample, 0.5)
+    reconstruction, weighted = bound(tensors(sample), 0.5)
     np.testing.assert_allclose(reconstruction, -sample.log_likelihood.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(weighted, 0.5 * (sample.log_posterior - sample.log_prior).mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(sample._replace(kl=None).total_kl(), 2 * weighted, rtol=1e-6)
+    np.testing.assert_allclose(tensors(sample._replace(kl=None)).total_kl(), 2 * weighted, rtol=1e-6)
 
 
 def test_free_bits_are_a_floor_under_each_dimensions_mean_over_the_batch(sample):
     kl = np.array([[0.1, 2.0], [0.3, 4.0], [1.5, 0.1], [0.1, 1.0], [0.0, 0.5]], "float32")
     means = kl.mean(axis=0)  # 0.4 and 1.52
     for free, expected in ((0.0, means.sum()), (0.5, 0.5 + means[1]), (1.0, 1.0 + means[1]), (2.0, 4.0)):
-        reconstruction, weighted = ELBO(free_bits=free)(sample._replace(kl=kl), 3.0)
+        reconstruction, weighted = ELBO(free_bits=free)(tensors(sample._replace(kl=kl)), 3.0)
         assert numpy(weighted).mean() == pytest.approx(3.0 * expected, rel=1e-5)
         np.testing.assert_allclose(reconstruction, -sample.log_likelihood.mean(axis=0), rtol=1e-6)
     # The dimension above the floor keeps each example's own KL.
-    np.testing.assert_allclose(ELBO(free_bits=0.5)(sample._replace(kl=kl), 1.0)[1], 0.5 + kl[:, 1], rtol=1e-6)
+    np.testing.assert_allclose(ELBO(free_bits=0.5)(tensors(sample._replace(kl=kl)), 1.0)[1], 0.5 + kl[:, 1], rtol=1e-6)
 
 
 # The Rényi bound and the importance-weighted one
@@ -94,7 +98,7 @@ def test_beta_weighs_the_log_ratio(sample):
     for beta in (0.0, 0.3, 4.0):
         log_weights = sample.log_likelihood + beta * (sample.log_prior - sample.log_posterior)
         for bound in (ImportanceWeighted(), Renyi(-1.0), Renyi(1.0), Renyi(-math.inf)):
-            (loss,) = bound(sample, beta)
+            (loss,) = bound(tensors(sample), beta)
             np.testing.assert_allclose(loss, -renyi(log_weights, bound.alpha), rtol=1e-5)
 
 
@@ -187,9 +191,9 @@ def loss_of(bound, x, **kwargs):
 def test_a_models_loss_is_its_bound(rng):
     x = rng.random((7, 6)).astype("float32")
     model = model_of("elbo", num_samples=5, beta=2.0)
-    params = model.posterior_params(x, None)
+    params = model.posterior_params(ops.convert_to_tensor(x), None)
     z = model.posterior_family.sample(params, 5, model.seed_generator)
-    sample, _ = model.score(x, z, params, None, None)
+    sample, _ = model.score(ops.convert_to_tensor(x), z, params, None, None)
     log_weights = numpy(sample.log_weights(2.0))
     for bound in (ImportanceWeighted(), Renyi(0.5), Renyi(2.0), Renyi(1.0), Renyi(-math.inf)):
         loss = loss_of(bound, x, num_samples=5, beta=2.0)

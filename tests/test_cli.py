@@ -216,16 +216,27 @@ def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digit
     assert model.num_samples == options["num_samples"]
 
 
-def test_a_run_with_the_new_options_is_repeated_by_its_config(tmp_path):
-    run(
-        *QUICK, "--model", "vae", "--posterior", "laplace", "--prior", "mixture", "--bound", "renyi", "--alpha=-inf",
-        "--num-samples", "3", "--gradient", "score_function", cwd=tmp_path,
-    )  # fmt: skip
-    run("train", "--config", "run/config.json", "--out", "again", cwd=tmp_path)
-    first, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "again"))
-    assert again["negative_elbo"] == pytest.approx(first["negative_elbo"], rel=1e-4)
-    model = kvae.load_model(tmp_path / "again" / "model.keras")
-    assert model.bound == Renyi(-np.inf, "score_function")
+def test_posterior_prior_and_bound_on_the_command_line(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(runs, "train", lambda options, *_: given.append(options) or ({}, False))
+    words = "--posterior laplace --prior mixture --bound renyi --alpha=-inf --gradient score_function --free-bits 0.5"
+    assert cli.main(["train", *words.split()]) == 0
+    expected = {"posterior": "laplace", "prior": "mixture", "bound": "renyi", "alpha": -np.inf, "free_bits": 0.5}
+    assert given[0] == {**expected, "gradient": "score_function"}
+    runs.write_json(tmp_path / "config.json", {"options": given[0]})
+    assert cli.main(["train", "--config", str(tmp_path / "config.json"), "--alpha", "0"]) == 0
+    assert given[1] == {**given[0], "alpha": 0.0}
+
+
+def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path):
+    options = {"model": "vae", "posterior": "log_normal", "prior": "mixture", "bound": "renyi", "alpha": -np.inf}
+    metrics, _ = runs.train({**options, "epochs": 1, "hidden": [8], "num_samples": 2}, tmp_path / "run", verbose=False)
+    assert np.isfinite(metrics["negative_elbo"])
+    again = runs.complete(runs.read_options(tmp_path / "run" / "config.json"))
+    assert {name: again[name] for name in options} == options
+    model = kvae.load_model(tmp_path / "run" / "model.keras")
+    assert model.bound == Renyi(-np.inf)
+    assert (model.encode(np.zeros((1, 8, 8, 1))) > 0).all()
 
 
 def test_mnist_through_keras(tmp_path, keras_home):

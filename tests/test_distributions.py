@@ -47,6 +47,10 @@ def numpy(tensor):
     return ops.convert_to_numpy(tensor)
 
 
+def tensor(array):
+    return ops.convert_to_tensor(np.float32(array))
+
+
 def params(rng, *shape):
     """`[mean, log_var]` on the last axis."""
     return np.concatenate([rng.normal(size=shape), rng.uniform(-2, 2, size=shape)], axis=-1).astype("float32")
@@ -55,7 +59,7 @@ def params(rng, *shape):
 def test_normal_log_prob_is_scipys(rng):
     p, x = params(rng, 7, 3), rng.normal(size=(7, 3)).astype("float32")
     expected = scipy.stats.norm.logpdf(x, p[:, :3], np.exp(0.5 * p[:, 3:]))
-    np.testing.assert_allclose(numpy(Normal().log_prob(x, p)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(numpy(Normal().log_prob(tensor(x), tensor(p))), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 2**-0.5])
@@ -93,12 +97,12 @@ def test_an_extreme_log_variance_stays_finite(log_var):
 def test_bernoulli_log_prob_is_scipys(rng):
     logits, x = rng.normal(size=(5, 4)).astype("float32") * 3, rng.integers(2, size=(5, 4)).astype("float32")
     expected = scipy.stats.bernoulli.logpmf(x, scipy.special.expit(logits))
-    np.testing.assert_allclose(numpy(Bernoulli().log_prob(x, logits)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(numpy(Bernoulli().log_prob(tensor(x), tensor(logits))), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bernoulli_survives_huge_logits():
     logits = np.array([1e4, -1e4, 1e4, -1e4], "float32")
-    log_prob = numpy(Bernoulli().log_prob(np.array([1, 0, 0, 1], "float32"), logits))
+    log_prob = numpy(Bernoulli().log_prob(tensor([1, 0, 0, 1]), tensor(logits)))
     np.testing.assert_allclose(log_prob, [0, 0, -1e4, -1e4])
 
 
@@ -164,15 +168,15 @@ def test_log_prob_and_mean_are_scipys(pair, rng):
     p = params_of(family, rng, 6, 3)
     expected = scipys(*split(family, p))
     value = expected.ppf(rng.uniform(0.001, 0.999, size=(9, 6, 3)))
-    log_prob = numpy(family.log_prob(value.astype("float32"), p))
+    log_prob = numpy(family.log_prob(tensor(value), tensor(p)))
     np.testing.assert_allclose(log_prob, expected.logpdf(value.astype("float32")), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(numpy(family.mean(p)), expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(numpy(family.mean(tensor(p))), expected.mean(), rtol=1e-5)
 
 
 def test_samples_follow_scipys(pair, rng):
     family, scipys = pair
     p = params_of(family, rng, 1, 3)
-    z = numpy(family.sample(p, 20_000, keras.random.SeedGenerator(2)))
+    z = numpy(family.sample(tensor(p), 20_000, keras.random.SeedGenerator(2)))
     assert z.shape == (20_000, 1, 3)
     for dim in range(3):
         expected = scipys(*[column[0, dim] for column in split(family, p)])
@@ -186,7 +190,7 @@ def test_samples_follow_scipys(pair, rng):
 def test_an_int_seeds_the_samples(pair):
     family, _ = pair
     p = np.zeros((2, 2 * family.num_parameters), "float32")
-    first, again, other = (numpy(family.sample(p, 3, seed)) for seed in (5, 5, 6))
+    first, again, other = (numpy(family.sample(tensor(p), 3, seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.isclose(first, other).any()
     assert len(np.unique(first)) == first.size
@@ -203,7 +207,7 @@ def test_the_kl_is_the_integral(pair, rng):
     family, scipys = pair
     prior, prior_params, priors_scipys = prior_of(family)
     p = params_of(family, rng, 1, 4)
-    kl = numpy(family.kl_divergence(p, prior, np.repeat(prior_params, 4)[None]))[0]
+    kl = numpy(family.kl_divergence(tensor(p), prior, tensor(np.repeat(prior_params, 4)[None])))[0]
     t = np.linspace(-7, 7, 4001)  # E_q[f(z)] = ∫ φ(t) f(Q(Φ(t))) dt, with Q the quantile function
     for dim in range(4):
         q = scipys(*[column[0, dim] for column in split(family, p)])
@@ -217,7 +221,7 @@ def test_the_kl_is_the_mean_of_its_samples(pair, rng):
     """What the bound takes where there is no closed form; both, by the family's own samples and densities."""
     family, _ = pair
     prior, prior_params, _ = prior_of(family)
-    p, prior_params = params_of(family, rng, 1, 4), np.repeat(prior_params, 4)[None]
+    p, prior_params = tensor(params_of(family, rng, 1, 4)), tensor(np.repeat(prior_params, 4)[None])
     z = family.sample(p, 20_000, keras.random.SeedGenerator(2))
     log_ratio = numpy(family.log_prob(z, p) - prior.log_prob(z, prior_params))[:, 0]
     difference = numpy(family.kl_divergence(p, prior, prior_params))[0] - log_ratio.mean(axis=0)
@@ -239,7 +243,7 @@ def test_the_standard_prior_is_standard(pair):
     value = np.array([[0.1, 0.7, 2.0]], "float32")
     zeros = np.zeros((1, 3 * prior.num_parameters), "float32")
     standard = expected(*[0.0] * prior.num_parameters)
-    np.testing.assert_allclose(numpy(prior.log_prob(value, zeros)), standard.logpdf(value), rtol=1e-5)
+    np.testing.assert_allclose(numpy(prior.log_prob(tensor(value), tensor(zeros))), standard.logpdf(value), rtol=1e-5)
 
 
 def test_gradients_go_through_the_samples(pair):
@@ -266,18 +270,18 @@ def test_gradients_go_through_the_samples(pair):
 def test_extreme_parameters_stay_finite(pair, extreme):
     family, _ = pair
     prior = family.standard_prior()
-    p = np.eye(family.num_parameters, dtype="float32").repeat(50, axis=0) * np.float32(extreme)
+    p = tensor(np.eye(family.num_parameters).repeat(50, axis=0) * extreme)
     z = family.sample(p, 100, keras.random.SeedGenerator(0))
-    for tensor in (z, family.log_prob(z, p), family.mean(p)):
-        assert np.isfinite(numpy(tensor)).all()
-    kl = family.kl_divergence(p, prior, np.zeros((1, prior.num_parameters), "float32"))
+    for value in (z, family.log_prob(z, p), family.mean(p)):
+        assert np.isfinite(numpy(value)).all()
+    kl = family.kl_divergence(p, prior, tensor(np.zeros((1, prior.num_parameters))))
     assert np.isfinite(numpy(kl)).all()
 
 
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_half_precision_keeps_the_tails(name):
     family = posterior_family(name)
-    p = ops.cast(np.zeros((1, family.num_parameters)), "bfloat16")
+    p = ops.cast(tensor(np.zeros((1, family.num_parameters))), "bfloat16")
     z = ops.cast(family.sample(p, 50_000, keras.random.SeedGenerator(0)), "float32")
     assert np.isfinite(numpy(z)).all()
 

@@ -18,8 +18,6 @@ def linear(to_mean, log_var, **kwargs):
     likelihood = Normal(sigma=1.0)
     pair = kvae.networks.mlp((3,), latent, hidden=(), likelihood=likelihood)
     model = kvae.VAE(*pair, likelihood=likelihood, **kwargs)
-        *kvae.networks.mlp((3,), latent, hidden=(), likelihood=likelihood), likelihood=likelihood, **kwargs
-    )
     to_mean = np.asarray(to_mean, "float32")
     model.encoder.set_weights([np.hstack([to_mean, np.zeros_like(to_mean)]), np.r_[np.zeros(latent), log_var]])
     return model

@@ -25,7 +25,8 @@ def widened(model, by=1.0):
 
 def meets(estimate, exact, num_seeds=12):
     """Assert that the mean of estimates `seed -> (n,)` is within 3 standard errors of `exact` `(n,)`."""
-    draws = np.stack([estimate(seed) for seed in range(num_seeds)]).mean(axis=1)
+    # Seeds far apart: on PyTorch, Keras adds a counter to the seed, so neighbours give the same noise one draw later.
+    draws = np.stack([estimate(100_000 * seed) for seed in range(num_seeds)]).mean(axis=1)
     error = draws.std(ddof=1) / np.sqrt(num_seeds)
     assert 0 < error < 0.05  # else the test would pass on anything
     assert abs(draws.mean() - exact.mean()) < 3 * error + 1e-4
@@ -263,7 +264,8 @@ def test_the_gap_of_a_wrong_encoder_is_amortisation_and_equals_its_kl(linear_gau
 
 
 def test_the_gap_of_a_wrong_family_is_approximation(rng):
-    """A Laplace q for a normal posterior: at best KL = ½ log(4 / π) · … each dimension, whatever the encoder."""
+    """A Laplace q for a normal posterior, from an untrained encoder."""
+    keras.utils.set_random_seed(0)
     likelihood = Normal(sigma=1.0)
     encoder, decoder = kvae.networks.mlp((2,), 1, hidden=(), posterior="laplace", likelihood=likelihood)
     model = kvae.VAE(encoder, decoder, posterior=Laplace(), likelihood=likelihood, seed=0)

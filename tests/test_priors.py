@@ -57,7 +57,7 @@ def test_the_standard_prior_is_the_familys_standard_member(rng):
         ("exponential", scipy.stats.expon()),
     ):
         model = model_with("standard", posterior)
-        log_prob = numpy(model.prior.log_prob(z, None, None))
+        log_prob = numpy(model.prior.log_prob(ops.convert_to_tensor(z), None, None))
         np.testing.assert_allclose(log_prob, standard.logpdf(z).sum(axis=-1), rtol=1e-4)
         draws = model.sample_prior(5000, seed=1)
         assert scipy.stats.kstest(draws[:, 1], standard.cdf).pvalue > 1e-3
@@ -218,7 +218,7 @@ def test_a_prior_is_saved_with_its_model(tmp_path, prior, kwargs):
 def test_the_bound_scores_codes_by_the_prior(rng):
     """log_prior of the sample, and no closed form: the KL is then sampled."""
     model = model_with(priors.Mixture(3))
-    x = rng.random((5, 6)).astype("float32")
+    x = ops.convert_to_tensor(rng.random((5, 6)).astype("float32"))
     params = model.posterior_params(x, None)
     z = model.posterior_family.sample(params, 4, seed())
     sample, _ = model.score(x, z, params, None, seed())

@@ -91,8 +91,9 @@ def inference_gap(
     batch_size = checks.positive_integer(batch_size, "batch_size")
     params = encoded(model, x, y)
     best = np.empty_like(params)
+    settings = (gradient_samples, steps, learning_rate, seed)
     for rows, parts in chunks((x, params, y), max(1, batch_size // gradient_samples), verbose, "inference gap"):
-        best[rows] = _optimise(model, *parts, gradient_samples, steps, learning_rate, seed)[: rows.stop - rows.start]
+        best[rows] = _optimise(model, parts, *settings)[: rows.stop - rows.start]
     elbo = _elbo(model, x, y, params, num_samples, batch_size, seed)
     # The same noise for both; and the encoder's q is in the family, so the best is no worse.
     best_elbo = np.maximum(_elbo(model, x, y, best, num_samples, batch_size, seed), elbo)
@@ -117,8 +118,9 @@ def _elbo(model, x, y, params, num_samples, batch_size, seed):
     return elbo
 
 
-def _optimise(model, x, params, y, num_samples, steps, learning_rate, seed):
-    """Parameters of q that raise each example's own ELBO, from `params` on: an array like it."""
+def _optimise(model, parts, num_samples, steps, learning_rate, seed):
+    """Parameters of q that raise each example's own ELBO, from the encoder's on; `parts` are `x`, those, and `y`."""
+    x, params, y = parts
     noise = keras.random.SeedGenerator(seed)
     x, condition = ops.convert_to_tensor(x), model.condition(y)
 
@@ -128,7 +130,9 @@ def _optimise(model, x, params, y, num_samples, steps, learning_rate, seed):
         return ops.mean(sample.log_likelihood, axis=0) - sample.total_kl()
 
     climber = _Climber(params, elbo, noise)
-    climber.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
+    # A short memory of squares: an encoder far off gives steep gradients at first, which would slow Adam for long.
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    climber.compile(optimizer=keras.optimizers.Adam(rate, beta_2=0.9))
     climber.fit(np.zeros((steps, 1), "float32"), batch_size=1, verbose=0)
     return ops.convert_to_numpy(climber.params)
 

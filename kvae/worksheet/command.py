@@ -67,7 +67,7 @@ def copy(arguments):
         aside.write_bytes(source.read_bytes())
     print(f"written to {target}")
     print(f"  open it:  jupyter lab {target}   (pip install jupyterlab, if that is missing; VS Code and Colab do too)")
-    print("  fill in:  each blank is marked YOUR CODE; run its cell, and read what the check below it says")
+    print("  fill in:  each blank is marked YOUR CODE; run its cell, and read what its check says")
     print(f"  at last:  kvae workshop check {target}")
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from kvae.distributions import Normal
 from kvae.worksheet.exercise import Exercise
 
-X, NOISE = 2.0, 0.5  # the worksheet's toy model
+X, NOISE, REST = 2.0, 0.5, -20.0  # the worksheet's toy model
 MU, LOG_SIGMA = np.array(0.3), np.array(-0.4)
 Z = np.array([1.5, -0.2, 0.6, 0.1])
 EPSILON = np.array([0.7, -1.4, 0.2, 2.0], "float32")
@@ -23,7 +23,7 @@ POINT = (0.3, -0.4)  # μ and log σ at which the gradient of a loss is taken
 
 def f(z):
     """log p(x|z) of the toy model."""
-    return -0.5 * ((X - 2.0 * z) / NOISE) ** 2 - float(np.log(NOISE * np.sqrt(2 * np.pi)))
+    return -0.5 * ((X - 2.0 * z) / NOISE) ** 2 - float(np.log(NOISE * np.sqrt(2 * np.pi))) + REST
 
 
 def slope(z):

@@ -23,7 +23,7 @@
 # run. You need: NumPy, the Gaussian density, and what an expectation is. Nothing is trained here: Keras has a day off.
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The model and its pictures 7 minutes, exercises 4.1 to 4.6 35 minutes, the pictures between them and the summary 8
+# *For the instructor.* The model and its pictures 7 minutes, exercises 4.1 to 4.6 36 minutes, the pictures between them and the summary 7
 # minutes. Everything is compared with an exact log p(x), which only this linear model has: say so early, or somebody will ask in
 # worksheet 6 where the exact line has gone. Whoever is quick goes on to 4.7.
 

@@ -41,12 +41,13 @@ from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes
 EPOCHS = {"digits": 25, "mnist": 3}[DATASET]
-X, NOISE = 2.0, 0.5  # the one observation of the toy model, and its noise
+X, NOISE = 2.0, 0.5  # the toy model's one pixel that depends on z, and its noise
+REST = -20.0  # log-density of the pixels that do not
 
 
 def f(z):
-    """log p(x|z) = log N(x; 2z, NOISE²), of arrays or tensors of any shape."""
-    return -0.5 * ((X - 2.0 * z) / NOISE) ** 2 - float(np.log(NOISE * np.sqrt(2 * np.pi)))
+    """log p(x|z) = log N(x; 2z, NOISE²) + REST, of arrays or tensors of any shape."""
+    return -0.5 * ((X - 2.0 * z) / NOISE) ** 2 - float(np.log(NOISE * np.sqrt(2 * np.pi))) + REST
 
 
 def slope(z):
@@ -65,11 +66,12 @@ def style(axes, title, x_label, y_label):
 # %% [markdown]
 # ## The problem
 #
-# The smallest latent variable model there is: one observation $x = 2$, one latent $z$,
+# A small latent variable model: one observation, one latent $z$. A pixel $x = 2$ depends on $z$, and some more, as in every real image, do not:
+# they add a constant to $\log p(\mathbf x \mid z)$, $-20$ nats.
 #
-# $$p(z) = \mathcal N(0, 1), \qquad p(x \mid z) = \mathcal N(2z, 0.5^2), \qquad q_\phi(z) = \mathcal N(\mu, \sigma^2), \quad \phi = (\mu, \log\sigma)$$
+# $$p(z) = \mathcal N(0, 1), \qquad p(\mathbf x \mid z) = \mathcal N(x; 2z, 0.5^2)\, e^{-20}, \qquad q_\phi(z) = \mathcal N(\mu, \sigma^2), \quad \phi = (\mu, \log\sigma)$$
 #
-# Its ELBO is $\mathcal L(\phi) = \mathbb E_{q_\phi}[f(z)] - D_{\mathrm{KL}}[q_\phi(z) \,\|\, p(z)]$ with $f(z) = \log p(x \mid z)$. The KL has a formula, and so its gradient. For the other
+# Its ELBO is $\mathcal L(\phi) = \mathbb E_{q_\phi}[f(z)] - D_{\mathrm{KL}}[q_\phi(z) \,\|\, p(z)]$ with $f(z) = \log p(\mathbf x \mid z)$. The KL has a formula, and so its gradient. For the other
 # term lecture 000 draws $z_s \sim q_\phi$ and averages, $\frac1S \sum_s f(z_s)$. **And there $\phi$ has disappeared:** the numbers $z_s$ do not say how they would have
 # changed with $\mu$. There are two ways out.
 #
@@ -132,35 +134,35 @@ def pathwise(mu, log_sigma, noise):
 pathwise = kvae.worksheet.check("5.2", pathwise)
 
 # %% [markdown]
-# **Predict before you run.** Both are unbiased. At $\mu = 0.5$, $\sigma = 0.5$, how wide do 20,000 single estimates of $\partial/\partial\mu$ scatter around the right value, which is 8? Which
-# is wider, and why? (The score function sees only how large $f$ is; the pathwise gradient knows which way it goes up.)
+# **Predict before you run.** Both are unbiased. At $\mu = 0.5$, $\sigma = 0.5$ the right value of $\partial/\partial\mu$ is 8. How far do 2,000 estimates of ten samples each scatter
+# around it? Which scatter more, and why? (The score function sees only how large $f$ is; the pathwise gradient knows which way it goes up.)
 
 # %%
 rng = np.random.default_rng(0)
 mu, log_sigma = 0.5, np.log(0.5)
-noise = rng.standard_normal(20_000)
+noise = rng.standard_normal((2_000, 10))
 estimates = {
-    "score function": score_function(mu, log_sigma, mu + np.exp(log_sigma) * noise)[:, 0],
-    "pathwise": pathwise(mu, log_sigma, noise)[:, 0],
+    "score function": [score_function(mu, log_sigma, mu + 0.5 * e).mean(axis=0)[0] for e in noise],
+    "pathwise": [pathwise(mu, log_sigma, e).mean(axis=0)[0] for e in noise],
 }
-figure = new_figure(10, 5, "20,000 estimates of the gradient with respect to μ")
+figure = new_figure(10, 5, "2,000 estimates of the gradient with respect to μ")
 axes = figure.add_subplot()
 for color, (name, values) in zip((COLORS[1], COLORS[0]), estimates.items(), strict=True):
-    label = f"{name}: {values.mean():.1f} ± {values.std():.1f}"
-    axes.hist(values, bins=120, range=(-60, 60), color=color, alpha=0.7, label=label)
-axes.axvline(2 * (X - 2 * mu) / NOISE**2, color=COLORS[2], linewidth=2.5, label="exact")
-style(axes, "", "one sample's estimate", "samples")
+    label = f"{name}: {np.mean(values):.1f} ± {np.std(values):.1f}"
+    axes.hist(values, bins=np.linspace(-50, 90, 141), color=color, alpha=0.7, label=label)
+axes.axvline(slope(mu), color=COLORS[2], linewidth=2.5, label=f"exact: {slope(mu):.1f}")
+style(axes, "", "estimate from ten samples", "how many")
 axes.legend(fontsize=TICK_SIZE, loc="upper left")
 kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Mean ± standard deviation are in the legend; a tail of the score function's is outside of the picture. The number of samples for
+# *For the instructor.* Mean ± standard deviation are in the legend. The number of samples for
 # the same error goes with the square of the ratio of the two deviations. In d dimensions the score function's gets worse with d, the pathwise one's hardly.
 
 # %% [markdown]
 # ## What noise does to a training
 #
-# Now climb the ELBO with each, 10 samples a step, 300 steps of the same size, from the same start. The KL's gradient is exact in both.
+# Now climb the ELBO with each, 10 samples a step, 400 steps of the same rate, from the same start. The KL's gradient is exact in both.
 #
 # **Predict before you run.** Draw the two paths in your head. Do both arrive? Do they stay there?
 
@@ -171,12 +173,14 @@ def kl_gradient(mu, log_sigma):
     return np.array([mu, np.exp(2 * log_sigma) - 1])
 
 
-def climb(gradient_of_f, steps=300, rate=0.005, samples=10):
-    """The path of (μ, log σ), `(steps + 1, 2)`, uphill along an estimate of ∇ELBO; both get the same noise."""
+def climb(gradient_of_f, steps=400, rate=0.003, samples=10):
+    """The path of (μ, log σ), `(steps + 1, 2)`, uphill along an estimate of ∇ELBO, on the same noise for all; it ends off the map."""
     rng, path = np.random.default_rng(1), [np.array([-0.5, 0.3])]
     for _ in range(steps):
         estimate = gradient_of_f(*path[-1], rng.standard_normal(samples))
         path.append(path[-1] + rate * (estimate - kl_gradient(*path[-1])))
+        if np.abs(path[-1]).max() > 3:
+            break
     return np.array(path)
 
 
@@ -184,17 +188,17 @@ def draw_paths(paths, title):
     """Paths of (μ, log σ) on the exact ELBO's contours."""
     figure = new_figure(10, 5.6, title)
     axes = figure.add_subplot()
-    m, t = np.meshgrid(np.linspace(-1.2, 2, 120), np.linspace(-3, 1, 120))
+    m, t = np.meshgrid(np.linspace(-1.6, 2.4, 120), np.linspace(-2.2, 2.2, 120))
     exact = f(m) - 2 * np.exp(2 * t) / NOISE**2 - 0.5 * (np.exp(2 * t) + m**2 - 2 * t - 1)
-    axes.contourf(m, t, exact, levels=-np.geomspace(120, 2.1, 16), cmap="Greys_r", extend="both", alpha=0.6)
+    axes.contour(m, t, exact.max() - exact, levels=np.geomspace(0.1, 1000, 13), colors=COLORS[3], linewidths=1)
     for (name, path), color in zip(paths.items(), (COLORS[1], COLORS[0], COLORS[4]), strict=False):
-        axes.plot(*path.T, color=color, linewidth=2, label=name)
+        axes.plot(*path.T, color=color, linewidth=2.5, label=name)
         axes.plot(*path[-1], "o", color=color, markersize=10)
-    axes.plot(16 / 17, -0.5 * np.log(17), "*", color=COLORS[2], markersize=20, label="the exact posterior")
-    axes.set_xlim(-1.2, 2)
-    axes.set_ylim(-3, 1)
+    axes.plot(16 / 17, -0.5 * np.log(17), "*", color="black", markersize=18, zorder=3, label="the exact posterior")
+    axes.set_xlim(-1.6, 2.4)
+    axes.set_ylim(-2.2, 2.2)
     style(axes, "", "μ", "log σ")
-    axes.legend(fontsize=TICK_SIZE, loc="lower left")
+    axes.legend(fontsize=TICK_SIZE, loc="upper right")
     return figure
 
 
@@ -205,7 +209,7 @@ paths = {
 kvae.worksheet.show(draw_paths(paths, "Up the ELBO, 10 samples a step"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Why use the score function at all? It never asks for f'. With a discrete z, or an f that is a game's score, there is none: reinforcement
+# *For the instructor.* The −20 nats make it so bad here: they change no gradient, but every sample's weight; take them off (REST = 0) and the paths look alike. That is the idea of 5.6. Why use the score function at all? It never asks for f'. With a discrete z, or an f that is a game's score, there is none: reinforcement
 # learning calls it REINFORCE.
 
 # %% [markdown]
@@ -312,7 +316,8 @@ for axes, key, title in zip(figure.subplots(1, 2), ("elbo", "kl_loss"), ("ELBO",
         axes.plot(np.arange(1, EPOCHS + 1), curves[key], line, color=color, linewidth=2.5, label=name)
     style(axes, title, "epoch", "nats an image")
     axes.grid(alpha=0.3)
-axes.legend(fontsize=TICK_SIZE)
+    if key == "elbo":
+        axes.legend(fontsize=TICK_SIZE)
 kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
@@ -326,7 +331,7 @@ kvae.worksheet.show(figure)
 #
 # $$\text{loss}(\phi) = -\frac1S \sum_s f(z_s) \log q_\phi(z_s), \qquad \text{the } z_s \text{ being numbers, no functions of } \phi$$
 #
-# Somebody wrote this, and 300 steps of it are drawn beside yours.
+# Somebody wrote this, and its path is drawn beside yours.
 #
 # **Predict before you run.** Where does it go?
 

@@ -18,9 +18,9 @@
 # 3. draw a learned manifold, and say why neighbours on it look alike;
 # 4. tell from a picture that the two terms are out of balance, and find the line that is to blame.
 #
-# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE`, and run the cell; its last
-# line checks your answer. A check says what is wrong, not only that something is. It hands back your answer if that is right and ours if not, so
-# the cells further down always run. You need: NumPy, a first Keras model, and worksheet 5 or lecture 000 up to the
+# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE`, and run the cell; its last line
+# checks your answer. A check says what is wrong, not only that something is. It hands back your answer if that is right and ours
+# if not, so the cells further down always run. You need: NumPy, a first Keras model, and worksheet 5 or lecture 000 up to the
 # reparameterization trick.
 
 # %% [markdown] tags=["instructor"]
@@ -38,7 +38,7 @@ from keras import layers, ops
 
 import kvae
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes instead of half a one
+DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, which takes longer
 EPOCHS = {"digits": 60, "mnist": 5}[DATASET]
 
 keras.utils.set_random_seed(0)
@@ -377,7 +377,7 @@ mended_loss = kvae.worksheet.check("6.6", mended_loss)
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The mean over the pixels divides the reconstruction by d, which is the same as a KL with a weight of
-# β = d = 64. No code can pay for itself any more. It is the commonest bug in VAEs on the web, because `keras.losses` average; the
+# β = d = 64. No code can pay for itself any more. It is a common bug, because `keras.losses` average; and the
 # loss looks better, being in nats a pixel.
 
 # %% [markdown]

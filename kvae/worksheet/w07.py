@@ -1,0 +1,305 @@
+"""Worksheet 7, tighter bounds and collapse: what is right, and what is usually wrong.
+
+The right answers lean on kvae's bounds and distributions, which are tested against SciPy.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae import bounds
+from kvae.distributions import Normal
+from kvae.models import VAE
+from kvae.worksheet.exercise import Exercise
+
+Z_MEAN = np.array([[0.5, -1.0, 2.0], [0.3, 1.0, -0.5], [1.2, 0.1, -0.3], [-0.7, 0.4, 0.9]], "float32")
+Z_LOG_VAR = np.log(np.array([[4.0, 0.25, 1.2], [0.5, 2.0, 9.0], [0.8, 0.3, 1.7], [0.1, 0.6, 2.5]], "float32"))
+LOG_W = np.array([[-103.0, -4.0], [-100.5, -7.5], [-101.2, -2.0]], "float32")  # exp(−103) is 0 in float32
+KL = np.array([[0.1, 0.9, 0.0], [0.5, 2.1, 0.2]], "float32")  # the means of two dimensions lie below 0.4 nats
+ALPHA, NATS = np.float32(0.3), np.float32(0.4)
+EPOCHS, TARGET = 4, 2.0
+
+
+# The right answers
+
+
+def warmup(epoch, epochs, target):
+    """β in an epoch."""
+    return target * min(1.0, epoch / epochs)
+
+
+def kl_per_dimension(z_mean, z_log_var):
+    """KL of each dimension, `(latent,)`."""
+    return ops.mean(_kl(z_mean, z_log_var), axis=0)
+
+
+def importance_weighted(log_w):
+    """log of the mean weight, `(batch,)`."""
+    return bounds.log_mean_exp(log_w)
+
+
+def renyi(log_w, alpha):
+    """The Rényi bound, `(batch,)`."""
+    return bounds.log_mean_exp((1 - alpha) * log_w) / (1 - alpha)
+
+
+class Warmup(keras.callbacks.Callback):
+    """β of the model rises to `target` within `epochs` epochs."""
+
+    def __init__(self, epochs, target):
+        super().__init__()
+        self.epochs = epochs
+        self.target = target
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Set the model's β."""
+        self.model.beta.assign(warmup(epoch, self.epochs, self.target))
+
+
+def free_bits(kl, nats):
+    """Sum over the dimensions of max(λ, the mean KL), a number."""
+    return ops.sum(ops.maximum(ops.mean(kl, axis=0), nats))
+
+
+# The wrong ones
+
+
+def _kl(z_mean, z_log_var):
+    """The KL of each image and dimension, `(batch, latent)`."""
+    normal, params = Normal(), ops.concatenate([z_mean, z_log_var], axis=-1)
+    return normal.kl_divergence(params, normal, ops.zeros_like(params))
+
+
+def _kl_with(terms):
+    return lambda m, v: 0.5 * ops.mean(terms(m, v), axis=0)
+
+
+def _naive(log_w):
+    return ops.log(ops.mean(ops.exp(log_w), axis=0))
+
+
+class _Frozen(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta = warmup(epoch, self.epochs, self.target)
+
+
+class _Late(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        pass
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.beta.assign(warmup(epoch, self.epochs, self.target))
+
+
+class _OneAhead(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta.assign(warmup(epoch + 1, self.epochs, self.target))
+
+
+class _Own(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.beta = warmup(epoch, self.epochs, self.target)
+
+
+class _Added(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta.assign(self.model.beta + warmup(epoch, self.epochs, self.target))
+
+
+class _AtOnce(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta.assign(self.target)
+
+
+class _NoEnd(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta.assign(self.target * epoch / self.epochs)
+
+
+class _NoTarget(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta.assign(warmup(epoch, self.epochs, 1.0))
+
+
+# What is measured
+
+
+def schedule(answer):
+    """β in some epochs of a warm-up of 4 epochs to 2."""
+    values = {f"β in epoch {epoch}": answer(epoch, EPOCHS, TARGET) for epoch in (0, 1, 3, 6)}
+    unusual = [value for value in values.values() if value is None or value is Ellipsis]
+    return unusual[0] if unusual else values
+
+
+def beta_in_effect(callback_class):
+    """β in each epoch as the loss of a small VAE tells it, under a warm-up of 2 epochs to 2."""
+    weights = np.random.default_rng(0)
+
+    def linear(inputs, outputs, *more):
+        network = keras.Sequential([keras.Input(inputs), keras.layers.Flatten(), keras.layers.Dense(outputs), *more])
+        network.set_weights([weights.normal(0, 0.5, w.shape) for w in network.get_weights()])
+        return keras.Model(network.inputs, network.outputs)
+
+    model = VAE(linear((2, 2, 1), 4), linear((2,), 4, keras.layers.Reshape((2, 2, 1))), seed=0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
+    x = weights.integers(0, 2, (4, 2, 2, 1)).astype("float32")
+    curves = model.fit(x, epochs=4, verbose=0, callbacks=[callback_class(2, TARGET)]).history
+    rows = zip(curves["loss"], curves["reconstruction_loss"], curves["kl_loss"], strict=True)
+    return {f"β in effect in epoch {e}": np.float32((loss - rec) / kl) for e, (loss, rec, kl) in enumerate(rows)}
+
+
+EXERCISES = {
+    "7.1": Exercise(
+        title="warm-up",
+        reference=warmup,
+        measure=schedule,
+        at="a warm-up of 4 epochs to 2",
+        wrong=[
+            (lambda e, n, b: b * e / n, "it must stop at the target: min(1, …)"),
+            (lambda e, n, b: b * min(1, (e + 1) / n), "epochs are counted from 0: the first one has β = 0"),
+            (lambda e, n, b: min(1, e / n), "it rises to 1: the target is a factor"),
+            (
+                lambda e, n, b: min(b, e / n),
+                "it stops at the target, but rises as if that were 1: a factor, not a limit",
+            ),
+            (lambda e, n, b: b * min(1, e // n), "// rounds down, so it jumps: divide by /"),
+            (lambda e, n, b: b * max(1, e / n), "max where min is meant: this never lies below the target"),
+            (lambda e, n, b: b * (1 - min(1, e / n)), "this falls: β rises from 0"),
+            (lambda e, n, b: b, "this is β without a warm-up"),
+            (lambda e, n, b: b * min(1, e), "the number of epochs is left out: e / E"),
+        ],
+    ),
+    "7.2": Exercise(
+        title="KL of each dimension",
+        reference=kl_per_dimension,
+        arguments=(Z_MEAN, Z_LOG_VAR),
+        at="four images, three dimensions",
+        wrong=[
+            (lambda m, v: 2 * kl_per_dimension(m, v), "the factor ½ is missing"),
+            (
+                lambda m, v: ops.sum(_kl(m, v), axis=-1),
+                "you summed over the dimensions, as in worksheet 6: axis=0 is asked for",
+            ),
+            (
+                lambda m, v: ops.mean(_kl(m, v), axis=-1),
+                "this is the mean over the dimensions: over the images, axis=0",
+            ),
+            (lambda m, v: ops.sum(_kl(m, v), axis=0), "a sum over the images: their mean, however many there are"),
+            (lambda m, v: ops.mean(_kl(m, v)), "you averaged over everything: one number a dimension, axis=0"),
+            (lambda m, v: ops.sum(_kl(m, v)) / 4, "this is the KL as a whole: one number a dimension"),
+            (_kl, "one number an image and dimension: take the mean over the images, axis=0"),
+            (_kl_with(lambda m, v: v + m**2 - v - 1), "log σ² stands where σ² is meant: exp(z_log_var) comes first"),
+            (_kl_with(lambda m, v: ops.exp(0.5 * v) + m**2 - v - 1), "exp(½ log σ²) is σ; the formula has σ²"),
+            (_kl_with(lambda m, v: ops.exp(v) + m - v - 1), "μ is squared in the formula"),
+            (_kl_with(lambda m, v: ops.exp(v) + m**2 - v), "the −1 is missing: a collapsed dimension must have 0"),
+            (_kl_with(lambda m, v: ops.exp(v) + m**2 + v - 1), "the sign of log σ²: it is subtracted"),
+            (
+                lambda m, v: ops.var(m, axis=0),
+                "this is the variance of the means, another way to see who is at work: the KL is asked for",
+            ),
+        ],
+    ),
+    "7.3": Exercise(
+        title="the importance-weighted bound",
+        reference=importance_weighted,
+        arguments=(LOG_W,),
+        at="three samples, two images",
+        wrong=[
+            (lambda w: ops.mean(w, axis=0), "this is the ELBO: the log comes after the mean, not before it"),
+            (
+                lambda w: ops.logsumexp(w, axis=0),
+                "log of the sum: of the mean, so subtract log S. It would rise without end",
+            ),
+            (lambda w: ops.logsumexp(w, axis=0) / 3, "1/S stands inside the log: subtract log S"),
+            (lambda w: ops.logsumexp(w, axis=0) + np.log(3.0), "the sign of log S: 1/S gives −log S"),
+            (
+                lambda w: ops.logsumexp(w, axis=0) - np.log(2.0),
+                "S is the number of samples, log_w.shape[0]; you took the batch's",
+            ),
+            (lambda w: ops.logsumexp(w, axis=0) - 3.0, "log S is subtracted, not S"),
+            (_naive, "exp(−103) is 0 in float32, and log 0 is −∞: use ops.logsumexp"),
+            (
+                lambda w: ops.logsumexp(w, axis=-1) - np.log(2.0),
+                "the samples lie on axis=0: you averaged over the images",
+            ),
+            (
+                lambda w: ops.mean(importance_weighted(w)),
+                "one number an image: leave the mean over the batch to the model",
+            ),
+            (lambda w: ops.logsumexp(w) - np.log(6.0), "one number an image: axis=0 only"),
+            (lambda w: ops.max(w, axis=0), "this is the largest weight alone (α = −∞): take all"),
+            (lambda w: -importance_weighted(w), "the sign: the bound itself is wanted, not the loss"),
+        ],
+    ),
+    "7.4": Exercise(
+        title="the Rényi bound",
+        reference=renyi,
+        arguments=(LOG_W, ALPHA),
+        at="three samples, two images, α = 0.3",
+        wrong=[
+            (lambda w, a: importance_weighted(w), "α has no effect: this is the case α = 0"),
+            (lambda w, a: importance_weighted((1 - a) * w), "divide by 1 − α at the end"),
+            (lambda w, a: importance_weighted(w) / (1 - a), "the exponent is missing: (1 − α) log w, before the mean"),
+            (lambda w, a: importance_weighted(a * w) / a, "the exponent is 1 − α, not α"),
+            (lambda w, a: importance_weighted((1 - a) * w) / a, "the exponent is right; divide by 1 − α, not by α"),
+            (lambda w, a: importance_weighted(a * w) / (1 - a), "divided right; but the exponent is 1 − α, not α"),
+            (lambda w, a: importance_weighted((1 - a) * w) * (1 - a), "divide by 1 − α; you multiplied"),
+            (lambda w, a: ops.mean(w, axis=0), "this is the ELBO, the limit α → 1"),
+            (
+                lambda w, a: ops.logsumexp((1 - a) * w, axis=0) / (1 - a),
+                "a sum instead of the mean: subtract log S before you divide",
+            ),
+            (
+                lambda w, a: ops.logsumexp((1 - a) * w, axis=0) / (1 - a) - np.log(3.0),
+                "log S is divided by 1 − α, too: first the log of the mean, then divide",
+            ),
+            (lambda w, a: -renyi(w, a), "the sign: divide by 1 − α, not by α − 1"),
+            (lambda w, a: renyi(w, -a), "the sign of α: the exponent is 1 − α, not 1 + α"),
+            (lambda w, a: ops.mean(renyi(w, a)), "one number an image: no mean over the batch"),
+        ],
+    ),
+    "7.5": Exercise(
+        title="the bug",
+        reference=Warmup,
+        measure=beta_in_effect,
+        at="a warm-up of 2 epochs to 2",
+        points=2,
+        seconds=60.0,
+        wrong=[
+            (_Frozen, "still frozen: model.beta is replaced by a number, which the compiled step has built in"),
+            (_Own, "this sets the callback's own beta: the model's is self.model.beta"),
+            (_Late, "an epoch late: set β before the epoch, in on_epoch_begin"),
+            (_OneAhead, "an epoch early: epochs are counted from 0 already"),
+            (_Added, "this adds to the β of before: assign the new value"),
+            (_AtOnce, "no warm-up: β is at its target from the start"),
+            (_NoEnd, "β goes on beyond its target: use your warmup"),
+            (_NoTarget, "it rises to 1: hand self.target on to warmup"),
+        ],
+    ),
+    "7.6": Exercise(
+        title="stretch: free bits",
+        reference=free_bits,
+        arguments=(KL, NATS),
+        at="two images, three dimensions, λ = 0.4",
+        points=0,
+        wrong=[
+            (
+                lambda k, n: ops.mean(ops.sum(ops.maximum(k, n), axis=-1)),
+                "first the mean over the images, then the max",
+            ),
+            (
+                lambda k, n: ops.maximum(ops.sum(ops.mean(k, axis=0)), n),
+                "nothing is free here, this is the plain KL: the max is for each dimension, before the sum",
+            ),
+            (lambda k, n: ops.sum(ops.minimum(ops.mean(k, axis=0), n)), "min where max is meant: this caps what costs"),
+            (
+                lambda k, n: ops.sum(ops.maximum(ops.mean(k, axis=0) - n, 0.0)),
+                "the same gradient, another number: max(λ, KL), not max(0, KL − λ)",
+            ),
+            (lambda k, n: ops.mean(ops.maximum(ops.mean(k, axis=0), n)), "a sum over the dimensions, no mean"),
+            (lambda k, n: ops.maximum(ops.mean(k, axis=0), n), "one number a dimension: sum them"),
+            (lambda k, n: ops.sum(ops.maximum(ops.sum(k, axis=0), n)), "the mean over the images, not their sum"),
+            (lambda k, n: ops.sum(ops.maximum(ops.mean(k, axis=-1), n)), "the images lie on axis=0"),
+        ],
+    ),
+}

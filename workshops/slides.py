@@ -1,0 +1,241 @@
+"""Pictures for a teacher's slides: 16:9, large type, one message each.
+
+    python workshops/slides.py --out slides            all of them, 1920 × 1080 pixels
+    python workshops/slides.py --out slides collapse   one
+
+Everything in them is computed from its formula, on toys whose log p(x) is known, or seeded.
+"""
+
+import argparse
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+import kvae
+from kvae.plots.canvas import COLORS
+
+BLUE, ORANGE, RED = COLORS[:3]
+GREY = "#404040"
+TITLE, TEXT, TICK = 34, 26, 22  # points on a slide of 13.3 inches: legible from the last row
+
+
+def main():
+    """Draw the slides that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(SLIDES)}")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to write PNGs to")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(SLIDES):
+        parser.error(f"NAME must be one of {', '.join(SLIDES)}. Received: {', '.join(sorted(unknown))}")
+    for name in arguments.names or SLIDES:
+        print(kvae.plots.save(SLIDES[name](), f"{arguments.out}/{name}.png"))
+
+
+# A toy whose every integral is known: z ~ N(0, 1), x ~ N(z, 1), so p(x) = N(0, 2) and p(z|x) = N(x/2, ½).
+
+
+def decomposition(x=2.0):
+    """log p(x) = ELBO + KL(q ‖ p(z|x)), exactly, for a row of q that come nearer to p(z|x)."""
+    figure, axes = slide("The ELBO grows only by closing the gap")
+    evidence = norm.logpdf(x, 0, np.sqrt(2))
+    families = [(-0.5, 1.0), (0.2, 1.0), (0.6, 0.9), (0.9, 0.8), (x / 2, np.sqrt(0.5))]  # (μ, σ) of q
+    elbos = [gaussian_elbo(x, mean, std) for mean, std in families]
+    places = np.arange(len(families))
+    bottom = min(elbos) - 0.5
+    axes.bar(places, np.array(elbos) - bottom, bottom=bottom, color=BLUE, width=0.62, label="ELBO")
+    axes.bar(
+        places, evidence - elbos, bottom=elbos, color=ORANGE, width=0.62, hatch="//", label="KL[ q(z) ‖ p(z | x) ]"
+    )
+    axes.axhline(evidence, color=RED, linewidth=5)
+    axes.text(
+        4.42, evidence + 0.06, "log p(x): the same for every q", color=RED, fontsize=TEXT, ha="right", va="bottom"
+    )
+    axes.set_xticks(places, [f"N({mean:g}, {std**2:.2g})".replace("-", "−") for mean, std in families])
+    axes.set_xlabel(f"q(z), nearer and nearer to the posterior p(z | x = {x:g}) = N({x / 2:g}, 0.5)", fontsize=TEXT)
+    axes.set_ylabel("nats", fontsize=TEXT)
+    axes.set_ylim(bottom, evidence + 0.55)
+    axes.legend(fontsize=TEXT, loc="lower right", framealpha=1)
+    return figure
+
+
+def gaussian_elbo(x, mean, std):
+    """E_q[log N(x | z, 1)] − KL(q ‖ N(0, 1)) for q = N(mean, std²), in closed form."""
+    reconstruction = -0.5 * (np.log(2 * np.pi) + (x - mean) ** 2 + std**2)
+    return reconstruction - 0.5 * (std**2 + mean**2 - 2 * np.log(std) - 1)
+
+
+def reparameterization():
+    """Two graphs: a sampling node stops the gradient, noise from outside lets it pass."""
+    figure = Figure(figsize=(13.333, 7.5), dpi=144, layout="constrained")
+    figure.suptitle("Move the dice out of the gradient's way", fontsize=TITLE)
+    before, after = figure.subplots(1, 2)
+    for axes, title in ((before, "z drawn from q"), (after, "z computed from noise")):
+        axes.set(xlim=(0, 10), ylim=(0, 10.4), aspect="equal")
+        axes.axis("off")
+        axes.text(5, 10, title, fontsize=TEXT + 2, ha="center", va="center", weight="bold")
+    for axes in (before, after):
+        box(axes, (3.2, 1), "encoder: μ, σ")
+        box(axes, (3.2, 8.4), "loss")
+        arrow(axes, (2.7, 1.8), (2.7, 3.75), GREY)
+        arrow(axes, (2.7, 6.15), (2.7, 7.6), GREY)
+        arrow(axes, (3.9, 7.6), (3.9, 6.15), BLUE)
+    circle(before, (3.3, 4.95), 1.15, "z ~ q", ORANGE)
+    before.text(3.9, 2.75, "✗", fontsize=44, color=RED, ha="center", va="center", weight="bold")
+    before.text(4.6, 2.75, "no derivative of\na random draw", fontsize=TICK, color=RED, va="center")
+    box(after, (3.3, 4.95), "z = μ + σ · ε", height=2.2, width=5)
+    arrow(after, (3.9, 3.75), (3.9, 1.8), BLUE)
+    circle(after, (8.6, 4.95), 0.95, "ε", ORANGE)
+    arrow(after, (7.6, 4.95), (5.9, 4.95), GREY)
+    after.text(8.6, 3.5, "ε ~ N(0, 1)", fontsize=TICK, ha="center", va="center")
+    after.text(4.4, 2.75, "∂z/∂μ = 1,  ∂z/∂σ = ε", fontsize=TICK, color=BLUE, va="center")
+    before.text(4.4, 6.9, "gradient", fontsize=TICK, color=BLUE, va="center")
+    after.text(4.4, 6.9, "gradient", fontsize=TICK, color=BLUE, va="center")
+    return figure
+
+
+def importance():
+    """Estimates of log p(x) from samples of the prior and of a good proposal, against the number of samples."""
+    figure, axes = slide("Look for z where the data came from")
+    numbers = np.logspace(0, 4, 13).astype(int)
+    for name, proposal, color, marker in (("the prior p(z)", False, ORANGE, "s"), ("q(z | x)", True, BLUE, "o")):
+        estimates = np.array([toy_estimates(n, proposal, repeats=200, seed=n) for n in numbers])
+        low, middle, high = np.quantile(estimates, (0.05, 0.5, 0.95), axis=1)
+        axes.fill_between(numbers, low, high, color=color, alpha=0.3)
+        axes.plot(numbers, middle, color=color, linewidth=5, marker=marker, markersize=13, label=f"z from {name}")
+    axes.axhline(TOY_EVIDENCE, color=RED, linewidth=4, linestyle="--", label="log p(x), exactly")
+    axes.set_xscale("log")
+    axes.set_ylim(TOY_EVIDENCE - 60, TOY_EVIDENCE + 8)
+    axes.set_xlabel(f"samples of z ∈ ℝ$^{{{TOY_DIM}}}$ (median, and where 90% of estimates lie)", fontsize=TEXT)
+    axes.set_ylabel("estimate of log p(x), nats", fontsize=TEXT)
+    axes.legend(fontsize=TEXT, loc="lower right", framealpha=1)
+    return figure
+
+
+def bounds():
+    """The importance-weighted bounds against K, on the toy: a ladder from the ELBO to log p(x)."""
+    figure, axes = slide("More samples, a tighter bound")
+    numbers = [1, 2, 5, 10, 50, 500]
+    values = [toy_estimates(k, True, repeats=4000, seed=k).mean() for k in numbers]
+    places = np.arange(len(numbers))
+    bottom = values[0] - 0.6
+    axes.bar(
+        places, np.array(values) - bottom, bottom=bottom, width=0.7, color=[BLUE] + [COLORS[9]] * 5, edgecolor=GREY
+    )
+    axes.axhline(TOY_EVIDENCE, color=RED, linewidth=5)
+    axes.text(-0.35, TOY_EVIDENCE + 0.04, "log p(x)", color=RED, fontsize=TEXT, ha="left", va="bottom")
+    for place, value in zip(places, values, strict=True):
+        gap = f"gap {TOY_EVIDENCE - value:.2f}"
+        axes.text(
+            place, value - 0.06, gap, fontsize=TICK - 2, ha="center", va="top", color="white" if place == 0 else "black"
+        )
+    axes.set_xticks(places, ["ELBO\nK = 1", *(f"IWAE\nK = {k}" for k in numbers[1:])])
+    axes.set_ylabel("bound, nats", fontsize=TEXT)
+    axes.set_ylim(bottom, TOY_EVIDENCE + 0.35)
+    return figure
+
+
+# z ~ N(0, I) in ten dimensions, x ~ N(z, s²I): p(x) = N(0, 1 + s²), p(z|x) = N(m x, m s²), m = 1 / (1 + s²), in each
+# dimension. The proposal is a near miss, as a trained encoder is: the right mean, but too wide.
+TOY_DIM, TOY_STD, TOY_WIDTH = 10, 0.2, 1.4
+TOY_X = np.random.default_rng(1).normal(0, 1, TOY_DIM)
+TOY_EVIDENCE = norm.logpdf(TOY_X, 0, np.sqrt(1 + TOY_STD**2)).sum()
+
+
+def toy_estimates(n, proposal, repeats, seed):
+    """`repeats` estimates log (1/n) Σ p(x|z)p(z)/q(z), z from the proposal or from the prior."""
+    rng = np.random.default_rng(seed)
+    shrink = 1 / (1 + TOY_STD**2)
+    mean, std = (shrink * TOY_X, TOY_WIDTH * TOY_STD * np.sqrt(shrink)) if proposal else (0 * TOY_X, 1.0)
+    estimates = []
+    for _ in range(repeats):
+        z = mean + std * rng.standard_normal((n, TOY_DIM))
+        log_weights = norm.logpdf(TOY_X, z, TOY_STD) + norm.logpdf(z) - norm.logpdf(z, mean, std)
+        estimates.append(logsumexp(log_weights.sum(axis=1)) - np.log(n))
+    return np.array(estimates)
+
+
+def collapse(sigma=0.1, shown=8):
+    """KL of each latent dimension of the best linear β-VAE of the digits: ½ log(λ / βσ²) where λ > βσ², else 0.
+
+    λ are the eigenvalues of the covariance. β enters as a noise of βσ² (Lucas et al. 2019,
+    https://arxiv.org/abs/1911.02469, for β = 1: probabilistic PCA).
+    """
+    figure, axes = slide("The larger β, the fewer dimensions are used")
+    x = kvae.load_data("digits").x_train
+    eigenvalues = np.linalg.eigvalsh(np.cov(x.reshape(len(x), -1), rowvar=False))[::-1][:shown]
+    betas = np.logspace(0, 2.2, 300)
+    divergences = 0.5 * np.log(np.maximum(eigenvalues[:, None] / (betas * sigma**2), 1))
+    shades = [COLORS[0], COLORS[9]] * (shown // 2)
+    axes.stackplot(betas, divergences, colors=shades, edgecolor="white", linewidth=1.5)
+    last = eigenvalues / sigma**2  # the β at which a dimension collapses
+    axes.plot(
+        last, np.zeros(shown), "v", color=RED, markersize=20, clip_on=False, zorder=5, label="a dimension collapses"
+    )
+    axes.set_xscale("log")
+    axes.set_xlim(1, betas[-1])
+    axes.set_ylim(0, None)
+    axes.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("β, the weight of the KL", fontsize=TEXT)
+    axes.set_ylabel(f"KL, nats: {shown} dimensions", fontsize=TEXT)
+    axes.text(
+        0.98,
+        0.78,
+        "linear VAE of the 8×8 digits\n(exact: probabilistic PCA)",
+        fontsize=TICK,
+        ha="right",
+        va="top",
+        transform=axes.transAxes,
+    )
+    axes.legend(fontsize=TEXT, loc="upper right", framealpha=1)
+    return figure
+
+
+# What the slides share
+
+
+def slide(title):
+    """A figure of 16:9 with one axes."""
+    figure = Figure(figsize=(13.333, 7.5), dpi=144, layout="constrained")
+    figure.suptitle(title, fontsize=TITLE)
+    axes = figure.add_subplot()
+    axes.tick_params(labelsize=TICK)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def box(axes, center, text, width=4.6, height=1.6):
+    """A rounded box with text in it: something computed."""
+    corner = (center[0] - width / 2, center[1] - height / 2)
+    axes.add_patch(
+        FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.25", fc="white", ec=GREY, lw=3)
+    )
+    axes.text(*center, text, fontsize=TEXT, ha="center", va="center")
+
+
+def circle(axes, center, radius, text, color):
+    """A filled circle with text in it: something random."""
+    axes.add_patch(Circle(center, radius, fc=color, ec=GREY, lw=3))
+    axes.text(*center, text, fontsize=TEXT, ha="center", va="center")
+
+
+def arrow(axes, start, end, color):
+    """A straight arrow."""
+    axes.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=34, lw=4.5, color=color, shrinkA=0, shrinkB=0)
+    )
+
+
+SLIDES = {
+    "decomposition": decomposition,
+    "reparameterization": reparameterization,
+    "importance": importance,
+    "bounds": bounds,
+    "collapse": collapse,
+}
+
+if __name__ == "__main__":
+    main()
