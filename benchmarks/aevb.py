@@ -175,10 +175,10 @@ def figure3(data, arguments, folder):
     lines = [
         f"AEVB figure 3, {arguments.dataset}: log p(x) in nats after {setting['samples']:,} training samples "
         f"evaluated, {LATENT3} latent dimensions, {HIDDEN3} hidden units, seed {arguments.seed}; from "
-        f"{FINAL * setting['num_samples']:,} samples of q(z|x) for each of {setting['images']} images (the paper: Hamiltonian "
-        "Monte Carlo). Evaluated is an example at each gradient of its log p(x, z): "
-        f"{LEAPFROG_STEPS} in a trajectory of Monte Carlo EM, and "
-        f"{WEIGHT_UPDATES} updates of its weights. Published: a figure without numbers.",
+        f"{FINAL * setting['num_samples']:,} samples of q(z|x) for each of {setting['images']} images, in the figure "
+        f"{setting['num_samples']:,} (the paper: Hamiltonian Monte Carlo). Evaluated is an example at each gradient of "
+        f"its log p(x, z): {LEAPFROG_STEPS} in a trajectory of Monte Carlo EM, and {WEIGHT_UPDATES} updates of its "
+        "weights. Published: a figure without numbers.",
         *shortened(arguments, setting["samples"], lengths[0]),
         "",
         *table,

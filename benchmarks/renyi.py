@@ -67,7 +67,7 @@ def main():
                 setting = {"method": method, "k": k, "mode": mode, "epochs": epochs, "seed": arguments.seed}
                 setting |= {"fold": fold} if frey else {}
                 run = frey_fold if frey else mnist_row
-                path = folder / f"{method.replace(' ', '')}-k{k}-fold{fold}-seed{arguments.seed}.json"
+                path = folder / f"{method.replace('α = ', 'alpha')}-k{k}-fold{fold}-seed{arguments.seed}.json"
                 result = papers.kept(path, setting, lambda run=run, **kwargs: run(data, **kwargs))
                 results.setdefault((k, method), []).append(result)
     report(results, arguments, epochs, mode, folder)
@@ -204,7 +204,7 @@ def published(value):
 def draw(rows, arguments, findings, mode):
     """A line a method, ours and the published mean with its standard error."""
     holds = findings[0][1].startswith("holds")
-    claim = "More samples in the bound, a better model" if holds else "Test likelihood by the bound"
+    claim = "A tighter bound trains a better model" if holds else "Test likelihood by the bound"
     name = papers.NAMES[arguments.dataset] + ", short run" * (mode == "short")
     figure = new_figure(11, 2.6 + 0.75 * len(rows), f"{claim} ({name})")
     axes = figure.subplots()
@@ -223,7 +223,7 @@ def draw(rows, arguments, findings, mode):
             markersize=10,
             capsize=5,
             linewidth=2.5,
-            label=f"{label}, ± standard error",
+            label=label + ", ± standard error" * any(errors),
         )
         for mean, place in zip(means, at, strict=True):
             axes.annotate(

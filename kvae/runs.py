@@ -139,9 +139,9 @@ def complete(options):
         return options
     if options["noise"]:
         raise ValueError(f"`noise` must go with the autoencoder. Received: model={options['model']}")
-    known = recipes.PRIORS[options["model"]]
-    if options["prior"] not in known:
-        raise ValueError(f"`prior` of a {options['model']} must be one of {known}. Received: {options['prior']!r}")
+    fitting = recipes.PRIORS[options["model"]]
+    if options["prior"] not in fitting:
+        raise ValueError(f"`prior` of a {options['model']} must be one of {fitting}. Received: {options['prior']!r}")
     recipes.bound(options)
     return options
 

@@ -188,12 +188,14 @@ def test_samples_follow_scipys(pair, rng):
 
 
 def test_an_int_seeds_the_samples(pair):
-    family, _ = pair
+    family, scipys = pair
     p = np.zeros((2, 2 * family.num_parameters), "float32")
     first, again, other = (numpy(family.sample(tensor(p), 3, seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.isclose(first, other).any()
     assert len(np.unique(first)) == first.size
+    many = numpy(family.sample(tensor(p[:1]), 5000, 2))[:, 0, 0]
+    assert scipy.stats.kstest(many, scipys(*[0.0] * family.num_parameters).cdf).pvalue > 1e-3
 
 
 def prior_of(family):

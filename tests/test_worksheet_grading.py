@@ -10,6 +10,8 @@ import pytest
 from kvae import cli
 from kvae.worksheet import grading, notebooks
 
+pytestmark = pytest.mark.notebooks
+
 # A worksheet of its own, so that no model is trained: 90, through the folder of private checks.
 CHECKS = """
 import numpy as np

@@ -25,6 +25,7 @@ def load_builder():
 
 
 build = load_builder()
+pytestmark = pytest.mark.notebooks
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 

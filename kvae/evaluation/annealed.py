@@ -9,7 +9,7 @@ from kvae.evaluation.compiled import Compiled, chunks
 from kvae.evaluation.likelihood import LogLikelihood, check_data, encoded, log_mean
 
 SHARPNESS = 4.0  # of the sigmoidal schedule: half of the steps have β below ½, and both ends are dense
-PILOT = 10  # the run that finds the step sizes has a tenth of the steps
+PILOT = 100  # steps of the run that finds the step sizes
 ACCEPTED = 0.25  # the share of proposals that it aims at, near the optimum of a random walk in many dimensions
 GAIN = 0.5  # how fast it changes the logarithm of a step size
 
@@ -79,7 +79,7 @@ def annealed_log_likelihood(model, x, y=None, num_chains=16, num_steps=1000, bat
     values, sizes = np.empty(len(x)), np.empty(len(x))
     shape = (num_chains, model.latent_dim)
     for rows, parts in chunks((x, encoded(model, x, y), y), batch_size // num_chains, verbose, "annealing"):
-        betas, pilot_betas = _schedule(num_steps), _schedule(-(-num_steps // PILOT))
+        betas, pilot_betas = _schedule(num_steps), _schedule(PILOT)
         _, found = _anneal(compiled, parts, shape, pilot_betas)
         log_rhos = np.stack([np.interp(betas[:-1], pilot_betas[:-1], column) for column in found.T], axis=1)
         log_weights, _ = _anneal(compiled, parts, shape, betas, log_rhos)

@@ -76,7 +76,7 @@ def image_grid(images, row_labels=None, column_labels=None, title=None, gap=None
     >>> figure = kvae.plots.image_grid(images, title="Digits")
     """
     images = _check(images, ("rows", "columns"))
-    width, height = grid_inches(images.shape, row_labels or (), column_labels or (), gap)
+    width, height = grid_inches(images.shape, *(() if labels is None else labels for labels in (row_labels, column_labels)), gap)
     figure = new_figure(max(width, 5), height + (0.45 if title else 0), title)
     draw_images(figure.add_subplot(), images, row_labels, column_labels, gap)
     return figure

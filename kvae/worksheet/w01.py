@@ -177,6 +177,11 @@ EXERCISES = {
             (lambda x, m, w: _projected(x, w, 0, 0), "the mean is nowhere: take it off first, put it back last"),
             (lambda x, m, w: _projected(x, w, m, -m), "the sign of the last μ: it is added"),
             (lambda x, m, w: (x - m) @ w, "these are the codes: go back with W_kᵀ, and add μ"),
+            (lambda x, m, w: (x - m) @ w @ w + m, "the way back is W_kᵀ: transpose the second W_k"),
+            (
+                lambda x, m, w: (x - m) @ w.T @ w + m,
+                "swapped: code with W_k, go back with W_kᵀ",
+            ),
             (lambda x, m, w: x, "this is x itself: go through the k numbers of the code"),
             (lambda x, m, w: x - reconstruct(x, m, w), "this is what is lost, x − x̂; x̂ is wanted"),
         ],

@@ -124,9 +124,10 @@ def _tied(output):
         def __init__(self, dense, activation=None):
             super().__init__(dense, activation)
             self.first = ops.convert_to_numpy(dense.kernel)
+            self.kernel_now = lambda: dense.kernel
 
         def call(self, h):
-            return output(h, self._tied_kernel(), self.bias, self.activation, self.first)
+            return output(h, self.kernel_now(), self.bias, self.activation, self.first)
 
     return Wrong
 
@@ -219,6 +220,11 @@ EXERCISES = {
             (_decoder(h1=lambda a: a), "the hidden layer has lost its relu: without it two layers are one"),
             (_decoder(out=ops.relu), "no relu at the end: x̂ must be free to be too low, or its gradient dies"),
             (_decoder(out=ops.sigmoid), "no sigmoid at the end: this decoder gives x̂ itself"),
+            (lambda z, v, w, b, c: ops.relu(ops.matmul(z, w) + b), "w2 is `(h, k)` and z has k columns: transpose w2"),
+            (
+                lambda z, v, w, b, c: ops.matmul(ops.relu(ops.matmul(z, ops.transpose(w)) + b), v) + c,
+                "w1 is `(d, h)` and the hidden layer has h columns: transpose w1",
+            ),
             (_decoder(turn=_reshaped), "reshape gives the right shape and shuffles the weights: ops.transpose"),
             (_decoder(turn=lambda w: np.linalg.pinv(w)), "tied means transposed, not inverted: ops.transpose"),
             (lambda z, v, w, b, c: decode_tied(z, v, w, 0 * b, c), "the bias b₁ of the hidden layer is missing"),

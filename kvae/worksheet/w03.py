@@ -16,8 +16,8 @@ from kvae.worksheet.exercise import Exercise
 RNG = np.random.default_rng(3)
 POINTS = RNG.normal(0, 2, (6, 2))
 CENTRES = RNG.normal(0, 2, (3, 2))
-ENERGIES = np.array([0.1, 0.4, 0.2, 3.0, 0.5])
-ELSEWHERE = np.array([0.3, 2.0, 5.0, 0.45, 1.0, 4.0, 0.15])
+ENERGIES = np.array([0.1, 0.4, 0.2, 3.0, 1.5])
+ELSEWHERE = np.array([0.3, 2.0, 5.0, 0.45, 0.9, 9.0, 0.15])
 X, NOISE = RNG.normal(0, 1, (3, 2)).astype("float32"), RNG.normal(0, 1, (3, 2)).astype("float32")
 H = RNG.uniform(0.1, 0.9, (2, 4)).astype("float32")
 KERNEL = RNG.normal(0, 1, (3, 4)).astype("float32")
@@ -180,7 +180,7 @@ EXERCISES = {
             (_contraction(ops.square, _squares), "h² is not the slope of the sigmoid: that is h(1 − h)"),
             (
                 _contraction(lambda h: (1 - h**2) ** 2, _squares),
-                "1 − h² is the slope of tanh; the sigmoid's is h(1 − h)",
+                "1 − h² is the slope of tanh; here it is h(1 − h)",
             ),
             (_contraction(lambda h: _slope(h) ** 2, lambda w: ops.sum(w, axis=0)), "W is squared in the formula"),
             (
@@ -198,7 +198,7 @@ EXERCISES = {
             (_contraction(lambda h: _slope(h) ** 2, lambda w: 1.0), "W is missing: the chain rule goes on to x"),
             (
                 _contraction(ops.ones_like, _squares),
-                "the slopes are missing: this is weight decay, the same at every x",
+                "the slopes are missing: this is weight decay",
             ),
             (lambda h, w: contraction(h, w) / 4, "a mean over the units: the norm has the sum"),
             (lambda h, w: ops.sqrt(contraction(h, w)), "this is ‖J‖; without the root"),
@@ -224,7 +224,7 @@ EXERCISES = {
             (_price(lambda z, c: c * (z**2).sum(axis=1)), "z² makes all entries small and none 0: |z|"),
             (
                 _price(lambda z, c: c * np.linalg.norm(z, axis=1)),
-                "this is ‖z‖₂; |z|₁ is the sum of the absolute values",
+                "this is ‖z‖₂; |z|₁ is the sum of all |z_j|",
             ),
             (_price(lambda z, c: c * (z != 0).sum(axis=1)), "you counted the entries, |z|₀; here it is |z|₁"),
             (_price(lambda z, c: c * np.abs(z).mean(axis=1)), "|z|₁ is a sum, no mean"),

@@ -266,7 +266,10 @@ EXERCISES = {
         points=2,
         seconds=60.0,
         wrong=[
-            (_Frozen, "still frozen: model.beta is replaced by a number, which the compiled step has built in"),
+            (
+                _Frozen,
+                "still frozen: model.beta is replaced, and the compiled step keeps what it met first. Assign to it",
+            ),
             (_Own, "this sets the callback's own beta: the model's is self.model.beta"),
             (_Late, "an epoch late: set β before the epoch, in on_epoch_begin"),
             (_OneAhead, "an epoch early: epochs are counted from 0 already"),

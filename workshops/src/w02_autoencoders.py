@@ -36,7 +36,7 @@ from keras import layers, ops
 
 import kvae
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes
+DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, one or two minutes
 EPOCHS = {"digits": 60, "mnist": 3}[DATASET]
 
 data = kvae.load_data(DATASET)
@@ -395,11 +395,11 @@ interpolate = kvae.worksheet.check("2.7", interpolate)
 # **Predict before you run.** Below the line between codes is the one between the *images*, pixel by pixel. How will the two middles differ?
 
 # %%
-start, end = np.flatnonzero(data.y_test == 0)[0], np.flatnonzero(data.y_test == 6)[0]
+start, end = np.flatnonzero(data.y_test == 0)[0], np.flatnonzero(data.y_test == 1)[0]
 line = interpolate(z_test[start], z_test[end], 11).astype("float32")
 blend = interpolate(x_test[start].ravel(), x_test[end].ravel(), 11).reshape(11, *data.image_shape)
 pictures = np.stack([ops.convert_to_numpy(deep.decoder(line)), blend])
-kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=["codes", "pixels"], title="From a 0 to a 6"))
+kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=["codes", "pixels"], title="From a 0 to a 1"))
 
 # %% [markdown]
 # ## Summary

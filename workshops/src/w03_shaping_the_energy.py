@@ -21,6 +21,9 @@
 # **How it works.** Replace each `...` marked `YOUR CODE`, and run the cell; its last line checks your answer. A check
 # says what is wrong, not only that something is. It hands back your answer if that is right and ours if not, so the cells further down always
 # run. You need: NumPy, worksheets 1 and 2 (PCA's energy, the autoencoder), and the chain rule.
+#
+# **Predict before you run.** The first picture has the energies of PCA, $E(\mathbf x) = \lVert\mathbf x - \hat{\mathbf x}\rVert^2$, and of a mixture of eight Gaussians,
+# $E(\mathbf x) = -\log p(\mathbf x)$, dark where they are low. The data are two half moons. Sketch both.
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Reading and the first picture 5 minutes, exercises 3.1 to 3.6 36 minutes, the pictures and the summary
@@ -28,6 +31,7 @@
 
 # %%
 import os
+import warnings
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
@@ -36,14 +40,16 @@ from keras import ops
 
 import kvae
 
-DATASET = "digits"  # the switch, for sparse coding: "mnist" for 28×28 pixels, a minute more
+DATASET = "digits"  # the switch, for sparse coding: "mnist" for 28×28 pixels, a little longer
 EPOCHS = 200
+warnings.filterwarnings("ignore", message="Objective did not converge")  # sparse coding's first, rough codes
 
 x_train, x_test = kvae.toy.moons(1000, seed=0), kvae.toy.moons(500, seed=1)
 box = kvae.energy.box(x_train, margin=0.2)
 elsewhere = np.random.default_rng(0).uniform(*np.transpose(box), (5000, 2)).astype("float32")
 models = {"PCA": kvae.baselines.PCA(1).fit(x_train)}
-kvae.worksheet.show(kvae.plots.energy_surfaces(models, x_test, limits=box, title="PCA: one straight valley"), dpi=60)
+models["mixture"] = kvae.baselines.GMM(8).fit(x_train)
+kvae.worksheet.show(kvae.plots.energy_surfaces(models, x_test, limits=box, title="Two energies: dark is low"), dpi=60)
 
 # %% [markdown]
 # ## Low is easy
@@ -53,7 +59,7 @@ kvae.worksheet.show(kvae.plots.energy_surfaces(models, x_test, limits=box, title
 #
 # | strategy of the lecture | what keeps the energy up | here |
 # | --- | --- | --- |
-# | 1. constant volume of low energy | there is no more room than a plane, or $K$ points | PCA, K-means |
+# | 1. constant volume of low energy | there is no more room than a plane, or $K$ points | PCA, mixtures, K-means |
 # | 5. the dynamics goes to the manifold | what lies beside the data is pulled back | denoising |
 # | 6. a regulariser limits the volume | a code has its price | sparse coding |
 # | 7. make $G(\mathbf x)$ as constant as possible | all but the data's own directions are flattened | contractive |
@@ -101,7 +107,7 @@ class Centres:
 
 for k in (4, 20):
     models[f"K-means, K = {k}"] = Centres(kvae.baselines.KMeans(k).fit(x_train).components)
-shown = {name: model for name, model in models.items() if name != "PCA"}
+shown = {name: models[name] for name in ("K-means, K = 4", "K-means, K = 20")}
 kvae.worksheet.show(kvae.plots.energy_surfaces(shown, x_test, limits=box, title="K-means: K pits"), dpi=60)
 
 # %% [markdown]
@@ -243,13 +249,17 @@ def contraction(h, w):
 contraction = kvae.worksheet.check("3.4", contraction)
 
 # %% [markdown]
-# For an encoder of several layers `kvae.penalties.Contractive` estimates the same norm. Same build as before, its code through a tanh:
+# For an encoder of several layers `kvae.penalties.Contractive` estimates the same norm. Same build as before, but its code goes through a tanh, and its
+# weights are tied (worksheet 2): otherwise the encoder shrinks the code, which is cheap, and the decoder stretches it again.
 #
-# **Predict before you run.** Five energies of the same data. Which has the largest dark area where no data are?
+# **Predict before you run.** Below, the same network three times: plain, denoising, contractive. Which has most dark area where no data are?
+# And which of all the methods has the least mean energy *on* the data?
 
 # %%
 pair = kvae.networks.mlp((2,), 64, hidden=(128,), posterior=None, code_activation="tanh")
-models["contractive"] = train(lambda: kvae.Autoencoder(*pair, penalty=kvae.penalties.Contractive(0.02), seed=0))
+models["contractive"] = train(
+    lambda: kvae.Autoencoder(*pair, penalty=kvae.penalties.Contractive(0.01), tied=True, seed=0)
+)
 for name, model in models.items():
     data_energy = model.energy(x_test)
     print(f"{name:>17}: mean energy {data_energy.mean():.4f}, AUROC {auroc(data_energy, model.energy(elsewhere)):.3f}")
@@ -257,7 +267,8 @@ shown = {name: models[name] for name in ("plain autoencoder", "denoising", "cont
 kvae.worksheet.show(kvae.plots.energy_surfaces(shown, x_test, limits=box, title="The same network, shaped"), dpi=60)
 
 # %% [markdown]
-# The plain autoencoder has by far the lowest energy on the data. That is the easy half.
+# The plain autoencoder has by far the lowest energy on the data. That is the easy half. (The mixture's energy is in nats, not in squared distances: its
+# mean cannot be compared, its AUROC can.)
 #
 # ## Exercise 3.5: sparse coding (5 minutes)
 #
@@ -330,14 +341,16 @@ def kmeans(new_centres, steps=30):
 
 w = kmeans(broken_centres)
 broken = Centres(w)
-print(f"mean energy {broken.energy(x_test).mean():.3f}, kvae's with as many centres", end=" ")
-print(f"{kvae.baselines.KMeans(12).fit(x_train).energy(x_test).mean():.3f}")
-figure = kvae.plots.energy_surfaces({"broken K-means": broken}, x_test, limits=box, title="Where are the centres?")
-figure.axes[0].scatter(*w.T, s=120, color="#ffa90e", edgecolors="black", marker="X")
+right = kvae.baselines.KMeans(12).fit(x_train)
+print(f"mean energy {broken.energy(x_test).mean():.3f}, kvae's with as many centres {right.energy(x_test).mean():.3f}")
+shown = {"kvae's K-means": right, "broken K-means": broken}
+figure = kvae.plots.energy_surfaces(shown, x_test, limits=box, title="Where are the centres?")
+for axes, each in zip(figure.axes, (right.components, w), strict=False):  # the last axes are the colours' scale
+    axes.scatter(*each.T, s=120, color="#ffa90e", edgecolors="black", marker="X")
 kvae.worksheet.show(figure, dpi=60)
 
 # %% [markdown]
-# All the centres (crosses) crowd together where no data are. Mend the line.
+# Twelve centres (crosses) were there at the start, on the data; now they crowd together where no data are. Mend the line.
 #
 # <details><summary>Hint</summary>
 #
@@ -354,11 +367,13 @@ def mended_centres(x, z):
 
 
 mended_centres = kvae.worksheet.check("3.6", mended_centres)
+
+# %%
 print(f"mean energy with your centres {Centres(kmeans(mended_centres)).energy(x_test).mean():.3f}")
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Each centre became its cluster's mean times the cluster's share of the points, about 1/12: so all shrink to the origin, the nearest takes more
-# and more of the points. Shift the data by 5 and it would look quite different; a bug that depends on where the origin is.
+# *For the instructor.* Each centre became its cluster's mean times the cluster's share of the points, about 1/12: so all shrink to the origin, the few that are left
+# take all points, and the others, chosen by nobody, stay where they are. Shift the data by 5 and it would look quite different; a bug that depends on where the origin is.
 
 # %% [markdown]
 # ## Exercise 3.7, stretch: the dynamics goes to the manifold (at home, or if you are early)

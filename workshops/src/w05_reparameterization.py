@@ -89,7 +89,7 @@ def style(axes, title, x_label, y_label):
 #
 # <details><summary>Hint</summary>
 #
-# `sigma = np.exp(log_sigma)`. `f(z)` multiplies both columns. No mean yet: we want to see how the samples scatter.
+# `sigma = np.exp(log_sigma)`. `f(z)` multiplies both columns: as `f(z)[:, None]` it is a column itself. No mean yet: we want to see how the samples scatter.
 # </details>
 
 
