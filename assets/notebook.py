@@ -78,7 +78,7 @@ def take_picture(chromium):
             page.wait_for_timeout(3000)
             if verdict.count():
                 break
-        page.get_by_role("heading", name="Exercise 6.1").scroll_into_view_if_needed()
+        page.get_by_role("heading", name="Exercise 6.1").evaluate("heading => heading.scrollIntoView({block: 'start'})")
         page.wait_for_timeout(2000)
         top = page.get_by_role("heading", name="Exercise 6.1").bounding_box()
         bottom = verdict.bounding_box()

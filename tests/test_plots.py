@@ -87,7 +87,7 @@ def test_mosaic_refuses_bytes():
 
 
 def test_image_grid_labels_the_middles_of_rows_and_columns():
-    figure = plots.image_grid(np.zeros((2, 3, 28, 20, 1)), ["a", "b"], [4, 5, 6], "Title", gap=2)
+    figure = plots.image_grid(np.zeros((2, 3, 28, 20, 1)), ["a", "b"], np.array([4, 5, 6]), "Title", gap=2)
     (axes,) = figure.axes
     assert tick_labels(axes.yaxis) == ["a", "b"]
     assert tick_labels(axes.xaxis) == ["4", "5", "6"]

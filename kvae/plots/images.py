@@ -76,21 +76,22 @@ def image_grid(images, row_labels=None, column_labels=None, title=None, gap=None
     >>> figure = kvae.plots.image_grid(images, title="Digits")
     """
     images = _check(images, ("rows", "columns"))
-    width, height = grid_inches(images.shape, *(() if labels is None else labels for labels in (row_labels, column_labels)), gap)
+    width, height = grid_inches(images.shape, row_labels, column_labels, gap)
     figure = new_figure(max(width, 5), height + (0.45 if title else 0), title)
     draw_images(figure.add_subplot(), images, row_labels, column_labels, gap)
     return figure
 
 
-def grid_inches(shape, row_labels=(), column_labels=(), gap=None):
+def grid_inches(shape, row_labels=None, column_labels=None, gap=None):
     """Width and height in inches of a grid of `shape` `(rows, columns, height, width, channels)` with its labels."""
     rows, columns, height, width, _ = shape
+    row_labels, column_labels = ([] if labels is None else list(labels) for labels in (row_labels, column_labels))
     gap = _default_gap(height) if gap is None else gap
     pixels = np.array([columns * (width + gap) - gap, rows * (height + gap) - gap])
     scale = np.clip(GRID_SIZE / pixels.max(), *(size / height for size in TILE_SIZES))  # inches a pixel
     # Column labels stand side by side, so the widest sets how narrow a column may be.
     scale = max(scale, text_width([*column_labels, ""], LABEL_SIZE) / width)
-    margins = np.array([text_width(row_labels, LABEL_SIZE), 0.3 if len(column_labels) else 0])
+    margins = np.array([text_width(row_labels, LABEL_SIZE), 0.3 if column_labels else 0])
     return pixels * scale + margins + 0.15
 
 
