@@ -27,6 +27,9 @@
 # 9 minutes. The slowest part is 1.3: say beforehand that NumPy hands back $W^T$, and let them find out what follows. Whoever is quick goes on to 1.7.
 
 # %%
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
 import numpy as np
 
 import kvae

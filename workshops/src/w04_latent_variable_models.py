@@ -28,6 +28,9 @@
 # worksheet 6 where the exact line has gone. Whoever is quick goes on to 4.7.
 
 # %%
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
 import numpy as np
 from scipy.stats import Covariance, multivariate_normal
 

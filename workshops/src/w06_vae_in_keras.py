@@ -31,6 +31,7 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # exercise 6.5 writes a train_step for TensorFlow
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
 import keras
 import numpy as np
 import tensorflow as tf
