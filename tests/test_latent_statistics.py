@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import autoencoder, cvae, vae
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from scipy.stats import norm
@@ -9,7 +10,6 @@ from scipy.stats import norm
 import kvae
 from kvae import evaluation
 from kvae.distributions import Normal
-from tests.cases import autoencoder, cvae, vae
 
 
 def linear(to_mean, log_var, **kwargs):

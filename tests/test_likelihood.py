@@ -3,16 +3,16 @@
 import keras
 import numpy as np
 import pytest
+from cases import DENSITIES, autoencoder, cvae, vae
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
+from test_exact import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401
 
 import kvae
 from kvae import evaluation
 from kvae.distributions import Laplace, Normal
 from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.likelihood import log_mean
-from tests.cases import DENSITIES, autoencoder, cvae, vae
-from tests.test_exact import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401
 
 
 def widened(model, by=1.0):

@@ -155,6 +155,7 @@ def run(monkeypatch, tmp_path):
     return call
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("figure", "runs", "columns"), [("figure2", 4, 6), ("figure3", 5, 7)])
 def test_a_figure_of_aevb_runs_and_is_taken_up_again(figure, runs, columns, run, tmp_path, capsys):
     command = ("aevb", figure, "--dataset", "digits", "--short", "--samples")
@@ -181,6 +182,7 @@ def test_a_figure_of_aevb_runs_and_is_taken_up_again(figure, runs, columns, run,
         run(*command, 3000)
 
 
+@pytest.mark.long
 def test_renyi_runs_on_small_faces(run, tmp_path, rng, capsys, monkeypatch):
     """Frey Face's command, on other images of its shape, one fold."""
     x = np.clip(rng.normal(0.5, 0.1, (60, 28, 20)), 0, 1).astype("float32")

@@ -10,7 +10,7 @@ import pytest
 from kvae import cli
 from kvae.worksheet import grading, notebooks
 
-pytestmark = pytest.mark.notebooks
+pytestmark = pytest.mark.long
 
 # A worksheet of its own, so that no model is trained: 90, through the folder of private checks.
 CHECKS = """
@@ -173,3 +173,11 @@ def test_check_reports_on_each_exercise(tmp_path, monkeypatch, capsys):
     assert lines[1].endswith("the other way round")
     assert lines[2].startswith("90.3 … a number: not done yet")
     assert lines[3].startswith("worksheet 90: 1 of 3 exercises right, 2 of 4 points, ")
+
+
+def test_a_stretch_exercise_shows_its_verdict_in_the_place_of_points(tmp_path):
+    verdicts = {"6.6": ("right", ""), "6.7": ("right", "")}
+    result = grading.Result("mine", "run", verdicts, worksheet=6)
+    grading.write_csv([result], tmp_path / "grades.csv")
+    (row,) = csv.DictReader((tmp_path / "grades.csv").open())
+    assert (row["6.5"], row["6.6"], row["6.7"], row["points"]) == ("", "1", "right", "1")

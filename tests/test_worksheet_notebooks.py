@@ -25,7 +25,7 @@ def load_builder():
 
 
 build = load_builder()
-pytestmark = pytest.mark.notebooks
+pytestmark = pytest.mark.long
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 

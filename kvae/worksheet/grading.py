@@ -48,6 +48,11 @@ class Result:
             return None
         return exercises(self.worksheet)[exercise].points if self.verdicts[exercise][0] == "right" else 0
 
+    def entry(self, exercise):
+        """What the table shows: the points, or "right", "wrong" or "todo" of a stretch exercise, which has none."""
+        has_points = exercise not in self.verdicts or exercises(self.worksheet)[exercise].points
+        return self.points(exercise) if has_points else self.verdicts[exercise][0]
+
     def total(self):
         """Points of all that were judged; `None` if none was."""
         points = [self.points(exercise) for exercise in self.verdicts]
@@ -135,10 +140,10 @@ def write_csv(results, path):
         writer.writerow(["submission", "state", "points", "of", *names, "seconds", "notes"])
         for result in results:
             available = sum(e.points for e in exercises(result.worksheet).values()) if result.worksheet else None
-            points = [result.points(name) for name in names]
+            entries = [result.entry(name) for name in names]
             notes = "; ".join(result.notes)
             writer.writerow(
-                [result.name, result.state, result.total(), available, *points, f"{result.seconds:.0f}", notes]
+                [result.name, result.state, result.total(), available, *entries, f"{result.seconds:.0f}", notes]
             )
 
 
