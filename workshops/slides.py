@@ -56,8 +56,8 @@ def decomposition(x=2.0):
     axes.set_xticks(places, [f"N({mean:g}, {std**2:.2g})".replace("-", "−") for mean, std in families])
     axes.set_xlabel(f"q(z), nearer and nearer to the posterior p(z | x = {x:g}) = N({x / 2:g}, 0.5)", fontsize=TEXT)
     axes.set_ylabel("nats", fontsize=TEXT)
-    axes.set_ylim(bottom, evidence + 0.55)
-    axes.legend(fontsize=TEXT, loc="lower right", framealpha=1)
+    axes.set_ylim(bottom, evidence + 1.1)
+    axes.legend(fontsize=TEXT, loc="upper center", ncols=2, framealpha=1)
     return figure
 
 

@@ -32,7 +32,7 @@ def check(name, answer):
     Example:
 
     >>> kl = kvae.worksheet.check("6.2", kl)
-    6.2 ✓ your value[0] 1.307, expected 1.307 ± 0.0001 at two codes of three dimensions
+    6.2 ✓ your value[0] 3.75, expected 3.75 ± 0.001 at two codes of three dimensions
     """
     exercise = find(name)
     state, message = judge(exercise, answer)
