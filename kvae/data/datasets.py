@@ -1,4 +1,4 @@
-"""Data sets as arrays, binarization, and the in-memory pipeline. The one module that may import a backend."""
+"""Data sets as arrays, from Keras, scikit-learn and files, and binarization."""
 
 import dataclasses
 import zipfile
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kvae import checks, files
+from kvae.data.feed import pipeline
 
 TEST_FRACTION = 0.2  # of a data set that comes without a split
 SPLIT_SEED = 0
@@ -120,41 +121,6 @@ def binarize(x, rng):
     return (rng.random(x.shape, dtype="float32") < x).astype("float32")
 
 
-def pipeline(x, y=None, batch_size=128, shuffle=True, dynamic=False, seed=0):
-    """Arrays in memory as a `tf.data.Dataset` that gathers whole batches.
-
-    Args:
-        x: float32 images `(n, ...)`.
-        y: labels `(n, ...)`, or `None`.
-        batch_size: int.
-        shuffle: whether each epoch has an order of its own, from the seed.
-        dynamic: whether to draw binary pixels from grey values afresh each time.
-        seed: int.
-
-    Returns:
-        A `tf.data.Dataset` of `x` or `(x, y)`, the last batch short.
-    """
-    import tensorflow as tf
-
-    batch_size = checks.positive_integer(batch_size, "batch_size")
-    x, y = tf.constant(x), None if y is None else tf.constant(y)
-    rows = tf.data.Dataset.range(len(x))
-    if shuffle:
-        rows = rows.shuffle(len(x), seed=seed, reshuffle_each_iteration=True)
-    rows = rows.batch(batch_size)
-    if dynamic:  # the random numbers are stateless in a seed that is itself drawn anew for each batch
-        rows = tf.data.Dataset.zip(rows, tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2))
-
-    def gather(rows, noise_seed=None):
-        images = tf.gather(x, rows)
-        if noise_seed is not None:
-            uniform = tf.random.stateless_uniform(tf.shape(images), noise_seed)
-            images = tf.cast(uniform < images, tf.float32)
-        return images if y is None else (images, tf.gather(y, rows))
-
-    return rows.map(gather, num_parallel_calls=1).prefetch(2)
-
-
 def _read(name):
     """Return `(x_train, y_train, x_test, y_test)` and the data set's name."""
     if name == "digits":
@@ -257,7 +223,7 @@ def _images(x, name):
     x = checks.array(x, x.shape[1:], name)
     if x.dtype.kind in "iu" and x.max() > 1:
         x = x / np.float32(255)
-    x = x.astype("float32")
+    x = x.astype("float32", copy=False)
     if x.min() < 0 or x.max() > 1:
         raise ValueError(
             f"`{name}` must hold floats in [0, 1] or integers in 0..255. "
