@@ -1,4 +1,4 @@
-"""Arrays in memory as batches: gathered whole, shuffled and binarized afresh, and fast enough to keep the model busy."""
+"""Arrays in memory as batches: gathered whole, shuffled and binarized afresh, fast enough to keep a model busy."""
 
 import numpy as np
 
@@ -31,14 +31,14 @@ def pipeline(x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dyn
 
     batch_size = checks.positive_integer(batch_size, "batch_size")
     n, num_batches = len(x), -(-len(x) // batch_size)
-    fetch = _fetcher(np.asarray(x))
+    fetch = _fetcher(x)
     others = [None if a is None else tf.constant(a) for a in (y, sample_weight)]
     epochs = iter(range(2**62))
 
     def epoch():
         """The rows of one epoch, and the seed of its pixels; called whenever an epoch begins."""
         start = next(epochs) if position is None else position()
-        rng = np.random.default_rng([seed, start])
+        rng = epoch_rng(seed, start)
         rows = rng.permutation(n) if shuffle else np.arange(n)
         yield rows, rng.integers(2**62, size=2)
 
@@ -65,27 +65,31 @@ def pipeline(x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dyn
     return dataset.with_options(options)
 
 
+def epoch_rng(seed, position):
+    """The `numpy.random.Generator` of an epoch's order, from the seed and the steps taken before it."""
+    return np.random.default_rng([seed, position])
+
+
 def _fetcher(x):
     """A function from row numbers to float32 images, over the smallest exact copy of `x`."""
     import tensorflow as tf
 
-    quantised = _as_bytes(x)
-    if quantised is None:
-        stored = tf.constant(x, tf.float32)
+    stored, greys = tf.constant(smallest(x)), tf.constant(GREYS)
+    if stored.dtype != tf.uint8:
         return lambda rows: tf.gather(stored, rows)
-    stored, greys = tf.constant(quantised), tf.constant(GREYS)
     return lambda rows: tf.gather(greys, tf.cast(tf.gather(stored, rows), tf.int32))
 
 
-def _as_bytes(x, chunk=4096):
-    """`x` as uint8 if every value is a whole 255th (as those of image files and binary pixels are), else `None`."""
+def smallest(x, chunk=4096):
+    """`x` as uint8 if every value is a whole 255th (as those of image files and binary pixels are), else as float32."""
+    x = np.asarray(x)
     quantised = np.empty(x.shape, "uint8")
     for start in range(0, len(x), chunk):  # in pieces, so that memory stays flat
         rows = slice(start, start + chunk)
         piece = x[rows]
         if not (piece.min() >= 0 and piece.max() <= 1):
-            return None
+            return x.astype("float32", copy=False)
         np.rint(piece * np.float32(255), out=quantised[rows], casting="unsafe")
         if not np.array_equal(GREYS[quantised[rows]], piece):
-            return None
+            return x.astype("float32", copy=False)
     return quantised

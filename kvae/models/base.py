@@ -97,7 +97,7 @@ class BaseModel(keras.Model):
                 f"{type(self).__name__} computes its own loss: drop `loss` from `compile`. Received: loss={loss!r}"
             )
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
-        self._steps_given = kwargs.get("steps_per_execution") is not None
+        self.steps_given = kwargs.get("steps_per_execution") is not None
         if metrics is not None:  # built here, because Keras would build them by calling the model without labels
             images = np.zeros((1, *self.image_shape), "float32")
             super().compute_metrics(None, images, images)
@@ -112,13 +112,17 @@ class BaseModel(keras.Model):
 
     def train_step(self, *args):
         """Forward pass, minimise `sum(self.losses)`, update the trackers; on JAX the state comes before the data."""
-        *state, data = args
-        return super().train_step(*state, self._pack(data))
+        return self._step(super().train_step, *args)
 
     def test_step(self, *args):
         """Like `train_step` without the update."""
+        return self._step(super().test_step, *args)
+
+    def _step(self, step, *args):
         *state, data = args
-        return super().test_step(*state, self._pack(data))
+        if state and isinstance(data[0], feeding.Rows):
+            return feeding.scan(lambda state, data: step(state, self._pack(data)), *state, data[0])
+        return step(*state, self._pack(data))
 
     def predict_step(self, *args):
         """Reconstruct a batch."""
@@ -169,7 +173,7 @@ class BaseModel(keras.Model):
 
     def take_steps(self, steps):
         """Let an execution be of `steps` steps, unless `compile` was told how many."""
-        if not self._steps_given and self.steps_per_execution != steps:
+        if not self.steps_given and self.steps_per_execution != steps:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None  # they have the old number compiled in
 

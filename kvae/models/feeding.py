@@ -1,11 +1,16 @@
-"""How `fit` on arrays is fed: batches gathered whole from memory, and as many steps an execution as the logs allow.
+"""How `fit` on arrays is fed: whole batches from memory, and as many steps an execution as the logs allow.
 
 Keras's own way of slicing an array leaves half of a CPU idle with small models; `benchmarks/README.md` has the profile.
-What this way does not cover (a `class_weight`, `steps_per_epoch`, a distribution strategy) goes the way of Keras.
+On TensorFlow a `tf.data` pipeline gathers the batches beside the model. On JAX the arrays lie on the device, and an
+execution is one compiled scan over the numbers of its rows. What neither covers (a `class_weight`, `steps_per_epoch`,
+a distribution, the PyTorch backend, whose steps are eager) goes the way of Keras.
 """
+
+from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras import ops
 
 from kvae import checks, data
 
@@ -16,15 +21,16 @@ BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "
 
 def covers(model, arguments):
     """Whether `fit` with these arguments, on arrays, can be fed this way."""
+    backend = keras.backend.backend()
     return (
         not model.run_eagerly
+        and (backend == "tensorflow" or (backend == "jax" and not model.steps_given))
         and getattr(model, "_distribute_strategy", None) is None
-        and keras.backend.backend() != "torch"  # its steps are eager, and tensors from TensorFlow would be copied
+        and keras.distribution.distribution() is None
         and arguments.get("class_weight") is None
         and arguments.get("steps_per_epoch") is None
         and arguments.get("validation_steps") is None
         and isinstance(arguments.get("shuffle", True), bool)
-        and keras.distribution.distribution() is None
     )
 
 
@@ -44,41 +50,82 @@ def feed(model, x, y, arguments):
     batch_size = arguments.pop("batch_size", None)
     if batch_size is not None and checks.positive_integer(batch_size, "batch_size") > len(x):
         raise ValueError(f"`batch_size` must be at most the number of examples, {len(x)}. Received: {batch_size}")
-    batch_size = batch_size or 32
-    weights = arguments.pop("sample_weight", None)
-    split, validation = arguments.pop("validation_split", None), arguments.get("validation_data")
-    if split and validation is None:  # the last ones, as in Keras
-        if not 0 < split < 1:
-            raise ValueError(f"`validation_split` must lie between 0 and 1. Received: {split}")
-        cut = int(len(x) * (1 - split))
-        if cut in (0, len(x)):
-            raise ValueError(
-                f"`validation_split` must leave examples on both sides. Received: {split} of {len(x)} examples"
-            )
-        validation = tuple(None if a is None else a[cut:] for a in (x, y, weights))
-        x, y, weights = (None if a is None else a[:cut] for a in (x, y, weights))
-    val_batch_size = arguments.pop("validation_batch_size", None) or batch_size
-    if isinstance(validation, tuple) and not hasattr(validation[0], "element_spec"):
-        x_val, y_val, val_weights = keras.utils.unpack_x_y_sample_weight(validation)
-        arguments["validation_data"] = data.pipeline(
-            x_val, y_val, val_weights, batch_size=val_batch_size, shuffle=False
-        )
+    batch_size = batch_size or min(32, len(x))
+    train, validation = _split(
+        (x, y, arguments.pop("sample_weight", None)),
+        arguments.pop("validation_split", None),
+        arguments.get("validation_data"),
+    )
     shuffle, arguments["shuffle"] = arguments.get("shuffle", True), False
     seed = model.seed if getattr(model, "seed", None) is not None else int(np.random.randint(2**31))  # noqa: NPY002
+    callbacks = arguments.get("callbacks") or []
     position = _Position()
-    arguments["x"] = data.pipeline(
-        x, y, weights, batch_size=batch_size, shuffle=shuffle, seed=seed, position=lambda: position.steps
-    )
-    callbacks = arguments.get("callbacks")
-    if isinstance(callbacks, keras.callbacks.CallbackList):
+    if isinstance(callbacks, keras.callbacks.CallbackList):  # has its progress bar already, and who listens is unknown
         position.set_model(model)
         callbacks.append(position)
+        steps = 1
     else:
-        listed = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
-        steps = steps_per_execution(-(-len(x) // batch_size), listed, arguments.get("verbose", "auto"))
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        steps = steps_per_execution(len(train[0]) // batch_size, callbacks, arguments.get("verbose", "auto"))
+        arguments["callbacks"] = [*callbacks, position]
+    make = _pipeline if keras.backend.backend() == "tensorflow" else _Executions
+    if make is _pipeline:
         model.take_steps(steps)
-        arguments["callbacks"] = [*listed, position]
+    arguments["x"] = make(train, batch_size, steps, shuffle, seed, position)
+    val_batch_size = arguments.pop("validation_batch_size", None) or batch_size
+    if isinstance(validation, tuple) and isinstance(validation[0], np.ndarray):
+        validation = keras.utils.unpack_x_y_sample_weight(validation)
+        arguments["validation_data"] = make(validation, min(val_batch_size, len(validation[0])), steps)
     return arguments
+
+
+def steps_per_execution(num_batches, callbacks, verbose):
+    """How many steps may run without a word to anybody.
+
+    Args:
+        num_batches: int, full ones of an epoch.
+        callbacks: list of those that `fit` got.
+        verbose: what `fit` got.
+
+    Returns:
+        Int: 1 if a callback wants to hear of each batch; else as many as leave a progress bar moving, and a divisor of
+        `num_batches` if there is one near, so that one compiled shape serves all executions.
+    """
+    if any(_hears_batches(callback) for callback in callbacks):
+        return 1
+    moves = BARS if verbose in ("auto", 1) else 1
+    most = max(1, min(MOST_STEPS, -(-num_batches // moves)))
+    return next((steps for steps in range(most, most // 2, -1) if num_batches % steps == 0), most)
+
+
+def _hears_batches(callback):
+    if getattr(callback, "save_freq", None) == "epoch":  # ModelCheckpoint, BackupAndRestore: the hooks do nothing
+        return False
+    base = keras.callbacks.Callback
+    return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in BATCH_HOOKS)
+
+
+def _split(train, fraction, validation):
+    """Training and validation data, the last `fraction` of the arrays as in Keras if no others came."""
+    if not fraction or validation is not None:
+        return train, validation
+    n = len(train[0])
+    cut = int(n * (1 - fraction)) if 0 < fraction < 1 else 0
+    if cut in (0, n):
+        raise ValueError(f"`validation_split` must leave examples on both sides. Received: {fraction} of {n} examples")
+    halves = ([None if a is None else a[part] for a in train] for part in (slice(cut), slice(cut, None)))
+    train, validation = map(tuple, halves)
+    return train, validation
+
+
+def _pipeline(arrays, batch_size, steps, shuffle=False, seed=0, position=None):
+    return data.pipeline(
+        *arrays,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        position=None if position is None else lambda: position.steps,
+    )
 
 
 class _Position(keras.callbacks.Callback):
@@ -90,25 +137,62 @@ class _Position(keras.callbacks.Callback):
         self.steps = int(self.model.optimizer.iterations)
 
 
-def steps_per_execution(num_batches, callbacks, verbose):
-    """How many steps may run without a word to anybody.
+class Rows(NamedTuple):
+    """The batches of one execution: numbers of rows `(steps, batch)`, and the arrays on the device that they index."""
+
+    rows: object
+    x: object
+    y: object
+    sample_weight: object
+
+
+class _Executions(keras.utils.PyDataset):
+    """Arrays on the device, and for each execution of an epoch the numbers of the rows of its batches."""
+
+    def __init__(self, arrays, batch_size, steps, shuffle=False, seed=0, position=None):
+        super().__init__()
+        x, *others = arrays
+        x = data.smallest(x)
+        self.arrays = [None if a is None else ops.convert_to_tensor(a) for a in (x, *others)]
+        self.n, self.batch_size, self.steps = len(x), batch_size, steps
+        self.shuffle, self.seed, self.position = shuffle, seed, position
+        full = self.n // batch_size * batch_size
+        size = batch_size * steps
+        self.cuts = [*range(0, full, size), full, *([self.n] if full < self.n else [])]
+
+    def __len__(self):
+        return len(self.cuts) - 1
+
+    def on_epoch_begin(self):
+        self.order = np.arange(self.n, dtype="int32")
+        if self.shuffle:
+            self.order = data.epoch_rng(self.seed, self.position.steps).permutation(self.order)
+
+    def __getitem__(self, index):
+        rows = self.order[self.cuts[index] : self.cuts[index + 1]]
+        return (Rows(rows.reshape(-1, min(self.batch_size, len(rows))), *self.arrays),)
+
+
+def scan(step, state, execution):
+    """Take the steps of an execution, on JAX.
 
     Args:
-        num_batches: int, of an epoch.
-        callbacks: list of those that `fit` got.
-        verbose: what `fit` got.
+        step: function `step(state, batch)` to `(logs, state)`, of one batch as a data set gives it.
+        state: what Keras hands from step to step.
+        execution: `Rows`.
 
     Returns:
-        Int: 1 if a callback wants to hear of each batch; else as many as leave a progress bar moving.
+        `(logs, state)` after the last step.
     """
-    if any(_hears_batches(callback) for callback in callbacks):
-        return 1
-    moves = BARS if verbose in ("auto", 1) else 1
-    return max(1, min(MOST_STEPS, -(-num_batches // moves)))
+    rows, x, y, sample_weight = execution
 
+    def body(state, rows):
+        images = ops.take(x, rows, axis=0)
+        if images.dtype == "uint8":
+            images = ops.cast(images, "float32") / 255.0
+        others = (None if a is None else ops.take(a, rows, axis=0) for a in (y, sample_weight))
+        logs, state = step(state, keras.utils.pack_x_y_sample_weight(images, *others))
+        return state, logs
 
-def _hears_batches(callback):
-    if getattr(callback, "save_freq", None) == "epoch":  # ModelCheckpoint, BackupAndRestore: the hooks do nothing
-        return False
-    base = keras.callbacks.Callback
-    return any(getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook) for hook in BATCH_HOOKS)
+    state, logs = ops.scan(body, state, rows)
+    return {name: values[-1] for name, values in logs.items()}, state
