@@ -5,6 +5,11 @@ import os
 import tempfile
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there two processes are on their own
+    fcntl = None
+
 
 class FileError(OSError, ValueError):
     """A file or folder that is missing, taken or not to be written to: a bad value that the disk has told of."""
@@ -38,6 +43,8 @@ def make_folder(folder):
 def replacing(path):
     """Give a path to write to; what was written takes the place of `path` at the end, and only if all went well.
 
+    It is on the disk before it does, so that a loss of power leaves the old file or the new one.
+
     Args:
         path: the file to make or replace; its folder must exist.
 
@@ -48,6 +55,31 @@ def replacing(path):
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield aside
+        with open(aside, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keep other processes out of a folder while it is being written.
+
+    The lock goes with the process, even if that is killed; the file `.lock` stays behind and means nothing.
+
+    Args:
+        folder: path of an existing folder.
+
+    Raises:
+        FileError: if another process has it.
+    """
+    if fcntl is None:
+        yield
+        return
+    with open(Path(folder) / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FileError(f"`out` is being written by another process: choose another. Received: {folder}") from error
+        yield

@@ -1,5 +1,6 @@
 """Callbacks decide when to draw, warm up or warn; `kvae.plots` draws."""
 
+from kvae.callbacks.checkpoint import Checkpoint
 from kvae.callbacks.diagnosis import Diagnosis
 from kvae.callbacks.logs import HistoryFile, Progress
 from kvae.callbacks.pictures import (
@@ -13,6 +14,7 @@ from kvae.callbacks.pictures import (
 from kvae.callbacks.warmup import KLWarmup
 
 __all__ = [
+    "Checkpoint",
     "Diagnosis",
     "HistoryFile",
     "KLWarmup",

@@ -2,30 +2,39 @@
 
 import csv
 import sys
+from pathlib import Path
 
 import keras
 
+from kvae import files
+
 
 class HistoryFile(keras.callbacks.Callback):
-    """Write the logs of each epoch as a line of a CSV file, once the epoch is over; epochs are counted from 1.
+    """Write the logs of all epochs as a CSV file, anew after each epoch; epochs are counted from 1.
 
-    Unlike Keras's `CSVLogger` it closes the file after each line, and it has the columns that callbacks before it add.
+    Unlike Keras's `CSVLogger` it never leaves half a line, and it has the columns that callbacks before it add. A
+    training that goes on from epoch e keeps the file's first e lines.
 
     Args:
-        path: the file, which must not be there yet.
+        path: the file.
     """
 
     def __init__(self, path):
         super().__init__()
-        self.path = path
+        self.path = Path(path)
+        self.rows = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.rows and epoch > 0 and self.path.is_file():
+            with open(self.path, newline="") as file:
+                self.rows = list(csv.DictReader(file))[:epoch]
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if epoch == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
+        with files.replacing(self.path) as aside, open(aside, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.rows[0])
+            writer.writeheader()
+            writer.writerows(self.rows)
 
 
 class Progress(keras.callbacks.Callback):

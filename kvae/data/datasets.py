@@ -48,7 +48,7 @@ class Dataset:
         """Shape of one example, `(height, width, channels)`."""
         return self.x_train.shape[1:]
 
-    def batches(self, subset="train", batch_size=128, labels=True, seed=0):
+    def batches(self, subset="train", batch_size=128, labels=True, seed=0, first_epoch=0):
         """The data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
 
         With dynamic binarization each pixel is drawn anew, x ~ Bernoulli(grey value), every time a batch is used
@@ -59,6 +59,7 @@ class Dataset:
             batch_size: int.
             labels: whether to give `(x, y)` rather than `x`.
             seed: int, for the order and the pixels.
+            first_epoch: int, the number of the first epoch; a training that goes on from epoch e begins with e.
 
         Returns:
             A `tf.data.Dataset`.
@@ -68,7 +69,15 @@ class Dataset:
         train = subset == "train"
         x, y = (self.x_train, self.y_train) if train else (self.x_test, self.y_test)
         dynamic = self.binarization == "dynamic"
-        return pipeline(x, y if labels else None, batch_size=batch_size, shuffle=train, dynamic=dynamic, seed=seed)
+        return pipeline(
+            x,
+            y if labels else None,
+            batch_size=batch_size,
+            shuffle=train,
+            dynamic=dynamic,
+            seed=seed,
+            first_epoch=first_epoch,
+        )
 
 
 def load_data(name="digits", binarization=None, seed=0):

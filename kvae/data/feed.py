@@ -1,5 +1,7 @@
 """Arrays in memory as batches: gathered whole, shuffled and binarized afresh, fast enough to keep a model busy."""
 
+import itertools
+
 import numpy as np
 
 from kvae import checks
@@ -7,11 +9,13 @@ from kvae import checks
 GREYS = np.arange(256, dtype="float32") / np.float32(255)  # what the bytes of an image file stand for
 
 
-def pipeline(x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dynamic=False, seed=0, position=None):
+def pipeline(
+    x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dynamic=False, seed=0, first_epoch=0, entropy=None
+):
     """Arrays in memory as a `tf.data.Dataset` that gathers whole batches.
 
-    The order and the binary pixels of an epoch depend on nothing but the seed and the position in training where the
-    epoch begins, so that a training that was interrupted goes on as if it had not been.
+    The order and the binary pixels of an epoch depend on nothing but the seed and the epoch's number, so that a
+    training that was interrupted can go on as if it had not been.
 
     Args:
         x: images `(n, ...)`; floats that are whole 255ths are kept as bytes.
@@ -21,8 +25,9 @@ def pipeline(x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dyn
         shuffle: whether each epoch has an order of its own.
         dynamic: whether to draw binary pixels from grey values afresh each time.
         seed: int.
-        position: function that tells, when an epoch begins, how many steps were taken before; `None` to count the
-            epochs of this data set.
+        first_epoch: int, the number of the first epoch that is drawn from the data set.
+        entropy: function, called when an epoch begins, to the integers from which to draw it, in place of the seed and
+            the epoch's number.
 
     Returns:
         A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, sample_weight)`, the last batch short.
@@ -33,12 +38,12 @@ def pipeline(x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dyn
     n, num_batches = len(x), -(-len(x) // batch_size)
     fetch = _fetcher(x)
     others = [None if a is None else tf.constant(a) for a in (y, sample_weight)]
-    epochs = iter(range(2**62))
+    if entropy is None:
+        entropy = zip(itertools.repeat(seed % 2**64), itertools.count(first_epoch), strict=False).__next__
 
     def epoch():
         """The rows of one epoch, and the seed of its pixels; called whenever an epoch begins."""
-        start = next(epochs) if position is None else position()
-        rng = epoch_rng(seed, start)
+        rng = np.random.default_rng(entropy())
         rows = rng.permutation(n) if shuffle else np.arange(n)
         yield rows, rng.integers(2**62, size=2)
 
@@ -63,11 +68,6 @@ def pipeline(x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dyn
     options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
     return dataset.with_options(options)
-
-
-def epoch_rng(seed, position):
-    """The `numpy.random.Generator` of an epoch's order, from the seed and the steps taken before it."""
-    return np.random.default_rng([seed, position])
 
 
 def _fetcher(x):

@@ -44,6 +44,8 @@ class BaseModel(keras.Model):
 
     term_names: tuple[str, ...] = ()
     takes_labels = False
+    steps_per_execution: int
+    steps_given = False  # whether `compile` was told how many steps an execution takes
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -121,7 +123,7 @@ class BaseModel(keras.Model):
     def _step(self, step, *args):
         *state, data = args
         if state and isinstance(data[0], feeding.Rows):
-            return feeding.scan(lambda state, data: step(state, self._pack(data)), *state, data[0])
+            return feeding.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
         return step(*state, self._pack(data))
 
     def predict_step(self, *args):
@@ -166,9 +168,7 @@ class BaseModel(keras.Model):
         if isinstance(x, np.ndarray) and feeding.covers(self, arguments):
             return super().fit(**feeding.feed(self, x, y, arguments))
         if hasattr(x, "element_spec"):
-            arguments.setdefault(
-                "shuffle", False
-            )  # a tf.data.Dataset shuffles itself; Keras's default only warns of it
+            arguments.setdefault("shuffle", False)  # a tf.data.Dataset shuffles itself; Keras only warns of its default
         return super().fit(x, y, **arguments)
 
     def take_steps(self, steps):

@@ -57,21 +57,20 @@ def feed(model, x, y, arguments):
         arguments.get("validation_data"),
     )
     shuffle, arguments["shuffle"] = arguments.get("shuffle", True), False
-    seed = model.seed if getattr(model, "seed", None) is not None else int(np.random.randint(2**31))  # noqa: NPY002
     callbacks = arguments.get("callbacks") or []
-    position = _Position()
+    entropy = _Entropy()
     if isinstance(callbacks, keras.callbacks.CallbackList):  # has its progress bar already, and who listens is unknown
-        position.set_model(model)
-        callbacks.append(position)
+        entropy.set_model(model)
+        callbacks.append(entropy)
         steps = 1
     else:
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         steps = steps_per_execution(len(train[0]) // batch_size, callbacks, arguments.get("verbose", "auto"))
-        arguments["callbacks"] = [*callbacks, position]
+        arguments["callbacks"] = [*callbacks, entropy]
     make = _pipeline if keras.backend.backend() == "tensorflow" else _Executions
     if make is _pipeline:
         model.take_steps(steps)
-    arguments["x"] = make(train, batch_size, steps, shuffle, seed, position)
+    arguments["x"] = make(train, batch_size, steps, shuffle, entropy)
     val_batch_size = arguments.pop("validation_batch_size", None) or batch_size
     if isinstance(validation, tuple) and isinstance(validation[0], np.ndarray):
         validation = keras.utils.unpack_x_y_sample_weight(validation)
@@ -118,23 +117,23 @@ def _split(train, fraction, validation):
     return train, validation
 
 
-def _pipeline(arrays, batch_size, steps, shuffle=False, seed=0, position=None):
-    return data.pipeline(
-        *arrays,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        position=None if position is None else lambda: position.steps,
-    )
+def _pipeline(arrays, batch_size, steps, shuffle=False, entropy=None):
+    return data.pipeline(*arrays, batch_size=batch_size, shuffle=shuffle, entropy=entropy)
 
 
-class _Position(keras.callbacks.Callback):
-    """Notes the steps taken when an epoch begins; on JAX the optimizer's count cannot be read later."""
+class _Entropy(keras.callbacks.Callback):
+    """What the order of an epoch is drawn from: the seed of the model's random stream, and the steps taken before.
 
-    steps = 0
+    Both are state of the training: where that goes on after an interruption, so does the order. They are noted when an
+    epoch begins; on JAX they cannot be read later.
+    """
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.steps = int(self.model.optimizer.iterations)
+        seed = ops.convert_to_numpy(self.model.seed_generator.state)[0]
+        self.now = int(seed), int(self.model.optimizer.iterations)
+
+    def __call__(self):
+        return self.now
 
 
 class Rows(NamedTuple):
@@ -149,13 +148,13 @@ class Rows(NamedTuple):
 class _Executions(keras.utils.PyDataset):
     """Arrays on the device, and for each execution of an epoch the numbers of the rows of its batches."""
 
-    def __init__(self, arrays, batch_size, steps, shuffle=False, seed=0, position=None):
+    def __init__(self, arrays, batch_size, steps, shuffle=False, entropy=None):
         super().__init__()
         x, *others = arrays
         x = data.smallest(x)
         self.arrays = [None if a is None else ops.convert_to_tensor(a) for a in (x, *others)]
         self.n, self.batch_size, self.steps = len(x), batch_size, steps
-        self.shuffle, self.seed, self.position = shuffle, seed, position
+        self.shuffle, self.entropy = shuffle, entropy
         full = self.n // batch_size * batch_size
         size = batch_size * steps
         self.cuts = [*range(0, full, size), full, *([self.n] if full < self.n else [])]
@@ -166,7 +165,7 @@ class _Executions(keras.utils.PyDataset):
     def on_epoch_begin(self):
         self.order = np.arange(self.n, dtype="int32")
         if self.shuffle:
-            self.order = data.epoch_rng(self.seed, self.position.steps).permutation(self.order)
+            self.order = np.random.default_rng(self.entropy()).permutation(self.order)
 
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]

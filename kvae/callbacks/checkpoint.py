@@ -1,0 +1,139 @@
+"""Going on with a training that was interrupted, to the bit."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kvae import checks, files
+
+FORMAT = 1  # of the file; another one is refused
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save the whole state of training at the end of each epoch, and go on from it when `fit` is called again.
+
+    The state is every variable of model and optimizer, the random streams among them, with the epoch and the history.
+    `fit` on arrays, and a data set that counts its epochs from `position`, draw order and pixels from the seed and the
+    steps taken; so a training that was killed at any moment and started again ends with the same weights, to the bit,
+    as one that was not (on a CPU, with the same backend and versions).
+
+    The file is written aside, synced and renamed: at every moment the last good one is there. Keras's own
+    `BackupAndRestore` keeps weights and optimizer, but neither random streams nor history, and writes in place.
+
+    Args:
+        path: the file, `.npz`. If it is there when training begins, training goes on from it.
+        every: int, epochs between two of them.
+
+    Raises:
+        ValueError: when training begins, if the file is damaged or belongs to another model.
+        FileError: if the file cannot be written, as on a full disk; the one before stays.
+
+    Example:
+
+    >>> model.fit(x, epochs=100, callbacks=[kvae.callbacks.Checkpoint("runs/first/checkpoint.npz")])
+    """
+
+    def __init__(self, path, every=1):
+        super().__init__()
+        self.path = Path(path)
+        if self.path.suffix != ".npz":
+            raise ValueError(f"`path` must end in .npz. Received: {path}")
+        self.every = checks.positive_integer(every, "every")
+        self.history = {}
+
+    def on_train_begin(self, logs=None):
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        self.history, self.epoch = {}, 0
+        if self.path.is_file():
+            self.history, self.epoch = restore(self.model, self.path)
+            self.model._initial_epoch = self.epoch  # as Keras's BackupAndRestore tells `fit`
+        self.restored = {name: list(values) for name, values in self.history.items()}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch = epoch + 1
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        if self.epoch % self.every == 0 or self.epoch == self.params["epochs"]:
+            save(self.model, self.path, self.history, self.epoch)
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
+        history = self.model.history  # what `fit` returns
+        if history is not None and self.restored:
+            first = len(next(iter(self.restored.values())))
+            history.epoch = [*range(first), *history.epoch]
+            for name, values in self.restored.items():
+                history.history[name] = values + history.history.get(name, [])
+
+
+def save(model, path, history, epoch):
+    """Write the state of training to `path`.
+
+    Args:
+        model: a compiled and built Keras model.
+        path: file to write.
+        history: dict from names to lists of floats, an epoch each.
+        epoch: int, how many epochs are done.
+
+    Raises:
+        FileError: if the file cannot be written.
+    """
+    arrays = [_portable(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
+    record = {"format": FORMAT, "epoch": epoch, "history": history, "variables": len(arrays)}
+    numbered = {str(i): array for i, array in enumerate(arrays)}
+    try:
+        with files.replacing(path) as aside:
+            np.savez(aside, record=np.array(json.dumps(record)), **numbered)
+    except OSError as error:
+        raise files.FileError(
+            f"The checkpoint of epoch {epoch} could not be written: make room for it and go on from the one before. "
+            f"Received: {path} ({error.strerror or error})"
+        ) from error
+
+
+def restore(model, path):
+    """Give a model and its optimizer the state in `path`.
+
+    Args:
+        model: a compiled and built Keras model, like the one that was saved.
+        path: file that `save` wrote.
+
+    Returns:
+        `(history, epoch)`, as in `save`.
+
+    Raises:
+        ValueError: if the file is damaged or belongs to another model; then nothing has changed.
+    """
+    variables = _variables(model)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            record = json.loads(str(file["record"]))
+            history, epoch, known, count = (record[key] for key in ("history", "epoch", "format", "variables"))
+            arrays = [file[str(i)] for i in range(count)]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`path` must be a checkpoint: delete it to begin anew. Received: {path}, none or damaged ({error})"
+        ) from error
+    shapes = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
+    if known != FORMAT or shapes[0] != shapes[1]:
+        raise ValueError(
+            "`path` must be a checkpoint of this model and optimizer: delete it to begin anew, or build the model as "
+            f"it was. Received: {path}, of {count} variables in format {known}"
+        )
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)
+    return history, epoch
+
+
+def _variables(model):
+    """The variables of model and optimizer, in an order that building them again repeats."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _portable(array):
+    """`array` in a type that NumPy can write without a pickle: bfloat16 is none, but fits into float32."""
+    return array if array.dtype.kind in "fiub" else array.astype("float32")

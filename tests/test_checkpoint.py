@@ -1,0 +1,142 @@
+"""Going on from a checkpoint: equal to the bit, on the current backend."""
+
+import keras
+import numpy as np
+import pytest
+
+import kvae
+from kvae import files
+from kvae.callbacks import Checkpoint, HistoryFile, KLWarmup
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the process, as far as one that goes on can, in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.at = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.at:
+            raise Killed
+
+
+def model(data, dropout=False):
+    encoder, decoder = kvae.networks.mlp(data.image_shape, latent_dim=2, hidden=(16,), num_classes=10)
+    if dropout:
+        inputs = [keras.Input(data.image_shape), keras.Input((10,))]
+        noisy = keras.layers.Dropout(0.2, seed=5)(inputs[0])
+        encoder = keras.Model(inputs, encoder([noisy, inputs[1]]))
+    built = kvae.CVAE(encoder, decoder, num_classes=10, seed=3)
+    schedule = keras.optimizers.schedules.CosineDecay(2e-3, 60)
+    built.compile(optimizer=keras.optimizers.Adam(schedule))
+    return built
+
+
+def train(data, folder, kills=(), dropout=False):
+    """Weights, variables and history after five epochs, killed at the given ones and begun anew in new objects."""
+    for kill in [*kills, None]:
+        keras.utils.set_random_seed(0)
+        trained = model(data, dropout)
+        hooks = [KLWarmup(3), HistoryFile(folder / "history.csv"), Checkpoint(folder / "checkpoint.npz")]
+        if kill is not None:
+            hooks.append(Kill(kill))
+        x, y = data.x_train[:300], data.y_train[:300]
+        validation = data.x_test[:50], data.y_test[:50]
+        try:
+            history = trained.fit(x, y, batch_size=32, epochs=5, validation_data=validation, callbacks=hooks, verbose=0)
+        except Killed:
+            continue
+    variables = [*trained.variables, *trained.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v) for v in variables], history, (folder / "history.csv").read_text()
+
+
+@pytest.mark.parametrize("dropout", [False, True], ids=["plain", "dropout"])
+def test_a_training_that_was_killed_ends_as_one_that_was_not(digits, tmp_path, dropout):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, history, lines = train(digits, tmp_path / "whole", dropout=dropout)
+    parts, again, lines_again = train(digits, tmp_path / "parts", kills=(1, 2, 4), dropout=dropout)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+    assert again.history == history.history
+    assert again.epoch == history.epoch == [0, 1, 2, 3, 4]
+    assert lines == lines_again
+
+
+def test_other_seeds_give_other_weights(digits, tmp_path):
+    first, *_ = train(digits, tmp_path)
+    (tmp_path / "checkpoint.npz").unlink()
+    second, *_ = train(digits, tmp_path)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    changed = model(digits)
+    changed.seed_generator.state.assign([4, 0])
+    changed.fit(digits.x_train[:300], digits.y_train[:300], batch_size=32, epochs=5, verbose=0)
+    assert not np.array_equal(keras.ops.convert_to_numpy(changed.variables[2]), first[2])
+
+
+def test_dynamic_pixels_go_on_too(tmp_path):
+    x = np.random.default_rng(0).random((40, 4, 4, 1), dtype="float32")
+
+    def epochs(first, number):
+        batches = kvae.data.pipeline(x, batch_size=16, dynamic=True, seed=1, first_epoch=first)
+        return [np.concatenate([batch.numpy() for batch in batches]) for _ in range(number)]
+
+    whole, rest = epochs(0, 3), epochs(1, 2)
+    assert np.array_equal(whole[1:], rest)
+    assert not np.array_equal(whole[0], whole[1])
+    assert set(np.unique(whole)) == {0.0, 1.0}
+
+
+def test_a_finished_training_is_not_trained_again(digits, tmp_path):
+    before, *_ = train(digits, tmp_path)
+    after, history, _ = train(digits, tmp_path)
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert len(history.history["loss"]) == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "other model", "a pickle", "format"])
+def test_a_bad_checkpoint_is_named_and_changes_nothing(digits, tmp_path, damage):
+    path = tmp_path / "checkpoint.npz"
+    train(digits, tmp_path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "text":
+        path.write_text("no zip")
+    elif damage == "a pickle":
+        np.savez(path, record=np.array([{}], dtype=object))
+    elif damage == "format":
+        np.savez(path, record=np.array('{"format": 99, "epoch": 1, "history": {}, "variables": 0}'))
+    other = kvae.VAE(*kvae.networks.mlp(digits.image_shape, latent_dim=3, hidden=(8,)), seed=0)
+    other.compile()
+    weights = other.get_weights()
+    with pytest.raises(ValueError, match="`path` must be a checkpoint"):
+        other.fit(digits.x_train[:64], epochs=1, callbacks=[Checkpoint(path)], verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, other.get_weights(), strict=True))
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_the_last_good_one(digits, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    trained = model(digits)
+    trained.fit(digits.x_train[:64], digits.y_train[:64], epochs=1, callbacks=[Checkpoint(path)], verbose=0)
+    good = path.read_bytes()
+
+    def savez(file, **arrays):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(files.FileError, match=r"epoch 2 could not be written.*No space left"):
+        trained.fit(digits.x_train[:64], digits.y_train[:64], epochs=2, callbacks=[Checkpoint(path)], verbose=0)
+    assert path.read_bytes() == good
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.npz"]
+
+
+def test_a_folder_is_one_writers(tmp_path):
+    with files.locked(tmp_path), pytest.raises(files.FileError, match="another process"), files.locked(tmp_path):
+        pass
+    with files.locked(tmp_path):
+        pass
