@@ -18,14 +18,18 @@ class Compiled(keras.Model):
     Args:
         function: `function(noise, *tensors)`, `noise` a `keras.random.SeedGenerator`, to a tensor or a tuple of such.
         seed: int for reproducible noise; `None` for a random one.
+        fuse: whether XLA should compile it on TensorFlow too, where Keras leaves that out on a CPU. It makes one loop
+            of what is done to each pixel, but its random numbers are slow there: draw them in another function.
 
     Example:
 
     >>> Compiled(lambda noise, x: x + keras.random.normal((3,), seed=noise), seed=0).run(np.zeros(3, "float32"))
     """
 
-    def __init__(self, function, seed=None):
+    def __init__(self, function, seed=None, fuse=False):
         super().__init__()
+        if fuse and keras.backend.backend() == "tensorflow":
+            self.compile(jit_compile=True)
         self.function = function
         self.noise = keras.random.SeedGenerator(seed)  # tracked, so that each run draws anew
         self.built = True

@@ -89,8 +89,8 @@ def grid_log_likelihood(model, x, y=None, limit=6.0, points=301, batch_size=5000
         codes = z[:, None]  # (points, 1, latent): without a condition all examples share what is decoded
         if condition is not None:
             codes = ops.broadcast_to(codes, (z.shape[0], x.shape[0], z.shape[1]))
-        log_px = model.likelihood.log_prob(x, model._decode(codes, condition, False))
-        return ops.sum(log_px, axis=tuple(range(2, len(log_px.shape)))) + model.prior.log_prob(codes, condition, noise)
+        log_px = model.log_likelihood(x, model._decode(codes, condition, False))
+        return log_px + model.prior.log_prob(codes, condition, noise)
 
     compiled = Compiled(log_joint)
     tables = np.empty((len(x), len(z)), "float32")

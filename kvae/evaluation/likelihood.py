@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from keras import ops
@@ -96,15 +97,15 @@ def prior_log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, se
     >>> kvae.evaluation.prior_log_likelihood(model, data.x_test, num_samples=500, seed=0).effective_sample_size
     """
 
-    def log_weights(num_samples, noise, x, params, y=None):
+    def draw(num_samples, noise, params, y=None):
         condition = model.condition(y)
         tiled = None if condition is None else ops.tile(condition, (num_samples, 1))
         z = model.prior.sample(num_samples * params.shape[0], tiled, noise)
-        z = ops.reshape(z, (num_samples, params.shape[0], model.latent_dim))
-        return model.score(x, z, params, condition, noise)[0].log_likelihood
+        return ops.reshape(z, (num_samples, params.shape[0], model.latent_dim))
 
     x, y = check_data(model, x, y)
-    return _estimate(log_weights, (x, encoded(model, x, y), y), num_samples, batch_size, seed, verbose)
+    data = x, encoded(model, x, y), y
+    return _estimate(model, draw, lambda sample: sample.log_likelihood, data, num_samples, batch_size, seed, verbose)
 
 
 def bits_per_dimension(log_likelihood, image_shape):
@@ -172,24 +173,58 @@ def encoded(model, x, y):
 def importance_sampling(model, x, y, params, num_samples, batch_size, seed, verbose=False):
     """What `log_likelihood` does, with any `params` `(n, parameters · latent_dim)` of q(z|x)."""
 
-    def log_weights(num_samples, noise, x, params, y=None):
-        condition = model.condition(y)
-        z = model.posterior_family.sample(params, num_samples, noise)
-        return model.score(x, z, params, condition, noise)[0].log_weights()
+    def draw(num_samples, noise, params, y=None):
+        return model.posterior_family.sample(params, num_samples, noise)
 
-    return _estimate(log_weights, (x, params, y), num_samples, batch_size, seed, verbose)
+    data = x, params, y
+    return _estimate(model, draw, lambda sample: sample.log_weights(), data, num_samples, batch_size, seed, verbose)
 
 
-def _estimate(log_weights, arrays, num_samples, batch_size, seed, verbose):
-    """A `LogLikelihood` from `log_weights(num_samples, noise, *arrays)` `(samples, batch)`, run in chunks."""
+def _estimate(model, draw, weigh, data, num_samples, batch_size, seed, verbose):
+    """A `LogLikelihood` from codes `draw(num_samples, noise, params, y)` and their log-weights, run in chunks.
+
+    Args:
+        model: a `VAE` or `CVAE`.
+        draw: function to codes `(samples, batch, latent_dim)`.
+        weigh: function from their `bounds.PosteriorSample` to log-weights `(samples, batch)`.
+        data: images, parameters of q(z|x), and labels or `None`.
+        num_samples: as in `log_likelihood`, and so the other arguments.
+        batch_size: int.
+        seed: int or `None`.
+        verbose: bool.
+    """
     num_samples = checks.positive_integer(num_samples, "num_samples")
     batch_size = checks.positive_integer(batch_size, "batch_size")
     # Every chunk has the same number of samples, so one compiled shape serves them; what is too many is left out.
     samples = even_share(num_samples, batch_size)
-    compiled = Compiled(lambda *args: log_weights(samples, *args), seed)
-    n = len(arrays[0])
+    # Noise and score apart, because only the score gains from XLA.
+    drawn = Compiled(lambda noise, *args: draw(samples, noise, *args), seed)
+    scored = Compiled(
+        lambda noise, z, x, params, y=None: weigh(model.score(x, z, params, model.condition(y), noise)[0]),
+        None if seed is None else seed + 1,
+        fuse=True,
+    )
+    n = len(data[0])
     values, sizes = np.empty(n), np.empty(n)
-    for rows, parts in chunks(arrays, batch_size // samples, verbose, "log-likelihood"):
-        draws = np.concatenate([compiled.run(*parts) for _ in range(-(-num_samples // samples))])
-        values[rows], sizes[rows] = log_mean(draws[:num_samples, : rows.stop - rows.start], rows.start)
+    runs = -(-num_samples // samples)
+    jobs = (job for job in chunks(data, batch_size // samples, verbose, "log-likelihood") for _ in range(runs))
+    tables = []
+    for (rows, (x, params, y)), z in _one_ahead(lambda job: drawn.run(*job[1][1:]), jobs):
+        tables.append(scored.run(z, x, params, y))
+        if len(tables) == runs:
+            log_weights = np.concatenate(tables)[:num_samples, : rows.stop - rows.start]
+            values[rows], sizes[rows] = log_mean(log_weights, rows.start)
+            tables = []
     return LogLikelihood(values, sizes)
+
+
+def _one_ahead(function, items):
+    """Pairs of an item and `function(item)`, in order, each computed while the pair before it is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for item in items:
+            coming = item, thread.submit(function, item)
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = coming
+        yield waiting[0], waiting[1].result()
