@@ -2,5 +2,19 @@
 
 from kvae.data.datasets import BINARIZATIONS, DATASETS, Dataset, binarize, load_data
 from kvae.data.feed import pipeline, smallest
+from kvae.data.records import write_records
+from kvae.data.streaming import Stream, plain_errors, stream
 
-__all__ = ["BINARIZATIONS", "DATASETS", "Dataset", "binarize", "load_data", "pipeline", "smallest"]
+__all__ = [
+    "BINARIZATIONS",
+    "DATASETS",
+    "Dataset",
+    "Stream",
+    "binarize",
+    "load_data",
+    "pipeline",
+    "plain_errors",
+    "smallest",
+    "stream",
+    "write_records",
+]

@@ -38,8 +38,7 @@ def pipeline(
     n, num_batches = len(x), -(-len(x) // batch_size)
     fetch = _fetcher(x)
     others = [None if a is None else tf.constant(a) for a in (y, sample_weight)]
-    if entropy is None:
-        entropy = zip(itertools.repeat(seed % 2**64), itertools.count(first_epoch), strict=False).__next__
+    entropy = entropy or numbered(seed, first_epoch)
 
     def epoch():
         """The rows of one epoch, and the seed of its pixels; called whenever an epoch begins."""
@@ -50,8 +49,7 @@ def pipeline(
     def gather(rows, noise_seed, batch):
         images = fetch(rows)
         if dynamic:
-            noise = tf.random.stateless_uniform(tf.shape(images), noise_seed + [0, 1] * batch)
-            images = tf.cast(noise < images, tf.float32)
+            images = binary(images, noise_seed + [0, 1] * batch)
         y, sample_weight = (None if a is None else tf.gather(a, rows) for a in others)
         if sample_weight is not None:
             return images, y, sample_weight
@@ -63,8 +61,34 @@ def pipeline(
 
     signature = (tf.TensorSpec((n,), tf.int64), tf.TensorSpec((2,), tf.int64))
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature).flat_map(batches)
+    return kept_ahead(dataset, num_batches)
+
+
+def numbered(seed, first_epoch=0):
+    """A function, called when an epoch begins, to the integers from which to draw it: the seed and its number."""
+    return zip(itertools.repeat(seed % 2**64), itertools.count(first_epoch), strict=False).__next__
+
+
+def binary(images, seed):
+    """Pixels x ~ Bernoulli(grey value), from a seed of two integers."""
+    import tensorflow as tf
+
+    return tf.cast(tf.random.stateless_uniform(tf.shape(images), seed) < images, tf.float32)
+
+
+def from_bytes(images):
+    """The grey values in [0, 1] that uint8 images stand for."""
+    import tensorflow as tf
+
+    return tf.gather(tf.constant(GREYS), tf.cast(images, tf.int32))
+
+
+def kept_ahead(dataset, num_batches):
+    """Prefetch a `tf.data.Dataset` of batches, by one thread: more of them would take the model's cores."""
+    import tensorflow as tf
+
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(4)
-    options = tf.data.Options()  # one thread keeps ahead of the model; more of them would take its cores
+    options = tf.data.Options()
     options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
     return dataset.with_options(options)
@@ -74,10 +98,10 @@ def _fetcher(x):
     """A function from row numbers to float32 images, over the smallest exact copy of `x`."""
     import tensorflow as tf
 
-    stored, greys = tf.constant(smallest(x)), tf.constant(GREYS)
+    stored = tf.constant(smallest(x))
     if stored.dtype != tf.uint8:
         return lambda rows: tf.gather(stored, rows)
-    return lambda rows: tf.gather(greys, tf.cast(tf.gather(stored, rows), tf.int32))
+    return lambda rows: from_bytes(tf.gather(stored, rows))
 
 
 def smallest(x, chunk=4096):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
+from kvae.data import plain_errors
 from kvae.models import feeding
 
 
@@ -166,10 +167,13 @@ class BaseModel(keras.Model):
         elif validation is not None:
             arguments["validation_data"], _ = self._check_data(validation, prefix="validation ")
         if isinstance(x, np.ndarray) and feeding.covers(self, arguments):
-            return super().fit(**feeding.feed(self, x, y, arguments))
-        if hasattr(x, "element_spec"):
-            arguments.setdefault("shuffle", False)  # a tf.data.Dataset shuffles itself; Keras only warns of its default
-        return super().fit(x, y, **arguments)
+            arguments = feeding.feed(self, x, y, arguments)
+        else:
+            if hasattr(x, "element_spec"):
+                arguments.setdefault("shuffle", False)  # it shuffles itself; Keras only warns of its default
+            arguments |= {"x": x, "y": y}
+        with plain_errors():
+            return super().fit(**arguments)
 
     def take_steps(self, steps):
         """Let an execution be of `steps` steps, unless `compile` was told how many."""
@@ -181,7 +185,8 @@ class BaseModel(keras.Model):
         """Evaluate as in Keras, after the same check as `fit`."""
         if not kwargs.get("_use_cached_eval_dataset"):  # set by `fit`, which has checked already
             x, y = self._check_data(x, y, kwargs.get("sample_weight"))
-        return super().evaluate(x, y, *args, **kwargs)
+        with plain_errors():
+            return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """Reconstructions of `x` (`(x, y)` for a model that takes labels), as in Keras, after a check of the arrays."""
@@ -189,7 +194,8 @@ class BaseModel(keras.Model):
             x = self._check_data(*x)
         else:
             x, _ = self._check_data(x)
-        return super().predict(x, *args, **kwargs)
+        with plain_errors():
+            return super().predict(x, *args, **kwargs)
 
     def _as_batch(self, inputs):
         if self.takes_labels:

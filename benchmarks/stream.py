@@ -1,0 +1,152 @@
+"""Memory over time while a VAE trains on more data than fits: `python benchmarks/stream.py [gigabytes] [--out FOLDER]`.
+
+The data are images of blobs, 128×128×3 float32, generated block by block and never stored; from there on they go the
+way of `kvae.data.stream`: blocks in a random order, mixed in windows, batched, prefetched, into `fit`. Bytes are
+counted where a file's would be read. One epoch, over 50 GB (of 10^9 bytes) by default. Writes `memory.csv` and
+`memory.png` to the folder, and prints the resident memory (Linux) at the start, at the end and at its peak, and its
+trend over the stream.
+"""
+
+import argparse
+import csv
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import kvae
+from kvae import files, plots
+from kvae.data.sources import WINDOW_BYTES, Source
+from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
+
+IMAGE, BLOCK, BATCH = (128, 128, 3), 16, 64
+IMAGE_BYTES = 4 * int(np.prod(IMAGE))
+SETTLED = 0.05  # of the stream: by then the step is compiled and every buffer has been full once
+PERIOD = 0.5  # seconds between two looks at the memory
+
+
+def blobs(block):
+    """Images `(BLOCK, *IMAGE)` in [0, 1], the same for the same number: a coloured Gaussian blob each."""
+    rng = np.random.default_rng([0, block])
+    axes = []
+    for length in IMAGE[:2]:
+        centre, width = rng.uniform(0.2, 0.8, (BLOCK, 1)), rng.uniform(0.05, 0.2, (BLOCK, 1))
+        axes.append(np.exp(-0.5 * ((np.linspace(0, 1, length) - centre) / width) ** 2).astype("float32"))
+    colours = rng.random((BLOCK, IMAGE[2]), dtype="float32")
+    return axes[0][:, :, None, None] * axes[1][:, None, :, None] * colours[:, None, None]
+
+
+def synthetic(gigabytes, counted):
+    """A `Stream` of that many bytes that notes in the list `counted` how many there were.
+
+    Args:
+        gigabytes: float.
+        counted: list of one int, added to at each read.
+
+    Returns:
+        A `kvae.data.Stream`.
+    """
+    sizes = np.full(max(4, round(gigabytes * 1e9 / IMAGE_BYTES / BLOCK)), BLOCK)
+
+    def fetch(block):
+        images = blobs(block)
+        counted[0] += images.nbytes
+        return (images,)
+
+    window = max(1, WINDOW_BYTES // (BLOCK * IMAGE_BYTES))
+    source = Source(IMAGE, "float32", False, None, sizes, window, fetch, lambda columns, run: (columns[0], None))
+    return kvae.data.Stream(IMAGE, None, int(sizes.sum()), "blobs", source=source)
+
+
+def resident():
+    """What this process has in memory, in MB (10^6 bytes; Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
+
+
+def watched(function, counted):
+    """Run `function` and look at the memory meanwhile: a list of `(seconds, gigabytes, megabytes)`."""
+    samples, done, begin = [], threading.Event(), time.perf_counter()
+
+    def look():
+        samples.append((time.perf_counter() - begin, counted[0] / 1e9, resident()))
+
+    def watch():
+        while not done.wait(PERIOD):
+            look()
+
+    look()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        function()
+    finally:
+        done.set()
+        watcher.join()
+    return samples
+
+
+def draw(samples, settled):
+    """Resident memory against the bytes that have gone by."""
+    _, gigabytes, megabytes = np.array(samples).T
+    flat = megabytes[settled:]
+    figure = new_figure(
+        10, 6, f"{gigabytes[-1]:.3g} GB have gone through fit; {flat.min():,.0f} to {flat.max():,.0f} MB were resident"
+    )
+    axes = figure.subplots()
+    axes.plot(gigabytes, megabytes, color=COLORS[0], linewidth=2.5)
+    axes.axvline(gigabytes[settled], color=COLORS[8], linewidth=1.5, linestyle="--")
+    axes.annotate(
+        "compiled, buffers full",
+        (gigabytes[settled], 0),
+        (6, 8),
+        textcoords="offset points",
+        fontsize=TICK_SIZE,
+        color=COLORS[8],
+    )
+    axes.set_xlabel("data streamed, GB", fontsize=LABEL_SIZE)
+    axes.set_ylabel("resident memory, MB", fontsize=LABEL_SIZE)
+    axes.set_xlim(0, gigabytes[-1])
+    axes.set_ylim(0, 1.25 * megabytes.max())
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def main(gigabytes, out):
+    """Train over the stream once, write the samples, draw and print them."""
+    out, counted = files.make_folder(out), [0]
+    stream = synthetic(gigabytes, counted)
+    keras.utils.set_random_seed(0)
+    model = kvae.VAE(*kvae.networks.mlp(IMAGE, latent_dim=8, hidden=(32,)), seed=0)
+    model.compile(keras.optimizers.Adam(1e-3))
+    losses = {}
+    samples = watched(
+        lambda: losses.update(model.fit(stream.batches(BATCH), epochs=1, verbose=0).history),
+        counted,
+    )
+    with files.replacing(out / "memory.csv") as aside, open(aside, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("seconds", "gigabytes", "resident_megabytes"))
+        writer.writerows([f"{value:.4f}" for value in sample] for sample in samples)
+    settled = next(i for i, sample in enumerate(samples) if sample[1] >= SETTLED * samples[-1][1])
+    seconds, streamed, megabytes = np.array(samples).T
+    trend = np.polyfit(streamed[settled:], megabytes[settled:], 1)[0] if len(samples) - settled > 2 else np.nan
+    print(
+        f"{stream.num_examples:,} images, {streamed[-1]:.2f} GB, {seconds[-1]:.0f} s, loss {losses['loss'][0]:.1f} nats"
+    )
+    print(
+        f"resident MB: {megabytes[0]:.0f} before fit, {megabytes[settled]:.0f} after {SETTLED:.0%}, "
+        f"{megabytes[-1]:.0f} at the end, {megabytes.max():.0f} at the peak; trend {trend:+.2f} MB/GB"
+    )
+    print(f"written to {plots.save(draw(samples, settled), out / 'memory.png')} and {out / 'memory.csv'}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("gigabytes", nargs="?", type=float, default=50.0)
+    parser.add_argument("--out", type=Path, default=Path("runs/stream"))
+    arguments = parser.parse_args()
+    main(arguments.gigabytes, arguments.out)

@@ -1,0 +1,169 @@
+"""TFRecord files as a source, and arrays written as TFRecord files.
+
+A file is a chain of records (https://www.tensorflow.org/tutorials/load_data/tfrecord): 8 bytes of length, 4 of a
+checksum, the content, 4 of its checksum. The lengths are walked through once, so that blocks can be read in any order.
+"""
+
+import contextlib
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from kvae import checks, files
+from kvae.data.feed import smallest
+from kvae.data.images import Unreadable, decode, first_shape, fitted
+from kvae.data.sources import WINDOW_BYTES, Source
+
+SUFFIXES = (".tfrecord", ".tfrecords")
+HEAD, FOOT = 12, 4  # bytes before and after the content
+BLOCK_RECORDS = 8
+READ_AHEAD = 2**16  # bytes: many small records a read, few bytes too many of a large one
+
+
+def record_source(paths, image_size=None, channels=None, skip=False):
+    """Images in TFRecord files of `tf.train.Example`s.
+
+    Args:
+        paths: list of `pathlib.Path`s.
+        image_size: `(height, width)`; `None` for the first image's.
+        channels: 1 or 3; `None` for the first image's.
+        skip: whether the first image may be unreadable.
+
+    Returns:
+        A `Source`. Its `num_classes` is `None`: only reading every record would tell.
+
+    Raises:
+        ValueError: for files that are damaged, empty or without images.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.train import Example
+
+    indices = [_index(path) for path in paths]
+    file_of = np.concatenate([np.full(len(sizes), i) for i, (_, sizes) in enumerate(indices)])
+    starts = np.concatenate([starts[:-1] for starts, _ in indices])
+    ends = np.concatenate([starts[1:] for starts, _ in indices])
+    sizes = np.concatenate([sizes for _, sizes in indices])
+
+    def fetch(block):
+        path = paths[file_of[block]]
+        content = np.fromfile(path, "uint8", int(ends[block] - starts[block]), offset=int(starts[block])).tobytes()
+        records, at = np.empty(int(sizes[block]), object), 0
+        for i in range(len(records)):
+            length = int.from_bytes(content[at : at + 8], "little")
+            records[i] = content[at + HEAD : at + HEAD + length]
+            at += HEAD + length + FOOT
+        return records, np.full(len(records), file_of[block])
+
+    def parse(record, file):
+        """The features of a record, by name."""
+        try:
+            return Example.FromString(record).features.feature
+        except DecodeError as error:
+            raise files.FileError(f"{paths[file]} must hold records of tf.train.Example. Received: {error}") from error
+
+    def load(features, file, size, depth):
+        if not features["image"].bytes_list.value:
+            raise files.FileError(
+                f"{paths[file]}: every record must have the feature `image`, bytes. Received: {sorted(features)}"
+            )
+        content, shape = features["image"].bytes_list.value[0], features["shape"].int64_list.value
+        try:
+            image = np.frombuffer(content, "uint8").reshape((*shape, 1)[:3]) if shape else decode(content)
+            return fitted(image, size, depth)
+        except ValueError as error:
+            return Unreadable(f"An image in {paths[file]}", str(error))
+
+    def label(features, file):
+        if not features["label"].int64_list.value:
+            raise files.FileError(f"{paths[file]}: all records must have the integer feature `label`, or none")
+        return features["label"].int64_list.value[0]
+
+    opened = (row for block in range(len(sizes)) for row in zip(*fetch(block), strict=True))
+    shape = first_shape((load(parse(record, file), file, image_size, channels) for record, file in opened), skip)
+    first, file = (column[0] for column in fetch(0))
+    labelled = bool(parse(first, file)["label"].int64_list.value)
+
+    def decode_rows(columns, run):
+        rows = [(parse(record, file), file) for record, file in zip(*columns, strict=True)]
+        images = list(run(lambda row: load(row[0], row[1], shape[:2], shape[2]), rows))
+        return images, np.array([label(features, file) for features, file in rows]) if labelled else None
+
+    window = max(1, int(WINDOW_BYTES // np.mean(ends - starts)))
+    return Source(shape, "uint8", labelled, None, sizes, window, fetch, decode_rows)
+
+
+def _index(path):
+    """Where each block of a file starts (and where the last one ends), and how many records it has."""
+    end, at, count, starts = path.stat().st_size, 0, 0, array("q")
+    with open(path, "rb", READ_AHEAD) as file:
+        while at < end:
+            if count % BLOCK_RECORDS == 0:
+                starts.append(at)
+            at += HEAD + int.from_bytes(file.read(HEAD)[:8], "little") + FOOT
+            count += 1
+            file.seek(min(at, end))
+    if at != end or not count:
+        raise ValueError(
+            f"{path} must be a TFRecord file, not empty and not compressed. Received: {end} bytes, in which record "
+            f"{count} ends at {at}"
+        )
+    sizes = np.full(len(starts), BLOCK_RECORDS)
+    sizes[-1] -= BLOCK_RECORDS * len(starts) - count
+    starts.append(end)
+    return np.array(starts), sizes
+
+
+def write_records(path, x, y=None, shards=1):
+    """Write images as TFRecord files that `stream` reads: raw bytes in `image`, `shape`, and `label`.
+
+    Args:
+        path: file to write, such as "train.tfrecord"; its folder is created. Files appear when all are complete.
+        x: images `(n, height, width)` or `(n, height, width, channels)`: uint8, or floats in [0, 1] that are whole
+            255ths. May be a memory map: rows are read one after the other.
+        y: integer labels `(n,)`, or `None`.
+        shards: number of files; of several, the names end in "-00000-of-00004" and so on.
+
+    Returns:
+        List of the files' `pathlib.Path`s.
+
+    Raises:
+        ValueError: if `x` holds no such images, `y` is not one label an image, or there are more shards than images.
+
+    Example:
+
+    >>> kvae.data.write_records("digits.tfrecord", data.x_train, data.y_train, shards=4)
+    """
+    import tensorflow as tf
+    from tensorflow.train import BytesList, Example, Feature, Features, Int64List
+
+    path, shards = Path(path), checks.positive_integer(shards, "shards")
+    x = x if isinstance(x, np.ndarray) else np.asarray(x)
+    if x.ndim not in (3, 4) or 0 in x.shape:
+        raise ValueError(
+            f"`x` must have shape (n, height, width) or (n, height, width, channels). Received: shape {x.shape}"
+        )
+    if y is not None:
+        y = checks.class_labels(y, np.iinfo("int64").max, len(x), "y")
+    if shards > len(x):
+        raise ValueError(f"`shards` must be at most the number of images, {len(x)}. Received: {shards}")
+    files.make_folder(path.parent)
+    paths = [path]
+    if shards > 1:
+        paths = [path.with_name(f"{path.stem}-{i:05d}-of-{shards:05d}{path.suffix}") for i in range(shards)]
+    with contextlib.ExitStack() as stack:
+        for i, each in enumerate(paths):
+            with tf.io.TFRecordWriter(str(stack.enter_context(files.replacing(each)))) as writer:
+                for row in range(len(x) * i // shards, len(x) * (i + 1) // shards):
+                    image = x[row] if x.dtype == np.uint8 else smallest(x[row][None])[0]
+                    if image.dtype != np.uint8:
+                        raise ValueError(
+                            "`x` must be uint8, or floats in [0, 1] that are whole 255ths: np.rint(x * 255)"
+                            f'.astype("uint8"). Received: {x.dtype} with other values'
+                        )
+                    shape = Feature(int64_list=Int64List(value=image.shape))
+                    features = {"image": Feature(bytes_list=BytesList(value=[image.tobytes()])), "shape": shape}
+                    if y is not None:
+                        features["label"] = Feature(int64_list=Int64List(value=[int(y[row])]))
+                    writer.write(Example(features=Features(feature=features)).SerializeToString())
+    return paths
