@@ -52,7 +52,8 @@ def from_encoder(encoder, num_classes, frozen=False, hidden=(), features="hidden
     h = body(x)
     for size in hidden:
         h = layers.Dense(checks.positive_integer(size, "hidden"), activation="relu")(h)
-    return keras.Model(x, layers.Dense(num_classes, activation="softmax", name="classes")(h), name="classifier")
+    classes = layers.Dense(num_classes, activation="softmax", dtype="float32", name="classes")  # under any policy
+    return keras.Model(x, classes(h), name="classifier")
 
 
 def linear_probe(z_train, y_train, z_test, y_test):

@@ -326,4 +326,4 @@ def _train(options, arguments):
     if interrupted:
         print(f"kvae {arguments.command}: interrupted; what was trained so far is saved", file=sys.stderr)
         return 1
-    return 0
+    return 1 if "stopped_in_epoch" in metrics else 0

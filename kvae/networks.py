@@ -7,7 +7,7 @@ The contract that any pair must keep: the encoder maps `x` (or `[x, y]`) to the 
 import math
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from kvae import checks
 from kvae.distributions import likelihood_family, posterior_family
@@ -143,6 +143,21 @@ def conv(
 
 
 NETWORKS = {"mlp": mlp, "conv": conv}
+
+
+def apply(network, h, condition=None, training=None):
+    """A network's outputs in float32, whatever it computes in: densities and their sums need more than half precision.
+
+    Args:
+        network: a Functional model from `h` or `[h, condition]`.
+        h: tensor `(batch, ...)`.
+        condition: tensor `(batch, condition_dim)` or `None`.
+        training: bool; `None` for that of the layer that calls.
+
+    Returns:
+        Tensor `(batch, ...)`, float32.
+    """
+    return ops.cast(network(h if condition is None else [h, condition], training=training), "float32")
 
 
 def check_pair(encoder, decoder, posterior, likelihood, takes_labels):

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from kvae import checks
+from kvae import checks, networks
 from kvae.settings import Settings
 
 DIFFERENCE_STEP = 1e-3  # of the input, times N(0, I); smaller drowns in float32's rounding, larger sees the curvature
@@ -123,7 +123,8 @@ class Contractive(Penalty):
         num_samples: vectors v an example in the estimate.
 
     Raises:
-        ValueError: if `weight` is negative or `num_samples` no positive integer.
+        ValueError: if `weight` is negative or `num_samples` no positive integer; in a model, if the estimate would go
+            through a layer in half precision, whose rounding is larger than the difference.
 
     Example:
 
@@ -136,6 +137,15 @@ class Contractive(Penalty):
     def __post_init__(self):
         self._check_number("weight")
         checks.positive_integer(self.num_samples, "num_samples")
+
+    def check(self, encoder):
+        half = [layer for layer in encoder.layers if layer.weights and layer.compute_dtype in ("bfloat16", "float16")]
+        if half and one_dense_layer(encoder) is None:
+            raise ValueError(
+                "`penalty` Contractive must go with an encoder in float32, since half precision rounds its differences "
+                f'away: build it under keras.config.set_dtype_policy("float32"). Received: layer {half[0].name!r} in '
+                f"{half[0].compute_dtype}"
+            )
 
     def __call__(self, x, z, encoder, seed):
         dense = one_dense_layer(encoder)
@@ -174,8 +184,9 @@ def jacobian_norm_estimate(function, x, num_samples, seed):
     Returns:
         Tensor `(batch,)`.
     """
-    start = function(x, training=False)
+    start = networks.apply(function, x, training=False)
     v = keras.random.normal((num_samples, *ops.shape(x)), dtype=x.dtype, seed=seed)
     moved = ops.reshape(x + DIFFERENCE_STEP * v, (-1, *x.shape[1:]))
-    jv = (ops.reshape(function(moved, training=False), (num_samples, *ops.shape(start))) - start) / DIFFERENCE_STEP
+    ends = ops.reshape(networks.apply(function, moved, training=False), (num_samples, *ops.shape(start)))
+    jv = (ends - start) / DIFFERENCE_STEP
     return ops.mean(ops.sum(ops.square(jv), axis=-1), axis=0)

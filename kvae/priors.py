@@ -9,7 +9,7 @@ import math
 import keras
 from keras import ops
 
-from kvae import checks
+from kvae import checks, networks
 from kvae.distributions import Normal
 
 
@@ -22,6 +22,9 @@ class Prior(keras.layers.Layer):
     """
 
     stochastic = False  # whether `log_prob` is itself an estimate, from samples of its own
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})  # whatever the policy: see networks.apply
 
     def bind(self, posterior_family, latent_dim, image_shape, encode):
         """Tie the prior to a model and make its weights.
@@ -109,7 +112,7 @@ class Conditional(Single):
             )
 
     def params(self, condition):
-        return self.network(condition)
+        return networks.apply(self.network, condition)
 
     def get_config(self):
         return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
@@ -251,14 +254,14 @@ class Hierarchical(Prior):
 
     def top_params(self, z):
         """Parameters of q(h|z), `(rows, 2 · top_dim)`, of codes `(rows, latent)`."""
-        return self.encoder(z)
+        return networks.apply(self.encoder, z)
 
     def log_prob(self, z, condition, seed):
         rows = ops.reshape(z, (-1, self.latent_dim))
         params = self.top_params(rows)
         h = self.top_family.sample(params, 1, seed)[0]
         log_prob = (
-            ops.sum(self.family.log_prob(rows, self.decoder(h)), axis=-1)
+            ops.sum(self.family.log_prob(rows, networks.apply(self.decoder, h)), axis=-1)
             + ops.sum(self.top_family.log_prob(h, ops.zeros((1, 2 * self.top_dim))), axis=-1)
             - ops.sum(self.top_family.log_prob(h, params), axis=-1)
         )
@@ -266,7 +269,7 @@ class Hierarchical(Prior):
 
     def sample(self, n, condition, seed):
         h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim)), 1, seed)[0]
-        return self.family.sample(self.decoder(h), 1, seed)[0]
+        return self.family.sample(networks.apply(self.decoder, h), 1, seed)[0]
 
     def get_config(self):
         parts = {"encoder": self.encoder, "decoder": self.decoder}

@@ -54,7 +54,8 @@ DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
 def train(options, out, force=False, verbose=True):
     """Train a model and write its run folder.
 
-    The learning rate falls to zero along a cosine. An interruption (Ctrl-C) ends training early and keeps its result.
+    The learning rate falls to zero along a cosine. An interruption (Ctrl-C) ends training early and keeps its result;
+    so does a loss that is no number any more, with the weights of the last good epoch.
 
     Args:
         options: dict with the keys of `DEFAULTS`; missing ones take their defaults.
@@ -66,7 +67,7 @@ def train(options, out, force=False, verbose=True):
         `(metrics, interrupted)`: the content of `metrics.json`, and whether training was cut short.
 
     Raises:
-        ValueError: for options that are unknown or do not fit together.
+        ValueError: for options that are unknown or do not fit together, and if training fails in its first epoch.
         FileError: if `out` holds something already or cannot be written to.
     """
     start = time.perf_counter()
@@ -85,7 +86,9 @@ def train(options, out, force=False, verbose=True):
     steps = -(-len(data.x_train) // options["batch_size"])
     schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
     model.compile(optimizer=keras.optimizers.Adam(schedule))
+    guard = callbacks.StopOnNaN()
     hooks = [
+        guard,  # before those that draw: they see the weights that it brings back
         *pictures(options, data, model, x_test, y_test, out / "pictures"),
         callbacks.HistoryFile(out / "history.csv"),
     ]
@@ -101,15 +104,18 @@ def train(options, out, force=False, verbose=True):
         interrupted = True
     except Exception:
         if not (out / "history.csv").is_file():  # not an epoch done: leave nothing half-written
-            clear_folder(out)
-            if not any(out.iterdir()):
-                out.rmdir()
+            remove_run(out)
         raise
+    if guard.message and not guard.good_epochs:
+        remove_run(out)
+        raise ValueError(guard.message)
     seconds = time.perf_counter() - training_start
     with files.replacing(out / "model.keras") as aside:
         model.save(aside)
     metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
-    if not interrupted:
+    if guard.message:
+        metrics["stopped_in_epoch"] = guard.stopped_epoch
+    elif not interrupted:
         add_card(metrics, options)
     metrics["training_seconds"] = round(seconds, 1)
     metrics["total_seconds"] = round(time.perf_counter() - start, 1)
@@ -247,6 +253,13 @@ def clear_folder(out):
     for name in FILES:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def remove_run(out):
+    """Remove a run's files, and their folder if nothing else is in it."""
+    clear_folder(out)
+    if not any(out.iterdir()):
+        out.rmdir()
 
 
 def write_json(path, content):

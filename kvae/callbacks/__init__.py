@@ -2,6 +2,7 @@
 
 from kvae.callbacks.checkpoint import Checkpoint
 from kvae.callbacks.diagnosis import Diagnosis
+from kvae.callbacks.guard import StopOnNaN
 from kvae.callbacks.logs import HistoryFile, Progress
 from kvae.callbacks.pictures import (
     LatentManifold,
@@ -25,4 +26,5 @@ __all__ = [
     "Progress",
     "ReconstructionGrid",
     "SampleGrid",
+    "StopOnNaN",
 ]

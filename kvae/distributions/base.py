@@ -24,7 +24,7 @@ class Distribution(keras.layers.Layer):
     parameter_names: tuple[str, ...] = ()
 
     def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})  # whatever the policy of the networks
         self.built = True
 
     def parameters(self, params):

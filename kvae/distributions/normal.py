@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from kvae.distributions.base import Distribution, noise_shape
@@ -16,6 +17,9 @@ LOG_VAR_RANGE = (-14.0, 14.0)
 # log σ² of the one learned σ is this many times its weight. Adam moves a weight by about its rate a step, so a plain
 # weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL starves the code.
 LEARNED_SPEED = 10.0
+
+# Squares of larger values, over the smallest σ² and summed over an image, leave float32.
+LARGEST_VALUE = 1e15
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -107,6 +111,14 @@ class Normal(Distribution):
 
     def standard_prior(self):
         return Normal()
+
+    def check(self, value, name):
+        low, high = float(np.min(value)), float(np.max(value))
+        if max(-low, high) > LARGEST_VALUE:
+            raise ValueError(
+                f"`{name}` must hold values of at most {LARGEST_VALUE:g} in size, so that their squares are finite: "
+                f"rescale. Received: values from {low:g} to {high:g}"
+            )
 
     def get_config(self):
         return {**super().get_config(), "sigma": self.sigma}

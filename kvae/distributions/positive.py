@@ -7,9 +7,9 @@ from kvae.distributions.base import Distribution, noise_shape, uniform
 from kvae.distributions.location_scale import LOG_SCALE_RANGE
 from kvae.distributions.normal import Normal
 
-# log z of a log-normal is kept in this range, because float32 holds neither e^89 nor e^-104: a z of infinity or 0 would
-# make its log-density NaN.
-LOG_RANGE = (-80.0, 80.0)
+# log z of a log-normal is kept in this range: float32 holds neither e^89 nor e^-104, and a z of infinity or 0 would
+# make its log-density NaN; nor does it hold the squares that a network's outputs for e^60 end up in.
+LOG_RANGE = (-30.0, 30.0)
 
 
 @keras.saving.register_keras_serializable(package="kvae")

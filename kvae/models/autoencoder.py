@@ -111,8 +111,8 @@ class Autoencoder(EncoderDecoder):
 
     def run_batch(self, x, y, training):
         seen = x if self.noise is None or not training else self.noise(x, self.seed_generator)
-        z = self.encoder(seen, training=training)
-        x_params = self.decoder(z, training=training)
+        z = self._apply(self.encoder, seen, None, training)
+        x_params = self._apply(self.decoder, z, None, training)
         loss = self._reconstruction_loss(x, x_params)
         reconstruction_loss = ops.sum(loss, axis=tuple(range(1, len(loss.shape))))
         penalty_loss = ops.zeros_like(reconstruction_loss)
@@ -170,7 +170,7 @@ class Autoencoder(EncoderDecoder):
         return checks.array(x, self.image_shape, "x").astype("float32"), None
 
     def _encode(self, x, y):
-        return self.encoder(x, training=False)
+        return self._apply(self.encoder, x, None, False)
 
     def get_config(self):
         parts = {"encoder": self.encoder, "decoder": self.decoder, "noise": self.noise, "penalty": self.penalties}

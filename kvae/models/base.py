@@ -10,6 +10,7 @@ from keras import ops
 from kvae import checks
 from kvae.data import plain_errors
 from kvae.models import feeding
+from kvae.models.counting import FiniteSteps
 
 
 class Batch(NamedTuple):
@@ -51,6 +52,13 @@ class BaseModel(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.term_trackers = [keras.metrics.Mean(name=name) for name in self.term_names]
+        self.finite_steps = FiniteSteps(len(self.term_names), name="finite_steps")
+        self._counts_finite_steps = False
+
+    @property
+    def compute_dtype(self):
+        """Float32 under every policy, for images, densities and sums; networks compute in what theirs says."""
+        return "float32"
 
     # What a subclass writes.
 
@@ -84,7 +92,7 @@ class BaseModel(keras.Model):
             Pixel means `(batch, *image_shape)`.
         """
         batch = inputs if isinstance(inputs, Batch) else self._as_batch(inputs)
-        result = self.run_batch(ops.cast(batch.x, self.compute_dtype), batch.y, training)
+        result = self.run_batch(ops.cast(batch.x, "float32"), batch.y, training)
         for loss in result.losses:
             self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))
         return result if isinstance(inputs, Batch) else result.reconstruction
@@ -137,6 +145,8 @@ class BaseModel(keras.Model):
         """Update the trackers with the terms of each example and return all logs."""
         for tracker in self.term_trackers:  # vectors, so that a short last batch weighs what it should
             tracker.update_state(_weighted(y_pred.terms[tracker.name], x.sample_weight))
+        if self._counts_finite_steps:
+            self.finite_steps.update_state(self.term_trackers)
         return super().compute_metrics(x, x.x, y_pred.reconstruction, x.sample_weight)
 
     def fit(self, x=None, y=None, *args, **kwargs):
@@ -180,6 +190,12 @@ class BaseModel(keras.Model):
         if not self.steps_given and self.steps_per_execution != steps:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None  # they have the old number compiled in
+
+    def count_finite_steps(self):
+        """Let `finite_steps` count from now on, at the cost of a few small operations a step."""
+        if not self._counts_finite_steps:
+            self._counts_finite_steps = True
+            self.train_function = self.test_function = None  # they were compiled without
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """Evaluate as in Keras, after the same check as `fit`."""

@@ -59,8 +59,8 @@ class CVAE(VAE):
 
     def condition(self, y):
         if self.num_classes is None:
-            return ops.cast(y, self.compute_dtype)
-        return ops.one_hot(ops.cast(y, "int32"), self.num_classes, dtype=self.compute_dtype)
+            return ops.cast(y, "float32")
+        return ops.one_hot(ops.cast(y, "int32"), self.num_classes, dtype="float32")
 
     def check_labels(self, y, num_examples):
         if self.num_classes is not None:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kvae import checks
+from kvae import checks, networks
 from kvae.models.base import BaseModel, in_batches
 
 EVALUATION_BATCH = 1000  # rows at a time in the NumPy verbs
@@ -79,9 +79,7 @@ class EncoderDecoder(BaseModel):
         """Latent codes `(batch, latent_dim)` of a batch, as a tensor."""
         raise NotImplementedError
 
-    @staticmethod
-    def _apply(network, h, condition, training):
-        return network(h if condition is None else [h, condition], training=training)
+    _apply = staticmethod(networks.apply)
 
     def _check_pair(self, x, y):
         x = self.check_images(x)

@@ -1,0 +1,110 @@
+"""Stopping when numbers are none any more."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from kvae.models.base import BaseModel
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stop training at the end of the epoch in which the loss or a weight became NaN or infinite, and say where.
+
+    A `UserWarning` names the term that was the first, the step, the layers whose weights are lost, and what to try.
+    The model and its optimizer get the state back that they had when the last good epoch ended, so that `fit` can go
+    on from there with a smaller learning rate. Unlike `keras.callbacks.TerminateOnNaN` it does not ask for a word after
+    each batch, so as many steps run at once as without it.
+
+    With a `LossScaleOptimizer` (`mixed_float16`), which leaves out the steps whose gradient overflows, only weights
+    that are not finite stop training.
+
+    Attributes:
+        message: str, what the warning said; `None` while all is well.
+        stopped_epoch: int, the epoch in which training was stopped, counted from 1; 0 if it was not.
+        good_epochs: int, the last epoch whose state was kept; 0 for that before training.
+
+    Example:
+
+    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.StopOnNaN()])
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.message = None
+        self.stopped_epoch = 0
+        self.good_epochs = 0
+
+    def set_model(self, model):
+        super().set_model(model)
+        if isinstance(model, BaseModel):
+            model.count_finite_steps()
+
+    def on_train_begin(self, logs=None):
+        self.message, self.stopped_epoch = None, 0
+        self._steps = None
+        self._keep(0)
+
+    def on_test_begin(self, logs=None):
+        self._read_steps()  # validation counts anew
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._read_steps()
+        steps, self._steps = self._steps, None
+        layers = self._lost_layers()
+        scaled = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
+        if not layers and (scaled or np.isfinite(float((logs or {}).get("loss", 0.0)))):
+            self._keep(epoch + 1)
+            return
+        lost = f"at its end weights of {_listed(layers)} were not finite" if layers else "its weights stayed finite"
+        state = f"the end of epoch {self.good_epochs}" if self.good_epochs else "the beginning"
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        half = self.model.dtype_policy.name.endswith("float16")
+        self.message = (
+            f"Training stopped in epoch {epoch + 1}: {self._first_term(logs, steps)}; {lost}. The model is as it was "
+            f"at {state}. Try a learning rate well below {rate:.3g}, or clipnorm=1.0 in the optimizer"
+            f"{', or the policy float32' if half else ''}."
+        )
+        for variable, value in zip(self._variables(), self._state, strict=True):
+            variable.assign(value)
+        self.model.stop_training = True
+        self.stopped_epoch = epoch + 1
+        warnings.warn(self.message, UserWarning, stacklevel=2)
+
+    def _first_term(self, logs, steps):
+        """What became no finite number first, in words."""
+        loss = f"the loss is {logs['loss']:.3g}"
+        if steps is None:
+            return loss
+        names = self.model.term_names
+        terms = {name: int(n) for name, n in zip(names, steps, strict=True) if not np.isfinite(logs[name])}
+        if not terms:
+            return loss
+        first = min(terms.values())
+        firsts = [name for name, n in terms.items() if n == first]
+        firsts = [name for name in firsts if name != "elbo"] or firsts  # it is the sum of the others
+        return f"{loss}, and what was lost first is {' and '.join(firsts)}, in step {first + 1} of the epoch"
+
+    def _lost_layers(self):
+        """Names of the layers that have a weight which is not finite."""
+        lost = [w.path.rsplit("/", 1)[0] for w in self.model.weights if not np.isfinite(ops.convert_to_numpy(w)).all()]
+        return list(dict.fromkeys(lost))
+
+    def _read_steps(self):
+        if self._steps is None and isinstance(self.model, BaseModel):
+            self._steps = ops.convert_to_numpy(self.model.finite_steps.steps)
+
+    def _variables(self):
+        return [*self.model.weights, *self.model.optimizer.variables]
+
+    def _keep(self, epochs):
+        if not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        self.good_epochs = epochs
+        self._state = [np.array(ops.convert_to_numpy(variable)) for variable in self._variables()]
+
+
+def _listed(names):
+    """At most three names, and how many more."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

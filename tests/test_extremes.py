@@ -1,0 +1,198 @@
+"""Numbers that stay numbers: extreme parameters, shapes and data, and networks in half precision."""
+
+import itertools
+import math
+
+import keras
+import numpy as np
+import pytest
+from cases import CASES, autoencoder, cvae, two_layers, vae
+from keras import ops
+
+import kvae
+from kvae.bounds import ELBO, ImportanceWeighted, Renyi
+from kvae.distributions import POSTERIORS, Normal
+from kvae.penalties import Contractive, KLSparsity
+from kvae.priors import Mixture, Vamp
+
+# What is added to an encoder's [location, log scale]; a family of one parameter takes the second.
+ENCODED = [(0, -1e3), (0, 1e3), (1e4, 0), (-1e4, -1e3), (1e4, 1e3)]
+DECODED = [1e4, -1e4]
+BOUNDS = {
+    "elbo": lambda: ELBO(),
+    "iwae": lambda: ImportanceWeighted(),
+    "doubly-reparameterized": lambda: ImportanceWeighted("doubly_reparameterized"),
+    "score-function": lambda: ImportanceWeighted("score_function"),
+    "vr-max": lambda: Renyi(-math.inf),
+    "renyi": lambda: Renyi(0.9999),
+}
+PRIORS = {"mixture": lambda: Mixture(3), "vamp": lambda: Vamp(3), "two-layers": two_layers}
+
+
+@pytest.fixture(autouse=True)
+def _reset():
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
+    keras.utils.clear_session()
+
+
+@pytest.fixture
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    return request.param
+
+
+def assert_a_step_is_finite(model, x, y=None):
+    """Logs and gradients of a batch: a rate of 0 leaves weights alone, unless a gradient is infinite or NaN."""
+    model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    logs = model.train_on_batch(x, y, return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values()), logs
+    lost = [w.path for w in model.trainable_variables if not np.isfinite(ops.convert_to_numpy(w)).all()]
+    assert not lost, lost
+
+
+def push(model, encoded, decoded):
+    """Set the output layers' biases, so that posterior and likelihood are far from where training begins."""
+    posterior, likelihood = model.encoder.get_layer("posterior"), model.decoder.get_layer("likelihood")
+    bias = np.repeat(encoded[-model.posterior_family.num_parameters :], model.latent_dim)
+    posterior.bias.assign(bias.astype("float32"))
+    likelihood.bias.assign(np.full(likelihood.bias.shape, decoded, "float32"))
+
+
+def pixels(n=4, shape=(2, 2, 1), seed=0):
+    """Grey images, one black, one white."""
+    x = np.random.default_rng(seed).random((n, *shape), dtype="float32")
+    x[0], x[-1] = 0.0, 1.0
+    return x
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_extreme_parameters_of_posterior_and_likelihood(posterior, bound):
+    model = vae((2, 2, 1), hidden=(3,), posterior=posterior, bound=BOUNDS[bound](), num_samples=2)
+    for encoded, decoded in zip(ENCODED, itertools.cycle(DECODED), strict=False):
+        push(model, encoded, decoded)
+        assert_a_step_is_finite(model, pixels())
+
+
+@pytest.mark.parametrize("posterior", ["normal", "log_normal"])
+@pytest.mark.parametrize("prior", PRIORS)
+def test_extreme_parameters_under_every_prior(prior, posterior):
+    model = vae((2, 2, 1), hidden=(3,), posterior=posterior, bound=ELBO(), prior=PRIORS[prior]())
+    for encoded in ENCODED:
+        push(model, encoded, 0.0)
+        assert_a_step_is_finite(model, pixels())
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", Normal(), Normal(sigma=1e-3)], ids=["learned", "pixel", "fixed"])
+def test_extreme_parameters_of_a_gaussian_likelihood(likelihood):
+    model = vae((2, 2, 1), hidden=(3,), likelihood=likelihood)
+    for encoded, decoded in itertools.product(ENCODED[:3], DECODED):
+        push(model, encoded, decoded)
+        assert_a_step_is_finite(model, pixels())
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize(("shape", "n"), [((1, 1, 1), 4), ((1, 1, 1), 1), ((3, 2, 1), 1)], ids=str)
+def test_one_pixel_and_one_example(network, shape, n):
+    for model in (
+        vae(shape, network, (3,)),
+        vae(shape, network, (3,), likelihood="gaussian"),
+        autoencoder(shape, network, (3,), loss="cross_entropy"),
+    ):
+        assert_a_step_is_finite(model, pixels(n, shape))
+        assert np.isfinite(model.energy(pixels(n, shape))).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+def test_a_constant_data_set(value):
+    x = np.full((6, 3, 3, 1), value, "float32")
+    for model in (
+        vae((3, 3, 1), "conv", (3,)),
+        vae((3, 3, 1), likelihood=Normal()),
+        autoencoder((3, 3, 1), code_activation="sigmoid", penalty=[KLSparsity(1.0), Contractive(1.0)]),
+    ):
+        model.compile(optimizer=keras.optimizers.Adam(0.1), run_eagerly=True)
+        logs = model.fit(x, epochs=3, batch_size=3, verbose=0).history
+        assert all(np.isfinite(values).all() for values in logs.values())
+        assert all(np.isfinite(ops.convert_to_numpy(w)).all() for w in model.weights)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 512])
+def test_latent_sizes(latent_dim):
+    model = kvae.VAE(*kvae.networks.mlp((2, 2, 1), latent_dim, hidden=(3,)), bound=BOUNDS["iwae"](), num_samples=3)
+    assert_a_step_is_finite(model, pixels())
+    assert np.isfinite(kvae.evaluation.log_likelihood(model, pixels(), num_samples=5).mean)
+
+
+def test_ten_thousand_classes(rng):
+    model = cvae((2, 2, 1), hidden=(3,), width=10_000, num_classes=10_000, prior="learned")
+    y = np.array([0, 9_999, 5, 5])
+    assert_a_step_is_finite(model, pixels(), y)
+    assert np.isfinite(model.generate(labels=y, seed=0)).all()
+
+
+@pytest.mark.parametrize("model", [lambda: vae((2, 2, 1), likelihood="gaussian"), lambda: autoencoder((2, 2, 1))])
+def test_pixels_whose_squares_overflow_are_refused(model):
+    with pytest.raises(ValueError, match=r"`x` must hold values of at most 1e\+15 .* rescale"):
+        model().compile() or model().fit(np.full((4, 2, 2, 1), -1e20))
+
+
+# Precision.
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"], indirect=True)
+@pytest.mark.parametrize("name", ["vae-importance-weighted", "vae-learned-sigma", "cvae-mixture", "autoencoder-conv"])
+def test_terms_are_float32_and_near_float32_s_under_every_policy(name, policy):
+    case = CASES[name]
+    model = case.build()
+    keras.config.set_dtype_policy("float32")
+    usual = case.build()
+    usual.set_weights(model.get_weights())
+    x, y = map(ops.convert_to_tensor, case.arrays(9)) if case.y else (ops.convert_to_tensor(case.arrays(9)[0]), None)
+    result, expected = model.run_batch(x, y, True), usual.run_batch(x, y, True)  # the same seed, the same noise
+    assert any(layer.compute_dtype == policy.removeprefix("mixed_") for layer in model.encoder.layers)
+    for name, term in result.terms.items():
+        assert keras.backend.standardize_dtype(term.dtype) == "float32"
+        value, wanted = ops.convert_to_numpy(term), ops.convert_to_numpy(expected.terms[name])
+        np.testing.assert_allclose(value, wanted, rtol=0.02, atol=0.02)
+    assert keras.backend.standardize_dtype(result.reconstruction.dtype) == "float32"
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_digits_train_as_well_in_half_precision(policy, digits, tmp_path):
+    x = digits.x_train[:512]
+
+    def trained():
+        keras.utils.set_random_seed(0)
+        model = vae(hidden=(32,))
+        model.compile(optimizer=keras.optimizers.Adam(5e-3), jit_compile=False)
+        return model, model.fit(x, batch_size=64, epochs=6, verbose=0).history["loss"]
+
+    model, half = trained()
+    keras.config.set_dtype_policy("float32")
+    _, full = trained()
+    assert half[-1] < half[0] - 5
+    assert abs(half[-1] - full[-1]) < 0.03 * full[-1]
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    model.save(tmp_path / "half.keras")
+    loaded = kvae.models.load_model(tmp_path / "half.keras")
+    np.testing.assert_array_equal(loaded.reconstruct(x[:9]), model.reconstruct(x[:9]))
+    assert loaded.decode(np.zeros((1, 2))).dtype == "float32"
+    assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) > 0
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
+def test_what_half_precision_cannot_carry_is_refused_by_layer(policy):
+    with pytest.raises(
+        ValueError, match=r"Contractive must go with an encoder in float32.*layer 'dense.*' in bfloat16"
+    ):
+        autoencoder(penalty=Contractive(0.1))
+    assert autoencoder(hidden=(), penalty=Contractive(0.1)).penalties  # one dense layer: exact, no differences
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_a_classifier_s_probabilities_are_float32(policy):
+    model = kvae.classifier.from_encoder(autoencoder().encoder, num_classes=3)
+    assert model.compute_output_spec(keras.KerasTensor((2, 8, 8, 1))).dtype == "float32"
