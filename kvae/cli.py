@@ -33,10 +33,10 @@ def main(argv=None):
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"kvae {arguments.command}: {message}", file=sys.stderr)
             return COMMANDS[arguments.command](arguments) or 0
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, OverflowError) as error:
         if arguments.debug:
             raise
-        print(f"kvae {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"kvae {arguments.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"kvae {arguments.command}: interrupted", file=sys.stderr)

@@ -1,11 +1,12 @@
 """The pictures of a trained model by name, for `kvae plot` and the README: what each needs, and whether it fits."""
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 
-from kvae import baselines, plots, runs
+from kvae import baselines, plots, reading, runs
 from kvae.models import VAE, load_model
 
 COUNT = 10  # images in a row
@@ -46,10 +47,20 @@ def draw(model_path, kinds=None, dataset=None, label=None, out=None):
 
 
 def read_history(path):
-    """A run's `history.csv` as a dict from names to lists of floats."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
+    """A run's `history.csv` as a dict from names to lists of floats.
+
+    Raises:
+        ValueError: if it is no table of numbers, or larger than `reading.HISTORY`.
+    """
+    try:
+        text = reading.read_bytes(path, reading.HISTORY).decode()
+        names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        return {name: [float(value) for value in column] for name, column in columns if name != "epoch"}
+    except (ValueError, csv.Error) as error:
+        raise ValueError(
+            f"`path` must be the history.csv of a run, a table of numbers. Received: {path} ({error})"
+        ) from error
 
 
 def samples(model, data, label):

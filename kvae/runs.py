@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import baselines, callbacks, checks, evaluation, files, networks, recipes
+from kvae import baselines, callbacks, checks, evaluation, files, networks, reading, recipes
 from kvae.data import DATASETS, binarize, load_data
 from kvae.evaluation import cards
 from kvae.models import VAE
@@ -48,6 +48,12 @@ DEFAULTS = {
 VARIATIONAL = (
     "beta", "kl_warmup", "sigma", "posterior", "prior", "bound", "num_samples", "alpha", "free_bits", "gradient"
 )  # fmt: skip
+KINDS = {  # what options other than texts are
+    (int,): ("latent_dim", "epochs", "batch_size", "num_samples", "kl_warmup", "seed", "pictures_every"),
+    (int, float): ("learning_rate", "beta", "noise", "alpha", "free_bits"),
+    (int, float, str): ("sigma",),
+    (list, tuple): ("hidden",),
+}
 DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
 
 
@@ -129,11 +135,13 @@ def complete(options):
     if unknown:
         raise ValueError(f"Options must be among {sorted(DEFAULTS)}. Received: {unknown}")
     options = {**DEFAULTS, **options}
+    _check_kinds(options)
     for name, known in (("model", recipes.MODELS), ("network", networks.NETWORKS)):
         if options[name] not in known:
             raise ValueError(f"`{name}` must be one of {sorted(known)}. Received: {options[name]!r}")
     for name in ("latent_dim", "epochs", "batch_size", "num_samples"):
         checks.positive_integer(options[name], name)
+    checks.positive_number(options["learning_rate"], "learning_rate")
     if options["sigma"] is not None and options["likelihood"] != "gaussian":
         raise ValueError(f"`sigma` must go with likelihood=gaussian. Received: likelihood={options['likelihood']}")
     if options["model"] == "autoencoder":
@@ -150,6 +158,21 @@ def complete(options):
         raise ValueError(f"`prior` of a {options['model']} must be one of {fitting}. Received: {options['prior']!r}")
     recipes.bound(options)
     return options
+
+
+def _check_kinds(options):
+    """Raise a `ValueError` for an option that is no text or number where one is wanted: it may come from a file."""
+    for name, value in options.items():
+        kinds = next((kinds for kinds, names in KINDS.items() if name in names), (str,))
+        unset = value is None and DEFAULTS[name] is None
+        if not unset and (not isinstance(value, kinds) or isinstance(value, bool)):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"`{name}` must be of type {wanted}. Received: {str(value)[:80]!r}")
+    for size in options["hidden"] or ():
+        checks.positive_integer(size, "hidden")
+    for name, least in (("seed", 0), ("kl_warmup", 0), ("pictures_every", 1)):
+        if options[name] is not None and not least <= options[name] < 2**32:
+            raise ValueError(f"`{name}` must be from {least} to {2**32 - 1}. Received: {options[name]}")
 
 
 def test_arrays(data, options, model):
@@ -272,10 +295,10 @@ def read_options(path):
     """The options in a run's `config.json`.
 
     Raises:
-        ValueError: if the file is none or damaged.
+        ValueError: if the file is none or damaged, or larger than `reading.CONFIG`.
     """
     try:
-        return dict(json.loads(Path(path).read_text())["options"])
+        return dict(reading.parse_json(reading.read_bytes(path, reading.CONFIG, "config"))["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"`config` must be the config.json of a run. Received: {path} ({error})") from error
 

@@ -18,6 +18,7 @@ from kvae.distributions import Bernoulli, Normal
 # Magic bytes, version; images, latent dimensions, label columns; step; dtypes of codes and labels. Little-endian.
 HEADER = struct.Struct("<4sBIIId2s2s")
 MAGIC, VERSION = b"KVAE", 1
+CODES, LABELS = (b"i1", b"i2", b"i4"), (b"i4", b"f4")
 TINY = 1e-300  # a probability below this counts 997 bits
 
 _normal_cdf = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)))  # keeps its digits in the lower tail
@@ -121,13 +122,19 @@ def decompress(model, file):
         raise ValueError(
             f"`file` must come from this model, with {model.latent_dim} latent dimensions. Received: {latent_dim}"
         )
+    if dtypes[0] not in CODES or dtypes[1] not in LABELS:
+        raise ValueError(f"{wanted}. Received: numbers of the kinds {dtypes}")
+    code_type, label_type = (np.dtype("<" + name.decode()) for name in dtypes)
+    split = n * latent_dim * code_type.itemsize
     try:
-        payload = zlib.decompress(file[HEADER.size :])
-        code_type, label_type = (np.dtype("<" + name.decode()) for name in dtypes)
-        split = n * latent_dim * code_type.itemsize
+        whole = split + n * columns * label_type.itemsize
+        unpacker = zlib.decompressobj()  # of what the header promises and no more; deflate's best is 1,032 times
+        payload = unpacker.decompress(file[HEADER.size :], min(whole, 1100 * len(file)) + 1)
+        if len(payload) != whole or not unpacker.eof:
+            raise ValueError(f"the codes should take {whole} bytes")
         codes = np.frombuffer(payload[:split], code_type).reshape(latent_dim, n).T
         labels = np.frombuffer(payload[split:], label_type).reshape(columns, n).T
-    except (zlib.error, ValueError, TypeError) as error:
+    except (zlib.error, ValueError) as error:
         raise ValueError(f"{wanted}. Received: {len(file)} bytes, damaged or cut short ({error})") from error
     z = (codes * step).astype("float32")
     if columns == 0:

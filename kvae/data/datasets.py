@@ -1,14 +1,13 @@
 """Data sets as arrays, from Keras, scikit-learn and files, and binarization."""
 
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kvae import checks, files
+from kvae import checks, files, reading
+from kvae.data import npz
 from kvae.data.feed import pipeline
 
 TEST_FRACTION = 0.2  # of a data set that comes without a split
@@ -169,13 +168,7 @@ def _from_keras(name):
 
 
 def _from_npz(path):
-    if not path.is_file():
-        raise files.FileError(f"`name` must be a data set or an existing .npz file. Received: {path}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if file[key].dtype.kind in "fiub"}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no .npz file of number arrays, or is damaged: {error}") from error
+    arrays = npz.read(path)
     train, test = (_first(arrays, f"x_{part}", part) for part in ("train", "test"))
     if train is not None and test is not None:
         x_train, x_test = _images(train, "x_train"), _images(test, "x_test")
@@ -189,6 +182,11 @@ def _from_npz(path):
         else:
             checks.same_length(y_train, len(x_train), "y_train")
             checks.same_length(y_test, len(x_test), "y_test")
+            if y_train.shape[1:] != y_test.shape[1:]:
+                raise ValueError(
+                    f"{path}: y_train and y_test must have the same attributes, each value in both. "
+                    f"Received: vectors of {y_train.shape[1:]} and {y_test.shape[1:]}"
+                )
         return x_train, y_train, x_test, y_test
     images = _first(arrays, "images", "x")
     if images is None:
@@ -210,15 +208,32 @@ def _labels(y):
     """Class labels as int64; categorical attributes `(n, k)` as one float vector of one-hot blocks."""
     if y is None:
         return None
-    if y.ndim == 1 and y.dtype.kind not in "iub":
+    if y.ndim not in (1, 2) or y.size == 0:
+        raise ValueError(f"Labels must have shape (n,), attributes (n, k), none of them 0. Received: shape {y.shape}")
+    if y.dtype.kind == "f" and y.ndim == 2:
+        return checks.array(y, y.shape[1:], "attributes").astype("float32")
+    if y.dtype.kind not in "iub":
         raise ValueError(f"Labels must be integers. Received: dtype {y.dtype}")
-    if y.dtype.kind == "i" and y.size and y.min() < 0:
+    if y.min() < 0:
         raise ValueError(f"Labels and categories must not be negative. Received: values from {y.min()}")
+    if y.max() >= reading.CLASSES:
+        raise ValueError(f"Labels and categories must be below {reading.CLASSES:,}. Received: values up to {y.max()}")
+    y = y.astype("int64")
     if y.ndim == 1:
-        return y.astype("int64")
-    if y.dtype.kind == "f":
-        return y.astype("float32")
-    return np.concatenate([np.eye(column.max() + 1, dtype="float32")[column] for column in y.T], axis=1)
+        return y
+    size = 4 * len(y) * int((y.max(axis=0) + 1).sum())  # few bytes of a file can ask for many zeros
+    if size > reading.UNPACKED:
+        raise ValueError(
+            f"Attributes must take at most {reading.UNPACKED:,} bytes as one-hot vectors. Received: {size:,}"
+        )
+    return np.concatenate([_one_hot(column) for column in y.T], axis=1)
+
+
+def _one_hot(column):
+    """Float32 `(n, categories)` of categories `(n,)`."""
+    blocks = np.zeros((len(column), column.max() + 1), "float32")
+    blocks[np.arange(len(column)), column] = 1
+    return blocks
 
 
 def _images(x, name):

@@ -114,6 +114,14 @@ class BaseModel(keras.Model):
             super().compute_metrics(None, images, images)
             self.reset_metrics()
 
+    def get_compile_config(self):
+        """As Keras's, but the optimizer by its public name: under PyTorch Keras writes one that only PyTorch loads."""
+        config = super().get_compile_config()
+        optimizer = (config or {}).get("optimizer")
+        if isinstance(optimizer, dict) and str(optimizer.get("module")).startswith("keras.src.backend."):
+            optimizer["module"] = "keras.optimizers"
+        return config
+
     def compile_from_config(self, config):
         """Compile as the saved model was; Keras leaves this to a class with a `compile` of its own."""
         config = keras.saving.deserialize_keras_object(config)

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import keras
 
+from kvae.models import archive
 from kvae.models.base import BaseModel
 
 
 def load_model(path):
-    """Load a kvae model from a `.keras` file, in Keras's safe mode.
+    """Load a kvae model from a `.keras` file that anybody may have written.
 
-    `keras.saving.load_model` does the same after `import kvae`; this one tells apart the ways in which a file is none.
+    `keras.saving.load_model` does the same after `import kvae`. This one tells apart the ways in which a file is none,
+    and checks it before Keras sees it (`kvae.models.archive`): it runs no code of the file's, even where
+    `keras.config.enable_unsafe_deserialization` has been called, and a model takes no more memory than its file
+    accounts for. Layers of your own it refuses; for a file that you trust, `keras.saving.load_model` takes them.
 
     Args:
         path: a `.keras` file that `model.save` wrote.
@@ -20,7 +24,8 @@ def load_model(path):
         The model, of the class that was saved.
 
     Raises:
-        ValueError: if there is no such file, if it is damaged, or if it holds no kvae model.
+        ValueError: if there is no such file, if it is damaged, if it asks for what is not loaded, or if it holds no
+            kvae model.
     """
     path = Path(path)
     wanted = f"`path` must be a .keras file written by a kvae model's save(). Received: {path}"
@@ -31,6 +36,7 @@ def load_model(path):
     if path.suffix != ".keras":
         raise ValueError(f"{wanted}: give the file its .keras ending back")
     try:
+        archive.check(path)
         model = keras.saving.load_model(path)
     except Exception as error:  # Keras, h5py and zipfile raise many kinds on a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -4,7 +4,6 @@ import collections
 import concurrent.futures
 import csv
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kvae import files
+from kvae import files, reading
 from kvae.worksheet import notebooks
 from kvae.worksheet.checking import MARKS, exercises
 
@@ -73,7 +72,7 @@ def run(path, name=None, seconds=SECONDS, megabytes=MEGABYTES, worksheet=None):
         A `Result`.
     """
     path = Path(path)
-    result = Result(name or path.name, "run")
+    result = Result(name or reading.printable(path.name), "run")
     try:
         notebook = notebooks.read(path)
     except (ValueError, OSError) as error:
@@ -118,7 +117,7 @@ def grade(folder, seconds=SECONDS, megabytes=MEGABYTES, worksheet=None, jobs=1):
     worksheet = worksheet or _usual_worksheet(paths)
 
     def one(path):
-        return run(path, str(path.relative_to(folder)), seconds, megabytes, worksheet)
+        return run(path, reading.printable(path.relative_to(folder)), seconds, megabytes, worksheet)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(one, paths)
@@ -191,8 +190,7 @@ def _records(path, seconds, megabytes):
             ending = f"stopped after {seconds:g} s"
         finally:
             _stop(process)
-        text = told.read_text(encoding="utf-8", errors="replace") if told.is_file() else ""
-    return list(_parsed(text)), ending
+        return list(_parsed(told)), ending
 
 
 def _wait_for_start(process, told):
@@ -211,24 +209,31 @@ def _stop(process):
     process.wait()
 
 
-def _parsed(text):
-    """The records that are whole: the last line of a stopped process may not be."""
-    for line in text.splitlines():
+def _parsed(told):
+    """The records in a report that are whole: the last line of a stopped process may not be, and anybody may write."""
+    if not told.is_file():
+        return
+    with told.open("rb") as file:
+        lines = file.read(reading.REPORT).splitlines()
+    for line in lines:
         try:
-            yield json.loads(line)
+            record = reading.parse_json(line)
         except ValueError:
             continue
+        if isinstance(record, dict):
+            yield record
 
 
 def _read(result, notebook, records, ending):
     """Turn what a notebook reported into verdicts and notes."""
     cell = None
     for record in records:
-        cell = record.get("cell", cell)
+        cell = reading.printable(record["cell"], 9) if "cell" in record else cell
         if "error" in record:
-            result.notes.append(f"cell {cell}: {record['error']}")
-        elif "exercise" in record:
-            result.verdicts[record["exercise"]] = record["state"], record["message"]
+            result.notes.append(f"cell {cell}: {reading.printable(record['error'])}")
+        elif str(record.get("exercise")) in exercises(result.worksheet) and str(record.get("state")) in MARKS:
+            verdict = str(record["state"]), reading.printable(record.get("message"))
+            result.verdicts[str(record["exercise"])] = verdict
     if ending or not any("done" in record for record in records):
         result.state = f"{ending or 'the process ended early'}, in cell {cell}" if cell else ending or "did not start"
     counts = collections.Counter(notebook.checks)

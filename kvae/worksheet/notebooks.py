@@ -1,11 +1,12 @@
 """Notebooks as files: where the students' lie, and what stands in one. A notebook is JSON, so no Jupyter is needed."""
 
-import json
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-CHECK = re.compile(r"^[^#\n]*\bcheck\(\s*[\"'](\d+)\.(\d+)[\"']", re.MULTILINE)
+from kvae import reading
+
+CHECK = re.compile(r"^[^#\n]*\bcheck\(\s*[\"']([0-9]{1,2})\.([0-9]{1,2})[\"']", re.MULTILINE)
 
 
 class Notebook(NamedTuple):
@@ -38,16 +39,18 @@ def read(path):
         ValueError: if the file is no notebook, in words for whoever handed it in.
         OSError: if it cannot be read.
     """
-    text = Path(path).read_bytes()
+    text = reading.read_bytes(path, reading.NOTEBOOK)
     if not text.strip():
         raise ValueError("an empty file")
     try:
-        content = json.loads(text)
+        content = reading.parse_json(text)
         cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
         sources = [source if isinstance(source := cell["source"], str) else "".join(source) for cell in cells]
         about = dict(content.get("metadata", {}).get("kvae", {}))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a notebook: an .ipynb file is wanted, as Jupyter and Colab save it") from error
+    if about.get("worksheet") not in range(1, 100):
+        about.pop("worksheet", None)
     filled = [source for source in sources if source.strip()]
     if not filled:
         raise ValueError("a notebook without code")

@@ -1,0 +1,72 @@
+"""Random command lines of `kvae`. Paths are those of the seeds that `fuzz_files.py` writes into the working folder."""
+
+import shlex
+
+# `notes` is a file: as a run folder it is refused, before anything is trained. `small` stands for a run of a second.
+LINES = """
+train --dataset digits --model vae --out notes/run
+train --config config-0.json --out notes/run --epochs 3
+train --model autoencoder --noise 0.5 --hidden 8 4 --out notes/run
+train --dataset npz-1.npz --likelihood gaussian --sigma learned --prior mixture --out notes/run
+train --bound renyi --alpha=-inf --num-samples 3 --gradient score_function --binarization static --out notes/run
+train --dataset absent.npz --epochs 1 --hidden 4 --out run
+demo --seed 3 --out notes/demo
+ladder --dataset npz-0.npz --latent-dim 3 --out notes/ladder
+ladder --dataset npz-9.npz --epochs 1 --batch-size 4
+generate {model} --label 2 --count 3 --seed 1 --out out/x.npz
+generate {model} --count 2 --out out/x.png
+evaluate {model} --dataset npz-0.npz --num-samples 2
+evaluate {model} --dataset digits.npz --doctor --out numbers.json
+plot {model} --kind samples --dataset digits --out out
+plot {model} --kind history manifold --dataset npz-0.npz
+apply {task} {model} --dataset npz-0.npz --count 2 --out out/x.png
+apply {task} {model} --count 2 --method gibbs --sigma 0.3 --factor 2
+data npz-0.npz
+data digits --out notes/x.png
+data
+workshop list
+workshop copy 6 out
+workshop copy 99 out --force
+workshop check notes --seconds 1
+workshop check absent.ipynb
+workshop grade empty --out grades.csv --jobs 2
+--help
+train --help
+""".strip().splitlines()
+SMALL = "train --dataset npz-0.npz --model {kind} --hidden 4 --epochs 1 --batch-size 12 --out run-{number} --force"
+TASKS = ("anomaly", "denoise", "inpaint", "super-resolve", "compress", "guess")
+MODELS = (
+    *["keras-0.keras", "keras-3.keras", "keras-8.keras"] * 3, "keras-9.keras", "absent.keras", "notes",
+    "npz-0.npz", ".",
+)  # fmt: skip
+WORDS = (
+    "", "-1", "0", "1", "2", "7", "1e9", "nan", "inf", "-inf", "9" * 30, "x", "é", "\ud800", "--", "-",
+    "--out", "--label", "--seed", "--help", "--count", "--dataset", "--model", "cvae", "vae", "digits",
+    "mnits", "notes", ".", "..", "/dev/null", "a\0b", "x" * 300, "--epochs", "--debugx", "=", "config-0.json",
+    "npz-3.npz", "npz-2.npz", "history-0.csv",
+)  # fmt: skip
+
+
+def random_line(rng):
+    """A list of arguments: a line of `LINES`, more often than not with a word lost, added or replaced."""
+    if rng.random() < 0.005:
+        return SMALL.format(kind=rng.choice(("vae", "autoencoder", "cvae")), number=rng.randrange(3)).split()
+    line = rng.choice(LINES).format(model=rng.choice(MODELS), task=rng.choice(TASKS))
+    arguments = shlex.split(line)
+    trains = arguments[0] in ("train", "demo", "ladder")
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
+        at = rng.randrange(len(arguments) + 1)
+        change = rng.randrange(4)
+        if change == 0:
+            arguments.insert(at, rng.choice(WORDS))
+        elif change == 1:
+            arguments[at : at + 1] = [rng.choice(WORDS)]
+        elif change == 2:
+            del arguments[at : at + 1]
+        elif arguments:
+            arguments.insert(at, rng.choice(arguments))
+    if arguments[:1] and arguments[0] in ("train", "demo", "ladder"):
+        trains = True
+    if trains:
+        arguments += ["--out", "notes/run"]  # the last one counts: whatever the rest has become, nothing is trained
+    return arguments

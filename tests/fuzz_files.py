@@ -1,0 +1,360 @@
+"""Mutated files for every loader, and random command lines: `python tests/fuzz_files.py --count 20000 --seed 0`.
+
+A loader must return or raise a `ValueError` (which `kvae.files.FileError` is) of one line; the command must return 0, 1
+or 2 and print no traceback. Anything else is a failure: another error, a crash, a hang, memory beyond the limit, or a
+file that only code hidden in an input would make. Inputs run in forked processes, many in each; input i of a seed is
+the same on every machine. What failed is kept for `--replay`.
+
+`--commands 2000` does the same with command lines. Exit code 1 if anything failed.
+"""
+
+import argparse
+import collections
+import contextlib
+import io
+import json
+import os
+import pickle
+import random
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fuzz_mutations as mutations
+import numpy as np
+
+BATCH = 200  # inputs a process
+SECONDS = 20.0  # of processor time, for an input
+MEMORY = 2**31  # bytes, beyond what a process has at its start
+SHARES = {"npz": 26, "notebook": 17, "config": 14, "history": 12, "report": 10, "compressed": 6, "keras": 15}
+ENDINGS = {"npz": ".npz", "notebook": ".ipynb", "config": ".json", "history": ".csv", "report": ".jsonl",
+           "compressed": ".kvae", "keras": ".keras"}  # fmt: skip
+
+
+def load_npz(path):
+    import kvae
+
+    return kvae.load_data(path)
+
+
+def load_notebook(path):
+    """All of grading but the run itself, whose report is empty."""
+    return _grade(path, [])
+
+
+def load_config(path):
+    from kvae import runs
+
+    return runs.complete(runs.read_options(path))
+
+
+def load_history(path):
+    from kvae import gallery
+
+    return gallery.read_history(path)
+
+
+def load_report(path):
+    from kvae.worksheet import grading, notebooks
+
+    return _grade(notebooks.student_notebooks()[6], list(grading._parsed(path)))
+
+
+def load_compressed(path):
+    from kvae import applications
+
+    return applications.decompress(_model(), path.read_bytes())
+
+
+def load_keras(path):
+    import kvae
+
+    return kvae.load_model(path)
+
+
+LOADERS = {name: globals()[f"load_{name}"] for name in SHARES}
+
+
+def _grade(notebook, records):
+    from kvae.worksheet import grading
+
+    grading._records = lambda *_: (records, None)  # no student's code runs here
+    result = grading.run(notebook)
+    grading.write_csv([result], "grades.csv")
+    return [result.total(), *grading.lines(result)]
+
+
+def _model():
+    import kvae
+
+    if "model" not in _kept:
+        _kept["model"] = kvae.load_model(next(_saved("cvae")))
+    return _kept["model"]
+
+
+_kept: dict = {}
+
+
+def _saved(name):
+    import keras
+
+    backend = keras.backend.backend()
+    return (path for path in sorted((Path(__file__).parent / "saved").glob(f"*/{backend}/{name}.keras")))
+
+
+class Payload:
+    """Code in a pickle: unpickled, it makes the file at `path`."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def seeds(folder, canary):
+    """Write good files of every kind, and some with code in them; return a dict from kinds to lists of contents."""
+    from kvae import applications, runs
+    from kvae.worksheet import notebooks
+
+    rng = np.random.default_rng(0)
+    x, y = rng.random((12, 8, 8), dtype="float32"), np.arange(12) % 3
+    found = collections.defaultdict(list)
+    for save, arrays in (
+        (np.savez, {"images": x, "labels": y}),
+        (np.savez_compressed, {"x_train": x, "x_test": x[:5], "y_train": y, "y_test": y[:5]}),
+        (
+            np.savez_compressed,
+            {"images": (255 * x).astype("uint8")[..., None], "attributes": np.c_[y, y].astype("int8")},
+        ),
+        (np.savez, {"images": x, "labels": np.array([Payload(canary)] * 12, dtype=object)}),
+    ):
+        file = io.BytesIO()
+        save(file, **arrays)
+        found["npz"].append(file.getvalue())
+    found["keras"] = [path.read_bytes() for path in _saved("*")]
+    found["keras"].append(mutations.with_lambda(found["keras"][0], canary))
+    sheets = notebooks.student_notebooks()
+    cells = [
+        {"cell_type": "code", "source": [f"open({str(canary)!r}, 'w')\n", 'check("6.1", kl)\n'], "metadata": {}},
+        {"cell_type": "markdown", "source": "text", "metadata": {}},
+        {"cell_type": "code", "source": "check('6.2', kl)", "metadata": {}, "outputs": [], "execution_count": None},
+    ]
+    small = {"cells": cells, "metadata": {"kvae": {"worksheet": 6}}, "nbformat": 4, "nbformat_minor": 5}
+    found["notebook"] = [json.dumps(small).encode()] * 3 + [sheets[6].read_bytes()]
+    for options in (runs.DEFAULTS, runs.DEMO, {"model": "vae", "hidden": [4], "bound": "renyi", "alpha": 0.5}):
+        found["config"].append(json.dumps({"options": options, "backend": "tensorflow", "versions": {}}).encode())
+    found["history"] = [
+        b"epoch,loss,val_loss\r\n1,30.5,31.25\r\n2,29.0,30.0\r\n",
+        b'epoch,loss,"kl_loss",beta\r\n1,1e3,nan,0\r\n2,inf,0.5,1\r\n',
+    ]
+    records = [{"cell": 1}, {"exercise": "6.1", "state": "right", "message": "yes"}, {"cell": 2, "error": "NameError"}]
+    found["report"] = [b"".join(json.dumps(record).encode() + b"\n" for record in [*records, {"done": True}])]
+    model = _model()
+    shape = (3, *model.image_shape)
+    found["compressed"] = [applications.compress(model, rng.random(shape, dtype="float32"), 0.5, np.arange(3))]
+    (folder / "notes").write_text("nothing")
+    (folder / "empty").mkdir()
+    for kind, contents in found.items():
+        for number, content in enumerate(contents):
+            (folder / f"{kind}-{number}{ENDINGS[kind]}").write_bytes(content)
+    return found
+
+
+def one_file(seed, index, good, folder):
+    """Make input `index` and load it; return `(kind, path, outcome)`."""
+    rng = random.Random(f"{seed} {index}")
+    kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
+    path = folder / f"{kind}-{seed}-{index}{ENDINGS[kind]}"
+    path.write_bytes(mutations.mutate(kind, rng.choice(good[kind]), good[kind], rng))
+    return kind, path, outcome_of(LOADERS[kind], path)
+
+
+def one_command(seed, index, good, folder):
+    """Run command line `index`; return `(command, arguments, outcome)`."""
+    import fuzz_commands
+
+    from kvae import cli
+
+    arguments = fuzz_commands.random_line(random.Random(f"{seed} {index}"))
+    path = folder / f"command-{seed}-{index}.json"
+    path.write_text(json.dumps(arguments))
+    command = arguments[0] if arguments and arguments[0] in cli.COMMANDS else "other"
+    return command, path, outcome_of(run_command, path)
+
+
+def run_command(path):
+    """Run the command line in a file of JSON; raise an `AssertionError` if it does not end as it should."""
+    from kvae import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    arguments = json.loads(path.read_text())
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(arguments)
+    assert code in (0, 1, 2), f"exit code {code!r}"
+    assert "Traceback" not in out.getvalue() + err.getvalue(), "a traceback"
+    if code == 1 and "check" in arguments and out.getvalue():
+        return  # a notebook with answers that are not right, said on the standard output
+    lines = err.getvalue().splitlines()
+    assert not code or (lines and lines[-1].startswith("kvae")), f"code {code} after {lines[-1:]}"
+    if code:
+        raise ValueError(lines[-1])
+
+
+def outcome_of(function, path):
+    """ "loaded" or "refused", or what went wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(path)
+    except ValueError as error:
+        return "refused" if len(str(error).splitlines()) == 1 else f"an error of many lines: {error}"
+    except BaseException:
+        return traceback.format_exc()
+    return "loaded"
+
+
+def work(job, seed, indices, good, folder, canary, pipe):
+    """In a forked process: run inputs and tell of each."""
+    held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.chdir(folder)
+    for index in indices:
+        before = time.process_time()
+        kind, path, outcome = job(seed, index, good, folder)
+        if canary.exists():
+            canary.unlink()
+            outcome = "CODE RUN"
+        if time.process_time() - before > SECONDS:
+            outcome = f"took {time.process_time() - before:.0f} s"
+        if outcome in ("loaded", "refused"):
+            path.unlink()
+        pipe.write(pickle.dumps((index, kind, str(path), outcome)) + b"\nEND\n")
+        pipe.flush()
+
+
+def run_all(job, seed, count, good, folder, canary):
+    """Run inputs 0 to count − 1, a `(kind, path, outcome)` each."""
+    index = 0
+    while index < count:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            os.dup2(os.open(folder / "noise", os.O_CREAT | os.O_WRONLY), 2)
+            try:
+                work(job, seed, range(index, min(count, index + BATCH)), good, folder, canary, os.fdopen(writing, "wb"))
+            finally:
+                os._exit(0)
+        os.close(writing)
+        until = min(count, index + BATCH)
+        for told in _messages(reading, child):
+            index = told[0] + 1
+            yield told[1:]
+        os.close(reading)
+        _, status = os.waitpid(child, 0)
+        if index < until:  # it ended before its time
+            ending = "hung" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else "crashed"
+            left = list(folder.glob(f"*-{seed}-{index}.*"))
+            yield "?", str(left[0] if left else index), f"the process {ending}, status {status}"
+            index += 1
+
+
+def _messages(reading, child):
+    """What a process tells, until it ends, or stands still for long enough to be ended."""
+    buffer, used, heard = b"", _processor_seconds(child), time.monotonic()
+    while True:
+        ready, _, _ = select.select([reading], [], [], 1.0)
+        if ready:
+            chunk = os.read(reading, 2**16)
+            if not chunk:
+                return
+            *whole, buffer = (buffer + chunk).split(b"\nEND\n")
+            yield from (pickle.loads(each) for each in whole)
+            if whole:
+                used, heard = _processor_seconds(child), time.monotonic()
+        # Processor time, so that a busy machine does not count; the clock as well, for a process that waits for ever.
+        elif _processor_seconds(child) - used > 2 * SECONDS or time.monotonic() - heard > 30 * SECONDS:
+            os.kill(child, signal.SIGKILL)
+
+
+def _processor_seconds(process):
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def in_a_fork(function, *arguments):
+    """`function(*arguments)` in a process of its own: TensorFlow, once awake, does not live on in a fork."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(function(*arguments), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        content = pipe.read()
+    os.waitpid(child, 0)
+    return pickle.loads(content)
+
+
+def fuzz(job, seed, count, keep):
+    """Run `count` inputs and print what became of them; return the number of failures."""
+    start, table, failures = time.monotonic(), collections.defaultdict(collections.Counter), 0
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        canary = folder / "canary"
+        good = in_a_fork(seeds, folder, canary)
+        assert not canary.exists(), "a seed's code ran while it was written"
+        for kind, path, outcome in run_all(job, seed, count, good, folder, canary):
+            fine = outcome in ("loaded", "refused")
+            table[kind][outcome if fine else "FAILED"] += 1
+            if not fine:
+                failures += 1
+                keep.mkdir(parents=True, exist_ok=True)
+                if Path(path).is_file():
+                    path = shutil.copy(path, keep)
+                print(f"{path}: {outcome}", flush=True)
+    for kind, outcomes in sorted(table.items()):
+        print(f"{kind:>12}  " + ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items())))
+    total = sum(outcomes.total() for outcomes in table.values())
+    print(f"{total} inputs, {failures} failures, {time.monotonic() - start:.0f} s", flush=True)
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=0, help="files")
+    parser.add_argument("--commands", type=int, default=0, help="command lines")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="folder for what failed")
+    parser.add_argument("--replay", type=Path, help="a file that was kept")
+    arguments = parser.parse_args()
+    if arguments.replay:
+        kind = arguments.replay.name.split("-")[0]
+        print(outcome_of(LOADERS.get(kind, run_command), arguments.replay.resolve()))
+        return
+    import kvae.gallery
+    import kvae.worksheet.grading  # noqa: F401  # once, before the forks
+
+    failures = 0
+    if arguments.count:
+        failures += fuzz(one_file, arguments.seed, arguments.count, arguments.keep)
+    if arguments.commands:
+        failures += fuzz(one_command, arguments.seed, arguments.commands, arguments.keep)
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()

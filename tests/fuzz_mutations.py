@@ -1,0 +1,235 @@
+"""Changes to good files, from flipped bits to members, headers and structures that say something else."""
+
+import base64
+import io
+import json
+import marshal
+import struct
+import zipfile
+
+NUMBERS = (
+    0, -1, 1, 2, 255, 10**5, 2**31, 2**32 - 1, 2**63, 10**30, -(10**9), 0.5, -0.0, 1e308, float("nan"),
+    float("inf"),
+)  # fmt: skip
+TEXTS = (
+    "", "x", "None", "../../etc/passwd", "\0", "\ud800", "\x1b[2J", "é" * 300, "keras", "kvae>VAE",
+    "__lambda__", "9" * 5000,
+)  # fmt: skip
+CLASSES = (
+    "Lambda", "__lambda__", "StringLookup", "TorchModuleWrapper", "TFSMLayer", "Dense", "Functional", "VAE",
+    "function", "__numpy__", "__tensor__", "__bytes__", "Embedding", "RepeatVector", "LSTM", "Reshape",
+    "Mixture",
+)  # fmt: skip
+MODULES = (
+    "os", "builtins", "keras", "keras.layers", "keras.src.ops.numpy", "keras.utils", "kvae.models.vae",
+    "subprocess", None,
+)  # fmt: skip
+SHAPES = ((10**12,), (2**31, 2**31), (-1,), (0,), (), (10**6, 10**6, 10**6), (3, 10**9), (-5, -5), (12, 4, 4), (True,))
+DTYPES = ("|O", "<f8", "<i8", "|b1", "<U99999", "<c16", "<M8[ns]", "|V8", "[('a', '<i4')]", ">f4", "float16", "")
+NAMES = (
+    "../../evil", "/etc/passwd", "a\\b", "C:/x", "model.weights.npz", "assets/x", "x" * 300, "", "images.npy",
+    "config.json",
+)  # fmt: skip
+
+
+def mutate(kind, content, others, rng):
+    """A changed copy of `content`, one time in fifty unchanged."""
+    if rng.random() < 0.02:
+        return content
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        if kind in ("npz", "keras") and rng.random() < 0.75:
+            content = in_archive(content, rng)
+        elif kind in ("config", "notebook") and rng.random() < 0.7:
+            content = in_json(content, rng)
+        elif kind == "report" and rng.random() < 0.7:
+            lines = content.splitlines() or [b"{}"]
+            row = rng.randrange(len(lines))
+            lines[row] = in_json(lines[row], rng)
+            content = b"\n".join(lines)
+        elif kind == "history" and rng.random() < 0.7:
+            content = in_table(content, rng)
+        elif kind == "compressed" and rng.random() < 0.5:
+            content = in_header(content, rng)
+        else:
+            content = in_bytes(content, others, rng)
+    return content
+
+
+def in_bytes(content, others, rng):
+    """Flip bits, cut, repeat, insert, overwrite."""
+    content = bytearray(content or b"\0")
+    at = rng.randrange(len(content))
+    length = min(len(content) - at, rng.choice((1, 2, 4, 8, 64, 1024)))
+    change = rng.randrange(7)
+    if change == 0:
+        for _ in range(rng.randint(1, 8)):
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    elif change == 1:
+        del content[at:]
+    elif change == 2:
+        del content[at : at + length]
+    elif change == 3:
+        content[at:at] = content[at : at + length] * rng.randint(1, 50)
+    elif change == 4:
+        content[at : at + length] = rng.choice((b"\xff", b"\0", b"\x7f", b"[", b"{", b'"', b"(", b"9", b"\n")) * length
+    elif change == 5:
+        other = rng.choice(others)
+        start = rng.randrange(len(other) or 1)
+        content[at : at + length] = other[start : start + rng.choice((4, 64, 4096))]
+    else:
+        content[at : at + 8] = struct.pack(rng.choice("<>") + "q", rng.choice((0, -1, 1, 2**31, 2**62, 2**40)))
+    return bytes(content)
+
+
+def in_archive(content, rng):
+    """Change a member of a zip archive, or the archive around it; checksums are right again afterwards."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    except Exception:  # an earlier change has broken it
+        return in_bytes(content, [content], rng)
+    if not members:
+        return content
+    packing = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    row, change = rng.randrange(len(members)), rng.randrange(12)
+    name, member = members[row]
+    if change == 0:
+        members[row] = rng.choice(NAMES), member
+    elif change == 1:
+        del members[row]
+    elif change == 2:
+        members.append((rng.choice((*NAMES, name)), rng.choice((member, b"", b"x"))))
+    elif change == 3:
+        members.append((rng.choice(("bomb", "metadata.json", name)), bytes(2**20)))
+    elif change == 4:
+        packing = rng.choice((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    elif name.endswith(".json"):
+        members[row] = name, in_json(member, rng)
+    elif name.endswith(".npy"):
+        members[row] = name, in_npy(member, rng)
+    else:
+        members[row] = name, in_bytes(member, [member], rng)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", packing) as archive:
+        for name, member in members:
+            if name not in archive.namelist() or rng.random() < 0.5:
+                _write(archive, name, member)
+    content = file.getvalue()
+    if rng.random() < 0.1:  # the directory at the end: sizes, flags, offsets
+        content = bytearray(content)
+        at = rng.randrange(max(0, len(content) - 200), len(content))
+        content[at : at + 4] = struct.pack("<I", rng.choice((0, 1, 2**31, 2**32 - 1, 2**16)))
+    return bytes(content)
+
+
+def _write(archive, name, member):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there already
+        archive.writestr(zipfile.ZipInfo(name or "x"), member, archive.compression)
+
+
+def in_json(content, rng):
+    """Change a value of JSON, or its place."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return in_bytes(content, [content], rng)
+    places = list(_places(value))
+    if not places:
+        return json.dumps(_value(rng)).encode()
+    holder, key = rng.choice(places)
+    change = rng.randrange(6)
+    if change == 0:
+        del holder[key]
+    elif change == 1:
+        other, place = rng.choice(places)
+        holder[key] = json.loads(json.dumps(other[place]))
+    elif change == 2 and isinstance(holder, dict):
+        holder[str(_value(rng))] = holder[key]
+    elif change == 3:
+        named = [each for each, name in places if name == "class_name"]
+        if named:
+            rng.choice(named)[rng.choice(("class_name", "class_name", "module", "registered_name"))] = rng.choice(
+                CLASSES if rng.random() < 0.6 else MODULES
+            )
+    elif change == 4 and isinstance(holder[key], (int, float)):
+        holder[key] = rng.choice(NUMBERS)
+    else:
+        holder[key] = _value(rng)
+    return json.dumps(value).encode()
+
+
+def _places(value):
+    waiting = [value]
+    while waiting:
+        holder = waiting.pop()
+        for key in list(holder) if isinstance(holder, dict) else range(len(holder)) if isinstance(holder, list) else ():
+            yield holder, key
+            waiting.append(holder[key])
+
+
+def _value(rng):
+    nested: list = []
+    for _ in range(rng.choice((0, 1, 50, 200))):
+        nested = [nested]
+    return rng.choice((None, True, {}, nested, {"class_name": rng.choice(CLASSES), "config": {}}, *NUMBERS, *TEXTS))
+
+
+def in_npy(content, rng):
+    """Write another header before an array's bytes."""
+    if content[:6] != b"\x93NUMPY" or rng.random() < 0.2:
+        return in_bytes(content, [content], rng)
+    length = struct.unpack("<H", content[8:10])[0]
+    header, body = content[10 : 10 + length].decode("latin1"), content[10 + length :]
+    change = rng.randrange(4)
+    if change == 0:
+        header = str({"descr": rng.choice(DTYPES), "fortran_order": False, "shape": rng.choice(SHAPES)})
+    elif change == 1:
+        start, end = header.find("("), header.find(")")
+        header = header[:start] + str(rng.choice(SHAPES)) + header[end + 1 :]
+    elif change == 2:
+        header = rng.choice(("(" * 5000, "-" * 5000, "[]", "{'descr': ", "__import__('os')", "{}", "1" * 9000, "\0"))
+    else:
+        header = in_bytes(header.encode("latin1"), [b"x"], rng).decode("latin1")
+    header = header.encode("latin1")[: 2**16 - 1]
+    return b"\x93NUMPY" + bytes((rng.choice((1, 1, 1, 0, 2, 3, 9)), 0)) + struct.pack("<H", len(header)) + header + body
+
+
+def in_table(content, rng):
+    """Change a cell of CSV."""
+    rows = [line.split(b",") for line in content.splitlines()] or [[b""]]
+    row = rng.choice(rows)
+    cell = str(rng.choice((*NUMBERS, *TEXTS))).encode("utf-8", "surrogatepass")
+    row[rng.randrange(len(row))] = rng.choice((cell, b'"', b"1\n2", b"=1+1", b"x" * 200_000))
+    if rng.random() < 0.2:
+        rows.remove(row)
+    return b"\r\n".join(b",".join(row) for row in rows)
+
+
+def in_header(content, rng):
+    """Change a number of a compressed file's header: images, latent dimensions, columns, step, kinds."""
+    at, form = rng.choice(((4, "B"), (5, "I"), (9, "I"), (13, "I"), (17, "d"), (25, "2s"), (27, "2s")))
+    values = {"B": (0, 1, 9), "I": (0, 1, 2, 2**31, 2**32 - 1), "d": (0.0, -1.0, 1e308, float("nan")),
+              "2s": (b"i1", b"i4", b"f4", b"O8", b"V4", b"U1", b"\xff\xff")}  # fmt: skip
+    changed = struct.pack("<" + form, rng.choice(values[form]))
+    return content[:at] + changed + content[at + len(changed) :]
+
+
+def with_lambda(content, canary):
+    """A `.keras` file whose first layer's activation is a lambda that makes the file `canary`."""
+    code = compile(f"lambda x: open({str(canary)!r}, 'w') and x", "<lambda>", "eval").co_consts[0]
+    packed = base64.b64encode(marshal.dumps(code)).decode()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    for holder, key in list(_places(config)):
+        if key == "activation":
+            holder[key] = {"class_name": "__lambda__", "config": {"value": [packed, None, None]}}
+    members["config.json"] = json.dumps(config).encode()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return file.getvalue()

@@ -1,0 +1,337 @@
+"""Files that somebody made to do harm: refused in one line, before memory is taken or code is run."""
+
+import concurrent.futures
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import fuzz_mutations
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import kvae
+from kvae import applications, gallery, reading, runs
+from kvae.models import archive
+from kvae.worksheet import grading, notebooks
+
+SEED = Path(__file__).parent / "saved" / "0.1.0" / "tensorflow" / "vae.keras"
+
+
+@pytest.fixture
+def keras_file(tmp_path):
+    """A function that writes a changed copy of a saved model: `config` and `weights` change those, `more` are added."""
+
+    def write(config=None, weights=None, more=(), packing=zipfile.ZIP_STORED, seed=SEED):
+        with zipfile.ZipFile(seed) as old:
+            members = {name: old.read(name) for name in old.namelist()}
+        content = json.loads(members["config.json"])
+        if config:
+            config(content)
+        members["config.json"] = json.dumps(content).encode()
+        if weights:
+            file = io.BytesIO(members["model.weights.h5"])
+            with h5py.File(file, "a") as opened:
+                weights(opened)
+            members["model.weights.h5"] = file.getvalue()
+        with zipfile.ZipFile(tmp_path / "bad.keras", "w", packing) as new:
+            for name, member in [*members.items(), *more]:
+                new.writestr(name, member)
+        return tmp_path / "bad.keras"
+
+    return write
+
+
+def layers(config, network="encoder"):
+    return config["config"][network]["config"]["layers"]
+
+
+def asks_for(class_name, **changes):
+    return lambda config: layers(config)[2].update(class_name=class_name, **changes)
+
+
+def dense_of(units):
+    def change(config):
+        layers(config)[2]["config"]["units"] = units
+        layers(config)[3]["build_config"] = {"input_shape": [None, units]}
+
+    return change
+
+
+def wide_image(config):
+    layers(config)[0]["config"]["batch_shape"] = [None, 10**9]
+
+
+def many_components(config):
+    config["config"]["prior"] = {
+        "module": "kvae.priors", "class_name": "Mixture", "registered_name": "kvae>Mixture",
+        "config": {"num_components": 10**9},
+    }  # fmt: skip
+
+
+def nested(config):
+    for _ in range(200):
+        config["config"] = {"config": config["config"]}
+
+
+CONFIGS = {
+    "a layer that runs code": (asks_for("Lambda"), "asks for keras.layers.Lambda, which kvae does not load"),
+    "a layer that reads files": (asks_for("StringLookup"), "asks for keras.layers.StringLookup"),
+    "a layer that unpickles": (asks_for("TorchModuleWrapper"), "asks for keras.layers.TorchModuleWrapper"),
+    "a function": (asks_for("function", module="builtins"), "asks for builtins.function"),
+    "an array of one's own kind": (asks_for("__numpy__"), "asks for keras.layers.__numpy__"),
+    "a name that is another's": (asks_for("Dense", registered_name="mine>Dense"), "asks for keras.layers.Dense"),
+    "a module of Keras's": (asks_for("get_file", module="keras.utils"), "asks for keras.utils.get_file"),
+    "a gigantic layer": (dense_of(10**7), r"model of at least \d{3},\d{3},\d{3} numbers, and its weights have"),
+    "an image without end": (wide_image, r"`batch_shape` \[None, 1000000000\] is of more than"),
+    "a gigantic prior": (many_components, "model of at least"),
+    "nesting": (nested, "nested more than 100 deep"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configurations(keras_file, name):
+    change, message = CONFIGS[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        kvae.load_model(keras_file(change))
+    assert "\n" not in str(caught.value)
+
+
+def in_a_thread(function):
+    """`function()` in a thread of its own, whose Keras settings nobody else sees."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def test_lambdas_even_where_somebody_has_switched_safe_mode_off(tmp_path):
+    path, canary = tmp_path / "evil.keras", tmp_path / "canary"
+    path.write_bytes(fuzz_mutations.with_lambda(SEED.read_bytes(), canary))
+
+    def unsafe(load):
+        keras.config.enable_unsafe_deserialization()
+        load(path).generate(1)
+
+    with pytest.raises(ValueError, match=r"asks for None\.__lambda__"):
+        in_a_thread(lambda: unsafe(kvae.load_model))
+    assert not canary.exists()
+    in_a_thread(lambda: unsafe(keras.saving.load_model))
+    assert canary.exists()  # the payload was a real one
+
+
+def of_another_shape(file):
+    del file["encoder/layers/dense/vars/0"]
+    file.create_dataset("encoder/layers/dense/vars/0", shape=(2**40,), dtype="f4")  # takes no room until it is read
+
+
+def packed(file):
+    file.create_dataset("more", data=np.zeros(10**6, "f4"), compression="gzip")
+
+
+def link_out(file):
+    file["more"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def link_in(file):
+    file["more"] = h5py.SoftLink("/encoder")
+
+
+def same_again(file):
+    file["more"] = file["encoder"]
+
+
+def texts(file):
+    file.create_dataset("more", data=["a text"], dtype=h5py.string_dtype())
+
+
+@pytest.mark.parametrize("change", [of_another_shape, packed, link_out, link_in, same_again, texts])
+def test_weights(keras_file, change):
+    with pytest.raises(ValueError, match=r"its weights hold"):
+        kvae.load_model(keras_file(weights=change))
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (("../../evil", b"x"), "must not lead out of the archive"),
+        (("/evil", b"x"), "must not lead out of the archive"),
+        (("assets/vocabulary.txt", b"x"), "its members must be"),
+        (("bomb", bytes(2**27)), "must unpack to at most 200 times its size"),
+    ],
+)
+def test_members(keras_file, member, message):
+    with pytest.raises(ValueError, match=message):
+        kvae.load_model(keras_file(more=[member], packing=zipfile.ZIP_DEFLATED))
+
+
+def test_sizes_of_archives(keras_file, monkeypatch):
+    path = keras_file()
+    assert kvae.load_model(path).latent_dim == 2
+    monkeypatch.setenv("KVAE_MAX_BYTES", "1000")
+    with pytest.raises(ValueError, match=r"must unpack to at most 1,000 bytes \(KVAE_MAX_BYTES raises that\)"):
+        kvae.load_model(path)
+    monkeypatch.delenv("KVAE_MAX_BYTES")
+    monkeypatch.setattr(reading, "CONFIG", 1000)
+    with pytest.raises(ValueError, match=r"its config.json has more than 1,000 bytes"):
+        kvae.load_model(path)
+
+
+def test_counting_a_model_makes_none_of_it_and_leaves_nothing_behind(monkeypatch):
+    with zipfile.ZipFile(SEED) as file:
+        config = json.loads(file.read("config.json"))
+    size = sum(int(np.prod(variable.shape)) for variable in kvae.load_model(SEED).variables)
+    archive.check_size(config, size)
+    with pytest.raises(ValueError, match=rf"at least {size} numbers, and its weights have {size - 1} bytes"):
+        archive.check_size(config, size - 1)
+    made = []
+    monkeypatch.setattr(
+        keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: made.append(shape)
+    )
+    with keras.StatelessScope():  # at its end Keras gives values to all variables that still wait for one
+        pass
+    assert made == []
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def npz(path, header, content=b"", packing=zipfile.ZIP_STORED):
+    """An `.npz` file whose one array has this header."""
+    text = repr(header).encode()
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("images.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content)
+    return path
+
+
+def test_arrays(tmp_path):
+    canary = tmp_path / "canary"
+    np.savez(tmp_path / "pickle.npz", images=np.array([Payload(canary)] * 4, dtype=object))
+    claim = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+    for path, message in {
+        tmp_path / "pickle.npz": "images.npy holds Python objects, which are not loaded",
+        npz(tmp_path / "claim.npz", claim): r"images.npy claims 8,000,000,000,000 bytes, shape .* and has 0",
+        npz(tmp_path / "short.npz", {**claim, "shape": (2, 2, 2)}, bytes(63)): "claims 64 bytes, .* and has 63",
+        npz(tmp_path / "bomb.npz", claim, bytes(2**27), zipfile.ZIP_DEFLATED): "at most 200 times its size",
+        npz(tmp_path / "code.npz", "__import__('os')"): "is no .npz file",
+    }.items():
+        with pytest.raises(ValueError, match=message) as caught:
+            kvae.load_data(path)
+        assert "\n" not in str(caught.value)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 10**9, 1, 2, 0]), "must be below 100,000. Received: values up to 1000000000"),
+        (np.array(3), r"must have shape \(n,\)"),
+        (np.zeros((5, 2, 2), int), r"must have shape \(n,\)"),
+        (np.full((5, 2), np.nan), "`attributes` must be finite"),
+        (np.array([["a"]] * 5), None),  # texts are passed over
+    ],
+)
+def test_labels(tmp_path, labels, message):
+    np.savez(tmp_path / "labels.npz", images=np.zeros((5, 4, 4)), labels=labels)
+    if message is None:
+        assert kvae.load_data(tmp_path / "labels.npz").y_train is None
+        return
+    with pytest.raises(ValueError, match=message):
+        kvae.load_data(tmp_path / "labels.npz")
+
+
+def test_few_bytes_of_attributes_that_ask_for_many(tmp_path):
+    attributes = np.zeros((20_000, 1), "int32")
+    attributes[0] = 99_999
+    np.savez(tmp_path / "wide.npz", images=np.zeros((20_000, 1, 1), "uint8"), attributes=attributes)
+    with pytest.raises(ValueError, match=r"must take at most .* Received: 8,000,000,000"):
+        kvae.load_data(tmp_path / "wide.npz")
+
+
+def test_attributes_of_which_some_are_only_in_one_half(tmp_path):
+    x = np.zeros((3, 4, 4))
+    np.savez(tmp_path / "halves.npz", x_train=x, x_test=x, y_train=[[0], [1], [2]], y_test=[[0], [1], [1]])
+    with pytest.raises(ValueError, match=r"must have the same attributes"):
+        kvae.load_data(tmp_path / "halves.npz")
+
+
+@pytest.mark.parametrize(
+    "options", [{"model": ["vae"]}, {"hidden": "12"}, {"hidden": [[1]]}, {"epochs": True}, {"beta": "1"}, {"seed": -1},
+                {"likelihood": {}}, {"learning_rate": float("nan")}, {"pictures_every": 0}, {"sigma": [1]}]
+)  # fmt: skip
+def test_options(tmp_path, options):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"options": options}))
+    with pytest.raises(ValueError, match=rf"`{next(iter(options))}` must "):
+        runs.complete(runs.read_options(path))
+
+
+def test_runs_files(tmp_path, monkeypatch):
+    path = tmp_path / "config.json"
+    for content in (b"", b"[" * 10**5, b"[]", b'{"options": 3}', b"\xff", b'{"options": {"seed": %s}}' % (b"9" * 5000)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"must be the config.json of a run"):
+            runs.read_options(path)
+    for content in (b"", b"epoch,loss\n1\n", b"epoch,loss\n1,x\n", b"loss\n" + b"1" * 200_000, b"\xff\n", b'a\n"1'):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"must be the history.csv of a run"):
+            gallery.read_history(path)
+    monkeypatch.setattr(reading, "CONFIG", 10)
+    path.write_text('{"options": {}}')
+    with pytest.raises(ValueError, match=r"at most 10 bytes"):
+        runs.read_options(path)
+
+
+def test_notebooks(tmp_path):
+    path = tmp_path / "a.ipynb"
+    for content in (b"[" * 10**5, b'{"cells": 3}', b'{"cells": [{"cell_type": "code", "source": [1]}]}', b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"not a notebook"):
+            notebooks.read(path)
+    cell = {"cell_type": "code", "source": f"check('{'9' * 5000}.1', x)"}
+    path.write_text(json.dumps({"cells": [cell], "metadata": {"kvae": {"worksheet": [6]}}}))
+    assert grading.run(path).state == "not a worksheet: no check line in it"
+
+
+def test_a_report_that_a_student_wrote_by_hand(tmp_path, monkeypatch):
+    """It gives whoever wrote it points (SECURITY.md), but stops nobody's grading and reaches no terminal or table."""
+    told = tmp_path / "report"
+    lines = [
+        "[1]",
+        "3",
+        '{"exercise": ["6.1"]}',
+        '{"exercise": "6.99", "state": "right"}',
+        '{"exercise": "6.1", "state": 3}',
+    ]
+    lines += ['{"cell": 1}', json.dumps({"error": "\x1b[2J\ud800" + "x" * 10**5}), "[" * 10**5]
+    told.write_text("\n".join([*lines, '{"done": true}']))
+    monkeypatch.setattr(grading, "_records", lambda *_: (list(grading._parsed(told)), None))
+    sheet = tmp_path / "\udcff\n.ipynb"
+    sheet.write_bytes(notebooks.student_notebooks()[6].read_bytes())
+    result = grading.run(sheet)
+    assert result.verdicts == {}
+    assert max(map(len, result.notes)) < 600
+    shown = "\n".join([result.name, *grading.lines(result)])
+    assert shown.encode().isascii() or "\x1b" not in shown
+    grading.write_csv([result], tmp_path / "grades.csv")
+    assert "\x1b" not in (tmp_path / "grades.csv").read_text(encoding="utf-8")
+
+
+def test_compressed_images_that_ask_for_more_than_they_hold():
+    model = kvae.load_model(SEED)
+    file = applications.compress(model, np.zeros((3, 8, 8, 1)), 0.5)
+    np.testing.assert_array_equal(applications.decompress(model, file).shape, (3, 8, 8, 1))
+    head = applications.compression.HEADER
+    fields = list(head.unpack(file[: head.size]))
+    for place, value in ((2, 2**32 - 1), (4, 2**32 - 1), (6, b"O8"), (7, b"V4")):
+        changed = [*fields[:place], value, *fields[place + 1 :]]
+        with pytest.raises(ValueError, match=r"`file` must be the bytes"):
+            applications.decompress(model, head.pack(*changed) + file[head.size :])
+    with pytest.raises(ValueError, match=r"damaged or cut short"):
+        applications.decompress(model, file[:-1])
