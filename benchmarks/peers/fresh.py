@@ -1,0 +1,96 @@
+"""What only a fresh process can tell: `python -m peers.fresh startup|memory kvae|stock_keras BACKEND` prints JSON.
+
+`startup`: seconds of the import, and from the call of `fit` on 60,000 images until its progress bar first moves.
+`memory`: the peak of resident memory in an MNIST `fit`, above what it was after `import keras`, in megabytes.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+IMAGES, BATCH = 60_000, 128
+
+
+class FirstMove:
+    """A stdout that ends the process when a progress bar first moves, and says when that was."""
+
+    encoding = "utf-8"
+
+    def __init__(self, stdout, report):
+        self.stdout = stdout
+        self.report = report
+
+    def write(self, text):
+        """Look for the steps done."""
+        if re.search(rf"[1-9]\d*/{-(-IMAGES // BATCH)}\b", text):
+            self.stdout.write(json.dumps(self.report()))
+            self.stdout.flush()
+            os._exit(0)
+
+    def flush(self):
+        """Nothing is kept back."""
+
+    def isatty(self):
+        """Nobody looks at the bar."""
+        return False
+
+
+def compiled(library):
+    """The MLP of the other measurements, ready for `fit`."""
+    import keras
+
+    if library == "kvae":
+        import kvae
+
+        model = kvae.VAE(*kvae.networks.mlp((28, 28, 1), 20, (400,)))
+        model.compile(keras.optimizers.Adam(1e-3))
+        return model
+    from peers import common, stock_keras
+
+    return stock_keras.compiled(common.Task())
+
+
+def startup(library):
+    """Print `import` and `first_step`, seconds."""
+    start = time.perf_counter()
+    __import__({"stock_keras": "keras"}.get(library, library))
+    imported = time.perf_counter() - start
+    model, shape = compiled(library), (28, 28, 1) if library == "kvae" else (784,)
+    x = (np.random.default_rng(0).random((IMAGES, *shape), "float32") > 0.8).astype("float32")
+    start = time.perf_counter()
+    sys.stdout = FirstMove(sys.stdout, lambda: {"import": imported, "first_step": time.perf_counter() - start})
+    model.fit(x, batch_size=BATCH, epochs=1)
+    sys.exit("no progress bar was seen")
+
+
+def resident(field):
+    """`VmRSS` or `VmHWM`, its peak, of this process in megabytes (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field))
+
+
+def memory(library):
+    """Print `megabytes`."""
+    import keras
+
+    before = resident("VmRSS")
+    model = compiled(library)
+    if library == "kvae":
+        import kvae
+
+        x = kvae.load_data("mnist").x_train
+    else:
+        (x, _), _ = keras.datasets.mnist.load_data()
+        x = x.reshape(-1, 784).astype("float32") / 255
+    model.fit(x, batch_size=BATCH, epochs=2, verbose=0)
+    print(json.dumps({"megabytes": resident("VmHWM") - before}))
+
+
+if __name__ == "__main__":
+    what, library, os.environ["KERAS_BACKEND"] = sys.argv[1:]
+    {"startup": startup, "memory": memory}[what](library)

@@ -1,0 +1,48 @@
+"""The loop that a PyTorch user writes by hand."""
+
+import torch
+
+from peers import common, torch_nets
+
+
+def build(task):
+    """See `peers.common`."""
+    torch.manual_seed(0)
+    images, labels = common.data(task)
+    x = torch.from_numpy(images).flatten(1)
+    y = torch.from_numpy(common.one_hot(task, labels)) if task.classes else None
+    encoder, decoder = torch_nets.networks(task)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], common.RATE, eps=common.EPSILON)
+
+    def epoch():
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), task.batch):
+            rows = order[start : start + task.batch]
+            optimizer.zero_grad()
+            torch_nets.loss(task, encoder, decoder, x[rows], None if y is None else y[rows]).backward()
+            optimizer.step()
+        return len(x)
+
+    @torch.no_grad()
+    def bound_reached():
+        encoder.eval(), decoder.eval()
+        some = x[: common.CHECKED], None if y is None else y[: common.CHECKED]
+        return torch_nets.loss(task, encoder, decoder, *some)
+
+    last = {}
+
+    @torch.no_grad()
+    def generate():
+        batches = torch.randn(task.count, task.latent).split(1000)
+        images = torch.cat([torch.sigmoid(decoder(z)) for z in batches]).numpy()
+        last["check"] = images[: common.CHECKED].mean()
+        return task.count
+
+    if task.what == "train":
+        return epoch, bound_reached
+    epoch()
+    return generate, lambda: last["check"]
+
+
+if __name__ == "__main__":
+    common.serve(build)

@@ -1,0 +1,231 @@
+"""How fast kvae is beside its peers: the same models on the same data, in turn, as ratios with their spread.
+
+Run it alone on the machine, from the repository's root:
+
+    python benchmarks/speed.py [--rounds 5] [--short] [--only CASE ...] [--out assets] [--again | --draw]
+
+The contestants are in `benchmarks/peers/`; one whose package is missing is named and left out. Each has a process that
+stays alive over a case's rounds, has compiled before the first, and runs only while all others wait: A B C, A B C, ...
+What is finished is kept in `speed.json` and not repeated, so that an interrupted run goes on; the tables and pictures
+are made from that file. Five rounds of everything are meant to take some 20 minutes on two cores.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import speed_report
+from speed_cases import CASES, CONTESTANTS, CURVES, FRESH, GROWERS, GROWTH_ROUNDS, MEMORY_ROUNDS, left_out, shortened
+
+HERE = Path(__file__).parent
+NAMES = (*CASES, *FRESH, *CURVES)
+PACKAGES = ("kvae-workshop", "keras", "tensorflow", "jax", "torch", "pythae", "numpy")
+PAUSE = 0.3  # seconds in which the threads of the one that ran before come to rest
+
+
+class Worker:
+    """A contestant's process, see `peers.common.serve`."""
+
+    def __init__(self, name):
+        module, backend, _ = CONTESTANTS[name]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"peers.{module}", *([backend] if backend else [])],
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def send(self, request):
+        """Ask for something."""
+        with contextlib.suppress(BrokenPipeError):  # `receive` says why
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+
+    def receive(self):
+        """The answer; a `RuntimeError` if it is an error or none comes."""
+        line = self.process.stdout.readline()
+        reply = json.loads(line) if line else {"error": self._last_words()}
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply
+
+    def ask(self, request):
+        """Ask and wait for the answer."""
+        self.send(request)
+        return self.receive()
+
+    def close(self):
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+    def _last_words(self):
+        code = self.process.wait()
+        self.errors.seek(0)
+        return f"ended with code {code}: {_last_line(self.errors.read())}"
+
+
+def measure(tasks, names, rounds, done):
+    """Run contestants in turn on one task after the other, in the same processes.
+
+    Args:
+        tasks: dict from names to tasks.
+        names: the contestants.
+        rounds: int.
+        done: function that gets each task's name and record when it is finished: `rounds`, a list of dicts from
+            contestants to how many they did in a second; `checks`; `left_out`, dict from contestants to the reason.
+    """
+    missing = left_out(names)
+    workers = {name: Worker(name) for name in names if name not in missing}
+    try:
+        for key, task in tasks.items():
+            record = {"task": dataclasses.asdict(task), "rounds": [], "checks": {}, "left_out": dict(missing)}
+            here = dict(workers)
+
+            def attempt(name, function, *args, here=here, record=record):
+                try:
+                    return function(*args)
+                except RuntimeError as error:
+                    record["left_out"][name] = str(error)
+                    del here[name]
+                    print(f"  {name} is left out: {error}", flush=True)
+                    return None
+
+            for worker in here.values():  # all compile at once: that is not timed
+                worker.send({"task": record["task"]})
+            for name, worker in workers.items():
+                attempt(name, worker.receive)
+            for _ in range(rounds):
+                rates = {}
+                for name in list(here):
+                    time.sleep(PAUSE)
+                    reply = attempt(name, here[name].ask, "run")
+                    if reply:
+                        rates[name] = reply["done"] / reply["seconds"]
+                record["rounds"].append(rates)
+            for name in list(here):
+                reply = attempt(name, here[name].ask, "check")
+                if reply:
+                    record["checks"][name] = reply["check"]
+            done(key, record)
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def measure_fresh(commands, rounds):
+    """A record as in `measure`, of commands that end; its rounds hold seconds or megabytes."""
+    record = {"rounds": [], "checks": {}, "left_out": {}}
+    for _ in range(rounds + 1):
+        row = {}
+        for name, (command, fields) in commands.items():
+            if name in record["left_out"]:
+                continue
+            start = time.perf_counter()
+            ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+            seconds = time.perf_counter() - start
+            if ended.returncode:
+                record["left_out"][name] = _last_line(ended.stderr)
+            elif fields is None:
+                row[name] = seconds
+            else:
+                reply = json.loads(ended.stdout.splitlines()[-1])
+                row.update({label: reply[field] for field, label in fields.items()})
+        record["rounds"].append(row)
+    del record["rounds"][0]  # it warmed the disk's cache up
+    return record
+
+
+def machine():
+    """What the numbers were measured on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    models = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    cpu = models[0].split(":")[1].strip() if models else platform.processor()
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
+
+
+def _last_line(text):
+    return text.strip().rpartition("\n")[2]
+
+
+def _lines(path):
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
+
+
+def run(chosen, rounds, short, results, keep):
+    """Measure what `results` does not hold yet; `keep()` writes them down."""
+    begin = time.perf_counter()
+
+    def finished(key, record):
+        results["records"][key] = record
+        keep()
+        print(f"{key}: done after {time.perf_counter() - begin:.0f} s", flush=True)
+
+    for name in chosen:
+        if name in CURVES:
+            tasks = {f"{name}={value}": task for value, task in CURVES[name].tasks.items()}
+            names, times = GROWERS, min(rounds, GROWTH_ROUNDS)
+        elif name in CASES:
+            tasks, names, times = {name: CASES[name].task}, CASES[name].contestants, rounds
+        else:
+            if name not in results["records"]:
+                finished(
+                    name, measure_fresh(FRESH[name][1], min(rounds, MEMORY_ROUNDS) if name == "memory" else rounds)
+                )
+            continue
+        tasks = {key: shortened(t) if short else t for key, t in tasks.items() if key not in results["records"]}
+        if tasks:
+            measure(tasks, names, times, finished)
+
+
+def main():
+    """Measure, print the tables and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--short", action="store_true", help="one tiny round, to see that it works; no speed")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="CASE", help=", ".join(NAMES))
+    parser.add_argument("--out", type=Path, default=Path("assets"), help="folder of speed.json and the pictures")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--again", action="store_true", help="measure the cases anew that were measured before")
+    either.add_argument("--draw", action="store_true", help="only print and draw what was measured before")
+    args = parser.parse_args()
+    rounds = 1 if args.short else args.rounds
+    path = args.out / "speed.json"
+    results = {"rounds": rounds, "short": args.short, "machine": machine(), "records": {}}
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        if args.draw or all(kept[key] == results[key] for key in ("rounds", "short", "machine")):
+            results = kept
+        elif not args.again:
+            sys.exit(f"{path} is of another machine or other settings: choose another --out, or --again to forget it.")
+    elif args.draw:
+        sys.exit(f"{path} is not there: measure first, without --draw.")
+    if args.again:
+        forgotten = {key for key in results["records"] if key.partition("=")[0] in args.only}
+        results["records"] = {key: value for key, value in results["records"].items() if key not in forgotten}
+    if not args.draw:
+        run(args.only, rounds, args.short, results, lambda: speed_report.write_json(path, results))
+    print(speed_report.tables(results))
+    speed_report.draw(results, args.out)
+
+
+if __name__ == "__main__":
+    main()
