@@ -53,11 +53,15 @@ def demo(arguments):
 
 def train(arguments):
     """Train a model and write a run folder."""
-    from kvae import runs
+    from kvae import folder, runs
 
-    options = runs.read_options(arguments.config) if arguments.config else {}
     given = {name: getattr(arguments, name) for name in runs.DEFAULTS}
-    return _train(options | {name: value for name, value in given.items() if value is not None}, arguments)
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.resume:
+        if given or arguments.config or arguments.force:
+            raise ValueError(f"`resume` takes its options from {arguments.resume}: drop the others")
+        arguments.out = arguments.resume
+    return _train((folder.read_options(arguments.config) if arguments.config else {}) | given, arguments)
 
 
 def generate(arguments):
@@ -94,7 +98,7 @@ def generate(arguments):
 
 def evaluate(arguments):
     """Print a trained model's numbers on a data set's test images."""
-    from kvae import report, runs
+    from kvae import folder, report, runs
     from kvae.models import load_model
 
     model = load_model(arguments.model)
@@ -106,7 +110,7 @@ def evaluate(arguments):
     if found:
         metrics["findings"] = [vars(finding) for finding in found]
     if arguments.out:
-        runs.write_json(_path(arguments.out), metrics)
+        folder.write_json(arguments.out, metrics)
     report.metrics(metrics)
     report.findings(found)
 
@@ -150,7 +154,7 @@ def data(arguments):
 
 def ladder(arguments):
     """Train PCA, autoencoders, VAE and CVAE at one latent size and budget, and draw them beside one another."""
-    from kvae import files, plots, report, runs
+    from kvae import files, folder, plots, report
     from kvae import ladder as ladders
     from kvae.data import load_data
 
@@ -163,7 +167,7 @@ def ladder(arguments):
         rungs.append(rung)
     numbers = [rung.numbers() for rung in rungs]
     report.ladder(numbers)
-    runs.write_json(out / "ladder.json", numbers)
+    folder.write_json(out / "ladder.json", numbers)
     title = f"{data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs each"
     path = plots.save(plots.ladder(rungs, data.x_test, data.y_test, title), out / "ladder.png")
     print(f"written to {path} and {out / 'ladder.json'}")
@@ -198,10 +202,12 @@ def parser():
     sub = command("demo")
     seed(sub, 0)
     run_folder(sub, "runs/demo")
+    sub.set_defaults(resume=None)
 
     sub = command("train")
     seed(sub, None)
     sub.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; further options override it")
+    sub.add_argument("--resume", metavar="DIR", help="go on with a run that was cut off; its options are kept")
     sub.add_argument("--model", choices=("autoencoder", "vae", "cvae"), help="default: cvae")
     sub.add_argument("--dataset", metavar="NAME", help=DATA_HELP + "; default: digits")
     sub.add_argument("--network", choices=("mlp", "conv"), help="default: mlp")
@@ -306,12 +312,6 @@ def _sigma(text):
     return text if text in ("learned", "per_pixel") else float(text)
 
 
-def _path(text):
-    from pathlib import Path
-
-    return Path(text)
-
-
 def _generated_name(arguments):
     labels = "" if arguments.label is None else "-label-" + "-".join(map(str, arguments.label))
     return f"generated{labels}.png"
@@ -320,10 +320,11 @@ def _generated_name(arguments):
 def _train(options, arguments):
     from kvae import report, runs
 
-    metrics, interrupted = runs.train(options, arguments.out, arguments.force)
+    metrics, interrupted = runs.train(options, arguments.out, arguments.force, bool(arguments.resume))
     report.metrics(metrics)
     print(f"\nwritten to {arguments.out}: model.keras, metrics.json, history.csv, config.json, pictures/")
     if interrupted:
-        print(f"kvae {arguments.command}: interrupted; what was trained so far is saved", file=sys.stderr)
+        way = f"what was trained so far is saved; go on with: kvae train --resume {arguments.out}"
+        print(f"kvae {arguments.command}: interrupted; {way}", file=sys.stderr)
         return 1
     return 1 if "stopped_in_epoch" in metrics else 0

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import signal
 import tempfile
+import threading
 from pathlib import Path
 
 try:
@@ -64,9 +66,7 @@ def replacing(path):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Keep other processes out of a folder while it is being written.
-
-    The lock goes with the process, even if that is killed; the file `.lock` stays behind and means nothing.
+    """Keep other processes out of a folder while it is being written; the lock ends with the process, however it ends.
 
     Args:
         folder: path of an existing folder.
@@ -77,9 +77,29 @@ def locked(folder):
     if fcntl is None:
         yield
         return
-    with open(Path(folder) / ".lock", "w") as file:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise FileError(f"`out` is being written by another process: choose another. Received: {folder}") from error
         yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def terminable():
+    """Let the signal SIGTERM interrupt as Ctrl-C does, so that what is done by then can be saved."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt

@@ -3,9 +3,7 @@
 The command line's work is done here, on plain dicts of options, so that a run can be repeated from its `config.json`.
 """
 
-import json
 import platform
-import shutil
 import time
 from pathlib import Path
 
@@ -13,12 +11,11 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import baselines, callbacks, checks, evaluation, files, networks, reading, recipes
+from kvae import baselines, callbacks, checks, evaluation, files, folder, networks, recipes
 from kvae.data import DATASETS, binarize, load_data
 from kvae.evaluation import cards
 from kvae.models import VAE
 
-FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
 DEFAULTS = {
     "model": "cvae",
     "dataset": "digits",
@@ -57,76 +54,97 @@ KINDS = {  # what options other than texts are
 DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
 
 
-def train(options, out, force=False, verbose=True):
+def train(options, out, force=False, resume=False, verbose=True):
     """Train a model and write its run folder.
 
-    The learning rate falls to zero along a cosine. An interruption (Ctrl-C) ends training early and keeps its result;
-    so does a loss that is no number any more, with the weights of the last good epoch.
+    The learning rate falls to zero along a cosine. An interruption (Ctrl-C, SIGTERM) ends training early and keeps its
+    result; so does a loss that is no number any more, with the weights of the last good epoch. A run that was cut off,
+    in whatever way, goes on from its last finished epoch and ends with the same numbers, to the bit.
 
     Args:
-        options: dict with the keys of `DEFAULTS`; missing ones take their defaults.
+        options: dict with the keys of `DEFAULTS`; missing ones take their defaults. Not used with `resume`.
         out: folder to write, created when data and model are known to be good.
         force: whether to replace a run that is there.
+        resume: whether to go on with the run in `out`.
         verbose: whether to show progress.
 
     Returns:
         `(metrics, interrupted)`: the content of `metrics.json`, and whether training was cut short.
 
     Raises:
-        ValueError: for options that are unknown or do not fit together, and if training fails in its first epoch.
-        FileError: if `out` holds something already or cannot be written to.
+        ValueError: for options that are unknown or do not fit together, if training fails in its first epoch, and if
+            there is nothing to resume.
+        FileError: if `out` holds something already, cannot be written to, or is being written by another process.
     """
     start = time.perf_counter()
-    options = complete(options)
     out = Path(out)
-    check_folder(out, force)
+    if resume:
+        options = folder.options_to_go_on(out, keras.backend.backend())
+    else:
+        folder.check(out, force)
+    options = complete(options)
     data = load_data(options["dataset"], options["binarization"], options["seed"])
     keras.utils.set_random_seed(options["seed"])
     model = recipes.build(options, data)
-    x_test, y_test = test_arrays(data, options, model)
-    prepare_folder(out)
-    versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
-    config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
-    write_json(out / "config.json", config)
+    test = test_arrays(data, options, model)
+    with files.locked(files.make_folder(out)):
+        if not resume:
+            folder.clear(out)
+            versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
+            config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
+            folder.write_json(out / "config.json", config)
+        training_start = time.perf_counter()
+        with files.terminable():
+            guard, interrupted = _fit(model, data, options, test, out, verbose)
+            seconds = time.perf_counter() - training_start
+            with files.replacing(out / "model.keras") as aside:
+                model.save(aside)
+            metrics = evaluate(model, data, *test, seed=options["seed"])
+            if guard.message:
+                metrics["stopped_in_epoch"] = guard.stopped_epoch
+            elif not interrupted:
+                add_card(metrics, options)
+            metrics["training_seconds"] = round(seconds, 1)
+            metrics["total_seconds"] = round(time.perf_counter() - start, 1)
+            folder.write_json(out / "metrics.json", metrics)
+        if not interrupted:
+            (out / folder.CHECKPOINT).unlink(missing_ok=True)
+    return metrics, interrupted
 
+
+def _fit(model, data, options, test, out, verbose):
+    """Train, from the checkpoint on if there is one: the guard against NaN, and whether training was cut short."""
     steps = -(-len(data.x_train) // options["batch_size"])
     schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
     model.compile(optimizer=keras.optimizers.Adam(schedule))
-    guard = callbacks.StopOnNaN()
+    guard, checkpoint = callbacks.StopOnNaN(), callbacks.Checkpoint(out / folder.CHECKPOINT)
     hooks = [
         guard,  # before those that draw: they see the weights that it brings back
-        *pictures(options, data, model, x_test, y_test, out / "pictures"),
+        *pictures(options, data, model, *test, out / "pictures"),
         callbacks.HistoryFile(out / "history.csv"),
+        checkpoint,  # after the history, which is then never behind
     ]
     if verbose:
         hooks.append(callbacks.Progress())
-    batches = data.batches(batch_size=options["batch_size"], labels=model.takes_labels, seed=options["seed"])
-    validation = (x_test, y_test) if model.takes_labels else (x_test,)
-    interrupted = False
-    training_start = time.perf_counter()
+    batches = data.batches(
+        batch_size=options["batch_size"],
+        labels=model.takes_labels,
+        seed=options["seed"],
+        first_epoch=checkpoint.epoch,
+    )
+    validation = test if model.takes_labels else test[:1]
     try:
         model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
-        interrupted = True
+        return guard, True
     except Exception:
         if not (out / "history.csv").is_file():  # not an epoch done: leave nothing half-written
-            remove_run(out)
+            folder.remove(out)
         raise
     if guard.message and not guard.good_epochs:
-        remove_run(out)
+        folder.remove(out)
         raise ValueError(guard.message)
-    seconds = time.perf_counter() - training_start
-    with files.replacing(out / "model.keras") as aside:
-        model.save(aside)
-    metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
-    if guard.message:
-        metrics["stopped_in_epoch"] = guard.stopped_epoch
-    elif not interrupted:
-        add_card(metrics, options)
-    metrics["training_seconds"] = round(seconds, 1)
-    metrics["total_seconds"] = round(time.perf_counter() - start, 1)
-    write_json(out / "metrics.json", metrics)
-    return metrics, interrupted
+    return guard, False
 
 
 def complete(options):
@@ -235,78 +253,29 @@ def diagnose(model, data, x_test, y_test, seed=0):
     return evaluation.diagnose(model, x_test, y_test, x_train, data.y_train if model.takes_labels else None, seed)
 
 
-def pictures(options, data, model, x_test, y_test, folder):
+def pictures(options, data, model, x_test, y_test, out):
     """The callbacks that draw a run's pictures: samples along the way, the others at the end."""
     last = options["epochs"]
     every = options["pictures_every"] or max(1, last // 5)
     attributes = y_test[:10] if model.takes_labels and data.num_classes is None else None
     hooks = [
-        callbacks.ReconstructionGrid(folder, x_test, y_test, every=last),
-        callbacks.LatentScatter(folder, x_test, data.y_test, every=last),
-        callbacks.PCABaseline(folder, data.x_train, x_test, data.y_test, every=last),
+        callbacks.ReconstructionGrid(out, x_test, y_test, every=last),
+        callbacks.LatentScatter(out, x_test, data.y_test, every=last),
+        callbacks.PCABaseline(out, data.x_train, x_test, data.y_test, every=last),
     ]
     if isinstance(model, VAE):  # what has a prior to draw from
-        hooks.append(callbacks.SampleGrid(folder, every=every, labels=attributes))
+        hooks.append(callbacks.SampleGrid(out, every=every, labels=attributes))
         if model.latent_dim == 2:
-            hooks.append(callbacks.LatentManifold(folder, every=last))
+            hooks.append(callbacks.LatentManifold(out, every=last))
     if options["kl_warmup"]:
         hooks.append(callbacks.KLWarmup(options["kl_warmup"]))
     return hooks
 
 
-def check_folder(out, force):
-    """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
-    if out.is_file():
-        raise files.FileError(f"`out` must be a folder. Received: the file {out}")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / "config.json").is_file():
-            raise files.FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
-        if not force:
-            raise files.FileError(f"`out` holds a run already: choose another folder or add --force. Received: {out}")
-
-
-def prepare_folder(out):
-    """Create the folder, or empty it of an earlier run's files (and of nothing else)."""
-    files.make_folder(out)
-    clear_folder(out)
-
-
-def clear_folder(out):
-    """Remove a run's files from its folder, and no others."""
-    for name in FILES:
-        path = out / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def remove_run(out):
-    """Remove a run's files, and their folder if nothing else is in it."""
-    clear_folder(out)
-    if not any(out.iterdir()):
-        out.rmdir()
-
-
-def write_json(path, content):
-    """Write `content` as indented JSON to `path`."""
-    with files.replacing(path) as aside:
-        aside.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def read_options(path):
-    """The options in a run's `config.json`.
-
-    Raises:
-        ValueError: if the file is none or damaged, or larger than `reading.CONFIG`.
-    """
-    try:
-        return dict(reading.parse_json(reading.read_bytes(path, reading.CONFIG, "config"))["options"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"`config` must be the config.json of a run. Received: {path} ({error})") from error
-
-
 def options_of(model_path):
     """The complete options of the run folder in which a saved model lies; an empty dict outside one."""
     config = Path(model_path).with_name("config.json")
-    return complete(read_options(config)) if config.is_file() else {}
+    return complete(folder.read_options(config)) if config.is_file() else {}
 
 
 def dataset_of(model_path, name=None):

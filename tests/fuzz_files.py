@@ -53,9 +53,9 @@ def load_notebook(path):
 
 
 def load_config(path):
-    from kvae import runs
+    from kvae import folder, runs
 
-    return runs.complete(runs.read_options(path))
+    return runs.complete(folder.read_options(path))
 
 
 def load_history(path):

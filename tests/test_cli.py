@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import callbacks, cli, distributions, priors, recipes, runs
+from kvae import callbacks, cli, distributions, folder, priors, recipes, runs
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
@@ -62,7 +62,7 @@ def trained(tmp_path_factory):
 def test_a_run_folder_is_complete(trained):
     folder, printed = trained
     out = folder / "run"
-    assert {path.name for path in out.iterdir()} == set(runs.FILES)
+    assert {path.name for path in out.iterdir()} == set(folder.FILES)
     options = json.loads((out / "config.json").read_text())["options"]
     assert (options["seed"], options["likelihood"], options["hidden"]) == (3, "gaussian", [16])
     metrics = json.loads((out / "metrics.json").read_text())
@@ -222,8 +222,8 @@ def test_other_data_and_models(tmp_path, rng):
 )
 def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digits, given, bound):
     options = runs.complete({"model": "vae", "hidden": [8], **given})
-    runs.write_json(tmp_path / "config.json", {"options": options})
-    assert runs.complete(runs.read_options(tmp_path / "config.json")) == options
+    folder.write_json(tmp_path / "config.json", {"options": options})
+    assert runs.complete(folder.read_options(tmp_path / "config.json")) == options
     model = recipes.build(options, digits)
     assert model.bound == bound
     assert type(model.prior) is priors.PRIORS[options["prior"]]
@@ -238,7 +238,7 @@ def test_posterior_prior_and_bound_on_the_command_line(tmp_path, monkeypatch):
     assert cli.main(["train", *words.split()]) == 0
     expected = {"posterior": "laplace", "prior": "mixture", "bound": "renyi", "alpha": -np.inf, "free_bits": 0.5}
     assert given[0] == {**expected, "gradient": "score_function"}
-    runs.write_json(tmp_path / "config.json", {"options": given[0]})
+    folder.write_json(tmp_path / "config.json", {"options": given[0]})
     assert cli.main(["train", "--config", str(tmp_path / "config.json"), "--alpha", "0"]) == 0
     assert given[1] == {**given[0], "alpha": 0.0}
 
@@ -247,7 +247,7 @@ def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path
     options = {"model": "vae", "posterior": "log_normal", "prior": "mixture", "bound": "renyi", "alpha": -np.inf}
     metrics, _ = runs.train({**options, "epochs": 1, "hidden": [8], "num_samples": 2}, tmp_path / "run", verbose=False)
     assert np.isfinite(metrics["negative_elbo"])
-    again = runs.complete(runs.read_options(tmp_path / "run" / "config.json"))
+    again = runs.complete(folder.read_options(tmp_path / "run" / "config.json"))
     assert {name: again[name] for name in options} == options
     model = kvae.load_model(tmp_path / "run" / "model.keras")
     assert model.bound == Renyi(-np.inf)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import applications, gallery, reading, runs
+from kvae import applications, folder, gallery, reading, runs
 from kvae.models import archive
 from kvae.worksheet import grading, notebooks
 
@@ -269,7 +269,7 @@ def test_options(tmp_path, options):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"options": options}))
     with pytest.raises(ValueError, match=rf"`{next(iter(options))}` must "):
-        runs.complete(runs.read_options(path))
+        runs.complete(folder.read_options(path))
 
 
 def test_runs_files(tmp_path, monkeypatch):
@@ -277,7 +277,7 @@ def test_runs_files(tmp_path, monkeypatch):
     for content in (b"", b"[" * 10**5, b"[]", b'{"options": 3}', b"\xff", b'{"options": {"seed": %s}}' % (b"9" * 5000)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"must be the config.json of a run"):
-            runs.read_options(path)
+            folder.read_options(path)
     for content in (b"", b"epoch,loss\n1\n", b"epoch,loss\n1,x\n", b"loss\n" + b"1" * 200_000, b"\xff\n", b'a\n"1'):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"must be the history.csv of a run"):
@@ -285,7 +285,7 @@ def test_runs_files(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "CONFIG", 10)
     path.write_text('{"options": {}}')
     with pytest.raises(ValueError, match=r"at most 10 bytes"):
-        runs.read_options(path)
+        folder.read_options(path)
 
 
 def test_notebooks(tmp_path):

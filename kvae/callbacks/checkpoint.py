@@ -27,8 +27,11 @@ class Checkpoint(keras.callbacks.Callback):
         path: the file, `.npz`. If it is there when training begins, training goes on from it.
         every: int, epochs between two of them.
 
+    Attributes:
+        epoch: int, how many epochs are done; of a file that is there already, as many as it says.
+
     Raises:
-        ValueError: when training begins, if the file is damaged or belongs to another model.
+        ValueError: if the file is damaged and, when training begins, if it belongs to another model.
         FileError: if the file cannot be written, as on a full disk; the one before stays.
 
     Example:
@@ -43,6 +46,7 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(f"`path` must end in .npz. Received: {path}")
         self.every = checks.positive_integer(every, "every")
         self.history = {}
+        self.epoch = _read(self.path)[0]["epoch"] if self.path.is_file() else 0
 
     def on_train_begin(self, logs=None):
         if not self.model.optimizer.built:
@@ -109,24 +113,31 @@ def restore(model, path):
         ValueError: if the file is damaged or belongs to another model; then nothing has changed.
     """
     variables = _variables(model)
+    record, arrays = _read(path)
+    shapes = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "`path` must be a checkpoint of this model and optimizer: delete it to begin anew, or build the model as "
+            f"it was. Received: {path}, of {len(arrays)} variables"
+        )
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)
+    return record["history"], record["epoch"]
+
+
+def _read(path):
+    """The record and the arrays of a checkpoint, or a `ValueError`."""
     try:
         with np.load(path, allow_pickle=False) as file:
             record = json.loads(str(file["record"]))
-            history, epoch, known, count = (record[key] for key in ("history", "epoch", "format", "variables"))
-            arrays = [file[str(i)] for i in range(count)]
+            if record["format"] != FORMAT:
+                raise ValueError(f"format {record['format']}, not {FORMAT}")
+            record["epoch"], record["history"]
+            return record, [file[str(i)] for i in range(record["variables"])]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`path` must be a checkpoint: delete it to begin anew. Received: {path}, none or damaged ({error})"
         ) from error
-    shapes = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
-    if known != FORMAT or shapes[0] != shapes[1]:
-        raise ValueError(
-            "`path` must be a checkpoint of this model and optimizer: delete it to begin anew, or build the model as "
-            f"it was. Received: {path}, of {count} variables in format {known}"
-        )
-    for array, variable in zip(arrays, variables, strict=True):
-        variable.assign(array)
-    return history, epoch
 
 
 def _variables(model):

@@ -1,0 +1,78 @@
+"""A run's folder: which files it has, who may write there, and what can be read back."""
+
+import json
+import shutil
+
+from kvae import files, reading
+
+CHECKPOINT = "checkpoint.npz"  # there as long as the run is not finished
+FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
+
+
+def check(out, force):
+    """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
+    if out.is_file():
+        raise files.FileError(f"`out` must be a folder. Received: the file {out}")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / "config.json").is_file():
+            raise files.FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
+        if not force:
+            raise files.FileError(
+                f"`out` holds a run already: choose another folder, add --force, or --resume it. Received: {out}"
+            )
+
+
+def clear(out):
+    """Remove a run's files from its folder, and no others."""
+    for name in (*FILES, CHECKPOINT):
+        path = out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def remove(out):
+    """Remove a run's files, and their folder if nothing else is in it."""
+    clear(out)
+    if not any(out.iterdir()):
+        out.rmdir()
+
+
+def write_json(path, content):
+    """Write `content` as indented JSON to `path`."""
+    with files.replacing(path) as aside:
+        aside.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_options(path):
+    """The options in a run's `config.json`.
+
+    Raises:
+        ValueError: if the file is none or damaged, or larger than `reading.CONFIG`.
+    """
+    return dict(_config(path, "options"))
+
+
+def options_to_go_on(out, backend):
+    """The options of a run that was cut off.
+
+    Args:
+        out: its folder.
+        backend: str, of Keras; another one would not go on with the same numbers.
+
+    Raises:
+        ValueError: if there is none, it is finished, or it ran on another backend.
+    """
+    if not (out / "config.json").is_file():
+        raise files.FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
+    before = _config(out / "config.json", "backend")
+    if before != backend:
+        raise ValueError(f"`resume` needs the run's own backend: set KERAS_BACKEND={before}. Received: {backend}")
+    if (out / "metrics.json").is_file() and not (out / CHECKPOINT).is_file():
+        raise ValueError(f"`resume` must be a run that was cut off: nothing is left to do. Received: {out}, finished")
+    return read_options(out / "config.json")
+
+
+def _config(path, key):
+    try:
+        return reading.parse_json(reading.read_bytes(path, reading.CONFIG, "config"))[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"`config` must be the config.json of a run. Received: {path} ({error})") from error
