@@ -7,11 +7,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there two processes are on their own
-    fcntl = None
-
 
 class FileError(OSError, ValueError):
     """A file or folder that is missing, taken or not to be written to: a bad value that the disk has told of."""
@@ -74,7 +69,9 @@ def locked(folder):
     Raises:
         FileError: if another process has it.
     """
-    if fcntl is None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks: there two processes are on their own
         yield
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -86,7 +86,7 @@ def train(options, out, force=False, resume=False, verbose=True):
     data = load_data(options["dataset"], options["binarization"], options["seed"])
     keras.utils.set_random_seed(options["seed"])
     model = recipes.build(options, data)
-    test = test_arrays(data, options, model)
+    x_test, y_test = test_arrays(data, options, model)
     with files.locked(files.make_folder(out)):
         if not resume:
             folder.clear(out)
@@ -95,11 +95,11 @@ def train(options, out, force=False, resume=False, verbose=True):
             folder.write_json(out / "config.json", config)
         training_start = time.perf_counter()
         with files.terminable():
-            guard, interrupted = _fit(model, data, options, test, out, verbose)
+            guard, interrupted = _fit(model, data, options, x_test, y_test, out, verbose)
             seconds = time.perf_counter() - training_start
             with files.replacing(out / "model.keras") as aside:
                 model.save(aside)
-            metrics = evaluate(model, data, *test, seed=options["seed"])
+            metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
             if guard.message:
                 metrics["stopped_in_epoch"] = guard.stopped_epoch
             elif not interrupted:
@@ -112,7 +112,7 @@ def train(options, out, force=False, resume=False, verbose=True):
     return metrics, interrupted
 
 
-def _fit(model, data, options, test, out, verbose):
+def _fit(model, data, options, x_test, y_test, out, verbose):
     """Train, from the checkpoint on if there is one: the guard against NaN, and whether training was cut short."""
     steps = -(-len(data.x_train) // options["batch_size"])
     schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
@@ -120,7 +120,7 @@ def _fit(model, data, options, test, out, verbose):
     guard, checkpoint = callbacks.StopOnNaN(), callbacks.Checkpoint(out / folder.CHECKPOINT)
     hooks = [
         guard,  # before those that draw: they see the weights that it brings back
-        *pictures(options, data, model, *test, out / "pictures"),
+        *pictures(options, data, model, x_test, y_test, out / "pictures"),
         callbacks.HistoryFile(out / "history.csv"),
         checkpoint,  # after the history, which is then never behind
     ]
@@ -132,7 +132,7 @@ def _fit(model, data, options, test, out, verbose):
         seed=options["seed"],
         first_epoch=checkpoint.epoch,
     )
-    validation = test if model.takes_labels else test[:1]
+    validation = (x_test, y_test) if model.takes_labels else (x_test,)
     try:
         model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
