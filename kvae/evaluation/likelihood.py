@@ -221,10 +221,11 @@ def _estimate(model, draw, weigh, data, num_samples, batch_size, seed, verbose):
 def _one_ahead(function, items):
     """Pairs of an item and `function(item)`, in order, each computed while the pair before it is in use."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = None
+        waiting: list = []
         for item in items:
-            coming = item, thread.submit(function, item)
-            if waiting:
-                yield waiting[0], waiting[1].result()
-            waiting = coming
-        yield waiting[0], waiting[1].result()
+            waiting.append((item, thread.submit(function, item)))
+            if len(waiting) == 2:
+                item, coming = waiting.pop(0)
+                yield item, coming.result()
+        for item, coming in waiting:
+            yield item, coming.result()
