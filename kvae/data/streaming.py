@@ -9,7 +9,7 @@ import dataclasses
 import glob
 import re
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +132,7 @@ class Stream:
         """Images and labels of each batch; the unreadable stop all, or are left out and, unless `told`, warned of."""
         missing: set[str] = set()
         last: tuple = ()
-        with ThreadPoolExecutor(self.threads) as pool:
+        with futures.ThreadPoolExecutor(self.threads) as pool:
             for columns in batches:
                 x, y = self.source.decode(columns, pool.map)
                 if isinstance(x, list):
