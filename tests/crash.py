@@ -1,0 +1,110 @@
+"""Kill training at random moments, many times, and compare what comes of it with a run that was left alone.
+
+    python tests/crash.py --kills 50
+
+Each run is the command `kvae train`, killed with SIGKILL at a random moment between its start and its end and gone on
+with by `kvae train --resume`, until it is done; then a next run is begun, until there were as many kills as asked.
+Every variable of the model and of its optimizer, the history and the metrics must be equal to the last bit, and no file
+that is not a run's may be left. Prints a line a run, and the count of differences; exits with 1 if there is one.
+"""
+
+import argparse
+import io
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import h5py
+
+TRAIN = ("--model", "cvae", "--binarization", "dynamic", "--kl-warmup", "4", "--hidden", "32", "--epochs", "12")
+TIMES = ("training_seconds", "total_seconds")
+
+
+def kvae(*arguments):
+    """A process of the command, its output kept."""
+    command = [sys.executable, "-m", "kvae", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def content(folder):
+    """What a finished run is made of: variables as bytes, history as text, metrics without their times."""
+    parts = {"variables": variables(folder / "model.keras")}
+    parts["history"] = (folder / "history.csv").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    parts["metrics"] = {name: value for name, value in metrics.items() if name not in TIMES}
+    parts["files"] = sorted(path.name for path in folder.rglob("*"))
+    return parts
+
+
+def variables(path):
+    """The bytes of every variable of a saved model and its optimizer, by name."""
+    found = {}
+    with zipfile.ZipFile(path) as file, h5py.File(io.BytesIO(file.read("model.weights.h5"))) as weights:
+        weights.visititems(
+            lambda name, item: found.update({name: item[()].tobytes()} if hasattr(item, "dtype") else {})
+        )
+    return found
+
+
+def whole(folder, options):
+    """Seconds that a run takes that nobody disturbs."""
+    start = time.perf_counter()
+    process = kvae("train", *options, "--out", folder)
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(output)
+    return time.perf_counter() - start
+
+
+def killed(folder, options, seconds, rng, most):
+    """Run with kills until it is done: how many, of `most` at most."""
+    kills, arguments = 0, ("train", *options, "--out", folder)
+    while True:
+        process = kvae(*arguments)
+        try:
+            output, _ = process.communicate(timeout=rng.uniform(0.0, 1.1 * seconds) if kills < most else None)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            begun = (folder / "config.json").is_file()
+            arguments = ("train", "--resume", folder) if begun else ("train", *options, "--out", folder, "--force")
+            continue
+        if process.returncode == 0 or "nothing is left to do" in output:  # killed between its last file and its end
+            return kills
+        raise SystemExit(f"after {kills} kills: {output}")
+
+
+def main():
+    """Kill, compare, count."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("options", nargs="*", default=TRAIN, help="of kvae train, after --")
+    arguments = parser.parse_args()
+    rng, done, differences = random.Random(arguments.seed), 0, 0
+    with tempfile.TemporaryDirectory() as scratch:
+        first = Path(scratch) / "whole"
+        seconds = whole(first, arguments.options)
+        expected = content(first)
+        print(f"left alone: {seconds:.1f} s", flush=True)
+        run = 0
+        while done < arguments.kills:
+            folder = Path(scratch) / f"run{run}"
+            kills = killed(folder, arguments.options, seconds, rng, arguments.kills - done)
+            found = content(folder)
+            different = [name for name in expected if found[name] != expected[name]]
+            done, run, differences = done + kills, run + 1, differences + len(different)
+            print(f"run {run}: {kills} kills, {', '.join(different) or 'no'} difference", flush=True)
+    print(f"{done} kills in {run} runs, {differences} differences")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
