@@ -46,9 +46,12 @@ def variables(path):
     """The bytes of every variable of a saved model and its optimizer, by name."""
     found = {}
     with zipfile.ZipFile(path) as file, h5py.File(io.BytesIO(file.read("model.weights.h5"))) as weights:
-        weights.visititems(
-            lambda name, item: found.update({name: item[()].tobytes()} if hasattr(item, "dtype") else {})
-        )
+
+        def note(name, item):
+            if isinstance(item, h5py.Dataset):
+                found[name] = item[()].tobytes()
+
+        weights.visititems(note)
     return found
 
 
