@@ -4,7 +4,7 @@ Test NLL in nats by importance sampling, and active units, of MNIST with pixels 
 two stochastic layers, VAE and IWAE, k = 1, 5, 50; then fixed binarization, and the model whose prior, encoder and
 decoder see the label.
 
-    python benchmarks/burda.py --short                     # every row, minutes each: for the order, not for the numbers
+    python benchmarks/burda.py --short                     # every row: too little for numbers or order
     python benchmarks/burda.py --rows 1-iwae-1 1-iwae-5    # the laptop's recipe: half an hour to two hours a row
     python benchmarks/burda.py --protocol paper            # 3,280 epochs of batches of 20, a GPU and days
 
