@@ -26,7 +26,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import speed_report
-from speed_cases import CASES, CONTESTANTS, CURVES, FRESH, GROWERS, GROWTH_ROUNDS, MEMORY_ROUNDS, left_out, shortened
+from speed_cases import CASES, CONTESTANTS, CURVES, FRESH, GROWERS, GROWTH_ROUNDS, left_out, shortened
 
 HERE = Path(__file__).parent
 NAMES = (*CASES, *FRESH, *CURVES)
@@ -126,12 +126,12 @@ def measure(tasks, names, rounds, done):
             worker.close()
 
 
-def measure_fresh(commands, rounds):
+def measure_fresh(fresh, rounds):
     """A record as in `measure`, of commands that end; its rounds hold seconds or megabytes."""
     record = {"rounds": [], "checks": {}, "left_out": {}}
-    for _ in range(rounds + 1):
+    for _ in range(min(rounds, fresh.most_rounds) + fresh.warm_up):
         row = {}
-        for name, (command, fields) in commands.items():
+        for name, (command, fields) in fresh.commands.items():
             if name in record["left_out"]:
                 continue
             start = time.perf_counter()
@@ -145,7 +145,7 @@ def measure_fresh(commands, rounds):
                 reply = json.loads(ended.stdout.splitlines()[-1])
                 row.update({label: reply[field] for field, label in fields.items()})
         record["rounds"].append(row)
-    del record["rounds"][0]  # it warmed the disk's cache up
+    del record["rounds"][: fresh.warm_up]
     return record
 
 
@@ -187,9 +187,7 @@ def run(chosen, rounds, short, results, keep):
             tasks, names, times = {name: CASES[name].task}, CASES[name].contestants, rounds
         else:
             if name not in results["records"]:
-                finished(
-                    name, measure_fresh(FRESH[name][1], min(rounds, MEMORY_ROUNDS) if name == "memory" else rounds)
-                )
+                finished(name, measure_fresh(FRESH[name], rounds))
             continue
         tasks = {key: shortened(t) if short else t for key, t in tasks.items() if key not in results["records"]}
         if tasks:

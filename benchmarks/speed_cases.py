@@ -128,38 +128,53 @@ CURVES = {
     ),
 }
 GROWTH_ROUNDS = 2  # at most: a curve's shape needs no more
-MEMORY_ROUNDS = 3  # at most: it hardly varies
+
+
+@dataclasses.dataclass(frozen=True)
+class Fresh:
+    """A measurement in processes that are started anew each time.
+
+    Attributes:
+        title: str, with the unit.
+        commands: dict from names to `(command, fields)`; `fields` names what is taken from the JSON that the command
+            prints, and what the tables call it; `None` for the command's own seconds.
+        warm_up: whole rounds that do not count.
+        most_rounds: int.
+    """
+
+    title: str
+    commands: dict
+    warm_up: int = 0
+    most_rounds: int = 100
+
+
+def _fresh(what, library, backend):
+    return [sys.executable, "-m", "peers.fresh", what, library, backend]
+
 
 _HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli import main; main()"  # what the command runs
 FIRST_STEP, IMPORT = "first step, {}", "import, {}"
-# Fresh processes a round: name to command, and what of its JSON is reported under which name; `None` for its seconds.
+_STARTED = {"import": IMPORT, "first_step": FIRST_STEP}
 FRESH = {
-    "startup": (
+    "startup": Fresh(
         "Start-up, seconds",
         {
             "kvae --help": ([sys.executable, "-c", _HELP], None),
             **{
-                name: (
-                    [sys.executable, "-m", "peers.fresh", "startup", library, backend],
-                    {"import": IMPORT.format(name), "first_step": FIRST_STEP.format(name)},
-                )
-                for name, library, backend in (
-                    (KVAE, "kvae", TENSORFLOW),
-                    (STOCK, "stock_keras", TENSORFLOW),
-                )
+                name: (_fresh("startup", library, TENSORFLOW), {k: form.format(name) for k, form in _STARTED.items()})
+                for name, library in ((KVAE, "kvae"), (STOCK, "stock_keras"))
             },
         },
+        warm_up=1,  # of the disk's cache
     ),
-    "memory": (
+    "memory": Fresh(
         "Peak memory of an MNIST fit above `import keras`, MB",
         {
-            name: ([sys.executable, "-m", "peers.fresh", "memory", library, backend], {"megabytes": name})
-            for name, library, backend in (
-                (KVAE, "kvae", TENSORFLOW),
-                (KVAE_JAX, "kvae", JAX),
-                (STOCK, "stock_keras", TENSORFLOW),
-            )
+            KVAE: (_fresh("memory", "kvae", TENSORFLOW), {"megabytes": KVAE}),
+            KVAE_JAX: (_fresh("memory", "kvae", JAX), {"megabytes": KVAE_JAX}),
+            STOCK: (_fresh("memory", "stock_keras", TENSORFLOW), {"megabytes": STOCK}),
         },
+        most_rounds=3,  # it hardly varies
     ),
 }
 

@@ -109,7 +109,9 @@ def _fresh(name, results):
     record = results["records"][name]
     form = "{:.0f}" if name == "memory" else "{:.2f}"
     rows = [(label, spread(values, form)) for label, values in columns(record).items()]
-    return "\n\n".join([f"### {FRESH[name][0]}", markdown(("what", "measured"), rows), *_missing(record["left_out"])])
+    return "\n\n".join(
+        [f"### {FRESH[name].title}", markdown(("what", "measured"), rows), *_missing(record["left_out"])]
+    )
 
 
 def points(axis, results):
