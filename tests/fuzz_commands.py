@@ -16,13 +16,13 @@ ladder --dataset npz-9.npz --epochs 1 --batch-size 4
 generate {model} --label 2 --count 3 --seed 1 --out out/x.npz
 generate {model} --count 2 --out out/x.png
 evaluate {model} --dataset npz-0.npz --num-samples 2
-evaluate {model} --dataset digits.npz --doctor --out numbers.json
+evaluate {model} --dataset npz-0.npz --doctor --out numbers.json
 plot {model} --kind samples --dataset digits --out out
 plot {model} --kind history manifold --dataset npz-0.npz
 apply {task} {model} --dataset npz-0.npz --count 2 --out out/x.png
-apply {task} {model} --count 2 --method gibbs --sigma 0.3 --factor 2
+apply {task} {model} --count 1 --method gibbs --sigma 0.3 --factor 2
 data npz-0.npz
-data digits --out notes/x.png
+data digits --out out/x.png
 data
 workshop list
 workshop copy 6 out
@@ -34,10 +34,10 @@ workshop grade empty --out grades.csv --jobs 2
 train --help
 """.strip().splitlines()
 SMALL = "train --dataset npz-0.npz --model {kind} --hidden 4 --epochs 1 --batch-size 12 --out run-{number} --force"
-TASKS = ("anomaly", "denoise", "inpaint", "super-resolve", "compress", "guess")
+TASKS = (*["anomaly", "compress", "guess"] * 5, "denoise", "inpaint", "super-resolve")  # the others take seconds
 MODELS = (
-    *["keras-0.keras", "keras-3.keras", "keras-8.keras"] * 3, "keras-9.keras", "absent.keras", "notes",
-    "npz-0.npz", ".",
+    *["keras-0.keras", "keras-3.keras", "keras-8.keras", "run/model.keras"] * 3, "keras-9.keras", "absent.keras",
+    "notes", "npz-0.npz", ".",
 )  # fmt: skip
 WORDS = (
     "", "-1", "0", "1", "2", "7", "1e9", "nan", "inf", "-inf", "9" * 30, "x", "é", "\ud800", "--", "-",

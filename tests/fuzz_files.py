@@ -34,7 +34,7 @@ import fuzz_mutations as mutations
 import numpy as np
 
 BATCH = 200  # inputs a process
-SECONDS = 20.0  # of processor time, for an input
+SECONDS = 60.0  # of processor time, for an input
 MEMORY = 2**31  # bytes, beyond what a process has at its start
 SHARES = {"npz": 26, "notebook": 17, "config": 14, "history": 12, "report": 10, "compressed": 6, "keras": 15}
 ENDINGS = {"npz": ".npz", "notebook": ".ipynb", "config": ".json", "history": ".csv", "report": ".jsonl",
@@ -165,6 +165,13 @@ def seeds(folder, canary):
     found["compressed"] = [applications.compress(model, rng.random(shape, dtype="float32"), 0.5, np.arange(3))]
     (folder / "notes").write_text("nothing")
     (folder / "empty").mkdir()
+    (folder / "run").mkdir()
+    for name, content in (
+        ("model.keras", next(_saved("vae")).read_bytes()),
+        ("config.json", b'{"options": {"model": "vae", "dataset": "npz-0.npz"}}'),
+        ("history.csv", found["history"][0]),
+    ):
+        (folder / "run" / name).write_bytes(content)
     for kind, contents in found.items():
         for number, content in enumerate(contents):
             (folder / f"{kind}-{number}{ENDINGS[kind]}").write_bytes(content)
@@ -285,7 +292,7 @@ def _messages(reading, child):
             if whole:
                 used, heard = _processor_seconds(child), time.monotonic()
         # Processor time, so that a busy machine does not count; the clock as well, for a process that waits for ever.
-        elif _processor_seconds(child) - used > 2 * SECONDS or time.monotonic() - heard > 30 * SECONDS:
+        elif _processor_seconds(child) - used > 2 * SECONDS or time.monotonic() - heard > 20 * SECONDS:
             os.kill(child, signal.SIGKILL)
 
 
