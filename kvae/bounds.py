@@ -193,7 +193,7 @@ class Renyi(Bound):
         # With v_s = w_s^(1−α) / Σ_t w_t^(1−α) the gradient is Σ_s v_s ∇ log w_s. Its score part, −β Σ_s v_s ∇ log q,
         # equals in expectation −β (1−α) Σ_s v_s (1 − v_s) ∂ log w_s/∂z ∇ z, since ∂v_s/∂ log w_s = (1−α) v_s (1 − v_s).
         power = 1.0 - self.alpha
-        return 1.0 - beta * power * (1.0 - ops.softmax(power * log_weights, axis=0))
+        return 1.0 - beta * power * (1.0 - ops.exp(ops.log_softmax(power * log_weights, axis=0)))
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha}

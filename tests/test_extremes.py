@@ -34,7 +34,6 @@ def _reset():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
-    keras.utils.clear_session()
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from kvae.models.base import Batch
 THOROUGH = int(os.environ.get("KVAE_THOROUGH", "0"))
 QUIETLY = [HealthCheck.too_slow, HealthCheck.data_too_large]
 some = settings(
-    max_examples=THOROUGH or 12, derandomize=not THOROUGH, deadline=None, database=None, suppress_health_check=QUIETLY
+    max_examples=THOROUGH or 25, derandomize=not THOROUGH, deadline=None, database=None, suppress_health_check=QUIETLY
 )
-fewer = settings(some, max_examples=max(THOROUGH // 10, 4))
+fewer = settings(some, max_examples=max(THOROUGH // 10, 6))
 
 seeds = st.integers(0, 2**31 - 1)
 # Parameters as an encoder or a decoder may give them before it has learned anything, and when training fails.

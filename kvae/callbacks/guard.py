@@ -35,6 +35,7 @@ class StopOnNaN(keras.callbacks.Callback):
         self.message = None
         self.stopped_epoch = 0
         self.good_epochs = 0
+        self._steps = None
 
     def set_model(self, model):
         super().set_model(model)
@@ -42,8 +43,7 @@ class StopOnNaN(keras.callbacks.Callback):
             model.count_finite_steps()
 
     def on_train_begin(self, logs=None):
-        self.message, self.stopped_epoch = None, 0
-        self._steps = None
+        self.message, self.stopped_epoch, self._steps = None, 0, None
         self._keep(0)
 
     def on_test_begin(self, logs=None):
@@ -93,7 +93,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def _read_steps(self):
         if self._steps is None and isinstance(self.model, BaseModel):
-            self._steps = ops.convert_to_numpy(self.model.finite_steps.steps)
+            self._steps = np.array(ops.convert_to_numpy(self.model.finite_steps.steps))  # torch gives a view
 
     def _variables(self):
         return [*self.model.weights, *self.model.optimizer.variables]
