@@ -48,6 +48,19 @@ class Distribution(keras.layers.Layer):
         """Elementwise log-density (nats) of `value` `(..., size)` under `params` `(..., num_parameters * size)`."""
         raise NotImplementedError
 
+    def sum_log_prob(self, value, params):
+        """Log-density of whole examples `(samples, batch)`, `log_prob` summed over all axes after these two.
+
+        Args:
+            value: tensor `(batch, ..., size)`.
+            params: tensor `(samples, batch, ..., num_parameters * size)`.
+
+        Returns:
+            Tensor `(samples, batch)`.
+        """
+        log_prob = self.log_prob(value, params)
+        return ops.sum(log_prob, axis=tuple(range(2, len(log_prob.shape))))
+
     def mean(self, params):
         """Mean `(..., size)` of the distributions that `params` `(..., num_parameters * size)` describe."""
         raise NotImplementedError

@@ -141,12 +141,7 @@ class VAE(EncoderDecoder):
 
     def log_likelihood(self, x, x_params):
         """log p(x|z), summed over pixels, `(samples, batch)`, of tensors `x` and likelihood parameters `x_params`."""
-        if self.likelihood.num_parameters == 1:  # pixels in one axis: XLA's loop over them is twice as fast
-            pixels = math.prod(self.image_shape)
-            x = ops.reshape(x, (-1, pixels))
-            x_params = ops.reshape(x_params, (x_params.shape[0], -1, pixels))
-        log_px = self.likelihood.log_prob(x, x_params)  # (samples, batch, ...)
-        return ops.sum(log_px, axis=tuple(range(2, len(log_px.shape))))
+        return self.likelihood.sum_log_prob(x, x_params)
 
     def _decode(self, z, condition, training):
         """Likelihood parameters `(samples, batch, ...)` of `z` `(samples, batch, latent)`, in one pass."""
