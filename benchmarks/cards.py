@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import cli, files, runs
+from kvae import cli, files, runs, usage
 from kvae.evaluation import cards
 
 DIGITS = "the 8x8 digits of scikit-learn, their grey pixels scored by cross-entropy, are nobody's benchmark"
@@ -32,7 +32,7 @@ METRIC = "negative_elbo"
 
 def options_of(command):
     """The complete options of a command."""
-    arguments = cli.parser().parse_args(command.split()[1:])
+    arguments = usage.parser(cli.COMMANDS).parse_args(command.split()[1:])
     if arguments.command == "demo":
         return runs.DEMO
     given = {name: getattr(arguments, name) for name in runs.DEFAULTS}

@@ -31,6 +31,7 @@ __all__ = [
     "penalties",
     "plots",
     "priors",
+    "strategy",
     "toy",
     "worksheet",
 ]
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         penalties,
         plots,
         priors,
+        strategy,
         toy,
         worksheet,
     )

@@ -3,6 +3,8 @@
 The command line's work is done here, on plain dicts of options, so that a run can be repeated from its `config.json`.
 """
 
+import contextlib
+import json
 import platform
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import baselines, callbacks, checks, evaluation, files, folder, networks, recipes
+from kvae import baselines, callbacks, checks, evaluation, files, folder, networks, recipes, strategy
 from kvae.data import DATASETS, binarize, load_data
 from kvae.evaluation import cards
 from kvae.models import VAE
@@ -54,12 +56,13 @@ KINDS = {  # what options other than texts are
 DEMO = {**DEFAULTS, "epochs": 60, "batch_size": 32, "num_samples": 5}
 
 
-def train(options, out, force=False, resume=False, verbose=True):
+def train(options, out, force=False, resume=False, verbose=True, devices="none"):
     """Train a model and write its run folder.
 
     The learning rate falls to zero along a cosine. An interruption (Ctrl-C, SIGTERM) ends training early and keeps its
     result; so does a loss that is no number any more, with the weights of the last good epoch. A run that was cut off,
-    in whatever way, goes on from its last finished epoch and ends with the same numbers, to the bit.
+    in whatever way, goes on from its last finished epoch and ends with the same numbers, to the bit. Of several workers
+    the first alone writes, and its options are everybody's.
 
     Args:
         options: dict with the keys of `DEFAULTS`; missing ones take their defaults. Not used with `resume`.
@@ -67,35 +70,52 @@ def train(options, out, force=False, resume=False, verbose=True):
         force: whether to replace a run that is there.
         resume: whether to go on with the run in `out`.
         verbose: whether to show progress.
+        devices: what to train on, a name of `strategy.scope`.
 
     Returns:
-        `(metrics, interrupted)`: the content of `metrics.json`, and whether training was cut short.
+        `(metrics, interrupted)`: the content of `metrics.json`, empty on a worker that is not the first, and whether
+        training was cut short.
 
     Raises:
         ValueError: for options that are unknown or do not fit together, if training fails in its first epoch, and if
             there is nothing to resume.
         FileError: if `out` holds something already, cannot be written to, or is being written by another process.
+        ConnectionError: if another worker goes away.
     """
     start = time.perf_counter()
     out = Path(out)
-    if resume:
+    chief = strategy.is_chief(devices)
+    if chief and resume:
         options = folder.options_to_go_on(out, keras.backend.backend())
-    else:
+    elif chief:
         folder.check(out, force)
     options = complete(options)
-    data = load_data(options["dataset"], options["binarization"], options["seed"])
-    keras.utils.set_random_seed(options["seed"])
-    model = recipes.build(options, data)
-    x_test, y_test = test_arrays(data, options, model)
-    with files.locked(files.make_folder(out)):
-        if not resume:
-            folder.clear(out)
-            versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
-            config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
-            folder.write_json(out / "config.json", config)
+    with contextlib.ExitStack() as held:
+        with strategy.scope(devices) as fitting:
+            options = json.loads(strategy.from_chief(json.dumps(options).encode()))
+            data = load_data(options["dataset"], options["binarization"], options["seed"])
+            keras.utils.set_random_seed(options["seed"])
+            model = recipes.build(options, data)
+            x_test, y_test = test_arrays(data, options, model)
+            steps = -(-len(data.x_train) // options["batch_size"])
+            schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
+            model.compile(optimizer=keras.optimizers.Adam(schedule))
+            if chief:
+                held.enter_context(files.locked(files.make_folder(out)))
+                if not resume:
+                    _begin(out, options)
+            checkpoint = callbacks.Checkpoint(out / folder.CHECKPOINT)
         training_start = time.perf_counter()
+        hooks = [callbacks.KLWarmup(options["kl_warmup"])] if options["kl_warmup"] else []
+        if chief:
+            hooks += pictures(options, data, model, x_test, y_test, out / "pictures")
+            hooks.append(callbacks.HistoryFile(out / "history.csv"))
+            hooks += [callbacks.Progress()] if verbose else []
         with files.terminable():
-            guard, interrupted = _fit(model, data, options, x_test, y_test, out, verbose)
+            with fitting:
+                guard, interrupted = _fit(model, data, options, (x_test, y_test), hooks, checkpoint)
+            if not chief:
+                return {}, interrupted
             seconds = time.perf_counter() - training_start
             with files.replacing(out / "model.keras") as aside:
                 model.save(aside)
@@ -112,37 +132,38 @@ def train(options, out, force=False, resume=False, verbose=True):
     return metrics, interrupted
 
 
-def _fit(model, data, options, x_test, y_test, out, verbose):
+def _begin(out, options):
+    """Make `out` the folder of a run with these options, and of no other."""
+    folder.clear(out)
+    versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
+    config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
+    folder.write_json(out / "config.json", config)
+
+
+def _fit(model, data, options, test, hooks, checkpoint):
     """Train, from the checkpoint on if there is one: the guard against NaN, and whether training was cut short."""
-    steps = -(-len(data.x_train) // options["batch_size"])
-    schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
-    model.compile(optimizer=keras.optimizers.Adam(schedule))
-    guard, checkpoint = callbacks.StopOnNaN(), callbacks.Checkpoint(out / folder.CHECKPOINT)
-    hooks = [
-        guard,  # before those that draw: they see the weights that it brings back
-        *pictures(options, data, model, x_test, y_test, out / "pictures"),
-        callbacks.HistoryFile(out / "history.csv"),
-        checkpoint,  # after the history, which is then never behind
-    ]
-    if verbose:
-        hooks.append(callbacks.Progress())
+    guard, out = callbacks.StopOnNaN(), checkpoint.path.parent
     batches = data.batches(
         batch_size=options["batch_size"],
         labels=model.takes_labels,
         seed=options["seed"],
         first_epoch=checkpoint.epoch,
     )
-    validation = (x_test, y_test) if model.takes_labels else (x_test,)
+    equal = len(data.x_test) // strategy.num_devices() * strategy.num_devices()
+    validation = tuple(array[:equal] for array in test if array is not None)
+    # The guard before those that draw: they see the weights that it brings back. The history is never behind.
+    hooks = [guard, *hooks, checkpoint]
     try:
         model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
         return guard, True
     except Exception:
-        if not (out / "history.csv").is_file():  # not an epoch done: leave nothing half-written
+        if checkpoint.writes and not (out / "history.csv").is_file():  # not an epoch done: leave nothing half-written
             folder.remove(out)
         raise
     if guard.message and not guard.good_epochs:
-        folder.remove(out)
+        if checkpoint.writes:
+            folder.remove(out)
         raise ValueError(guard.message)
     return guard, False
 
@@ -267,8 +288,6 @@ def pictures(options, data, model, x_test, y_test, out):
         hooks.append(callbacks.SampleGrid(out, every=every, labels=attributes))
         if model.latent_dim == 2:
             hooks.append(callbacks.LatentManifold(out, every=last))
-    if options["kl_warmup"]:
-        hooks.append(callbacks.KLWarmup(options["kl_warmup"]))
     return hooks
 
 

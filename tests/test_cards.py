@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kvae import cli, report, runs
+from kvae import cli, report, runs, usage
 from kvae.evaluation import cards
 from kvae.evaluation.cards import Card, place
 
@@ -87,7 +87,7 @@ def test_a_card_of_one_seed_has_no_band(tmp_path):
 
 def test_the_shipped_cards_are_of_todays_commands():
     for card in cards.load():
-        arguments = cli.parser().parse_args(card.command.split()[1:])
+        arguments = usage.parser(cli.COMMANDS).parse_args(card.command.split()[1:])
         given = {name: getattr(arguments, name, None) for name in runs.DEFAULTS}
         base = runs.DEMO if arguments.command == "demo" else runs.DEFAULTS
         options = base | {name: value for name, value in given.items() if value is not None and name != "seed"}

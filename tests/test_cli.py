@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import callbacks, cli, distributions, folder, priors, recipes, runs
+from kvae import callbacks, cli, distributions, folder, priors, recipes, runs, usage
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
@@ -125,7 +125,7 @@ def test_evaluate_plot_and_data(trained):
     assert numbers["findings"]
     assert all(finding["message"] in " ".join(printed.split()) for finding in numbers["findings"])
     printed = run_here("plot", "run/model.keras", "--out", "drawn", cwd=folder)
-    assert {path.stem for path in (folder / "drawn").iterdir()} == {*cli.PICTURES, "history"}
+    assert {path.stem for path in (folder / "drawn").iterdir()} == {*usage.PICTURES, "history"}
     assert run_here("data", cwd=folder).startswith("digits\nmnist\nfashion_mnist\n")
     printed = run_here("data", "digits", "--out", "digits.png", cwd=folder)
     assert "1437 training and 360 test images, 8 high, 8 wide" in printed
@@ -136,7 +136,7 @@ def test_apply_writes_a_picture_and_prints_the_number(trained, monkeypatch, caps
     folder, _ = trained
     monkeypatch.chdir(folder)
     printed = {}
-    for task in cli.TASKS:
+    for task in usage.TASKS:
         assert cli.main(["apply", task, "run/model.keras", "--count", "20", "--out", f"applied/{task}.png"]) == 0
         printed[task] = capsys.readouterr().out
         assert (folder / "applied" / f"{task}.png").stat().st_size > 10_000
@@ -174,20 +174,20 @@ def test_bad_arguments_to_apply(trained, in_process, arguments, code, message):
 def test_pictures_have_the_commands_names():
     from kvae import gallery
 
-    assert set(gallery.PICTURES) == set(cli.PICTURES)
+    assert set(gallery.PICTURES) == set(usage.PICTURES)
 
 
 def test_priors_and_gradients_have_the_commands_names():
     from kvae import bounds
 
-    assert {name for names in recipes.PRIORS.values() for name in names} == set(cli.PRIORS)
-    assert bounds.GRADIENTS == cli.GRADIENTS
+    assert {name for names in recipes.PRIORS.values() for name in names} == set(usage.PRIORS)
+    assert bounds.GRADIENTS == usage.GRADIENTS
 
 
 def test_tasks_have_the_commands_names():
     from kvae import apply
 
-    assert tuple(apply.TASKS) == cli.TASKS
+    assert tuple(apply.TASKS) == usage.TASKS
 
 
 def test_other_data_and_models(tmp_path, rng):

@@ -1,5 +1,6 @@
 """Going on with a training that was interrupted, to the bit."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import checks, files
+from kvae import checks, files, strategy
 
 FORMAT = 1  # of the file; another one is refused
 
@@ -16,12 +17,15 @@ class Checkpoint(keras.callbacks.Callback):
     """Save the whole state of training at the end of each epoch, and go on from it when `fit` is called again.
 
     The state is every variable of model and optimizer, the random streams among them, with the epoch and the history.
-    `fit` on arrays, and a data set that counts its epochs from `position`, draw order and pixels from the seed and the
-    steps taken; so a training that was killed at any moment and started again ends with the same weights, to the bit,
-    as one that was not (on a CPU, with the same backend and versions).
+    `fit` on arrays, and a data set that counts its epochs from `first_epoch`, draw order and pixels from the seed and
+    the steps taken; so a training that was killed at any moment and started again ends with the same weights, to the
+    bit, as one that was not (on a CPU, with the same backend and versions).
 
     The file is written aside, synced and renamed: at every moment the last good one is there. Keras's own
     `BackupAndRestore` keeps weights and optimizer, but neither random streams nor history, and writes in place.
+
+    Several workers all take the callback, made inside of `strategy.scope`; the first alone writes, and hands the others
+    what it reads.
 
     Args:
         path: the file, `.npz`. If it is there when training begins, training goes on from it.
@@ -46,14 +50,16 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(f"`path` must end in .npz. Received: {path}")
         self.every = checks.positive_integer(every, "every")
         self.history = {}
-        self.epoch = _read(self.path)[0]["epoch"] if self.path.is_file() else 0
+        content = _content(self.path)
+        self.epoch = _parse(content, self.path)[0]["epoch"] if content else 0
 
     def on_train_begin(self, logs=None):
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-        self.history, self.epoch = {}, 0
-        if self.path.is_file():
+        with strategy.scope_of(self.model):
+            if not self.model.optimizer.built:
+                self.model.optimizer.build(self.model.trainable_variables)
+            self.writes = strategy.writes()
             self.history, self.epoch = restore(self.model, self.path)
+        if self.epoch:
             self.model._initial_epoch = self.epoch  # as Keras's BackupAndRestore tells `fit`
         self.restored = {name: list(values) for name, values in self.history.items()}
 
@@ -61,7 +67,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.epoch = epoch + 1
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if self.epoch % self.every == 0 or self.epoch == self.params["epochs"]:
+        if self.writes and (self.epoch % self.every == 0 or self.epoch == self.params["epochs"]):
             save(self.model, self.path, self.history, self.epoch)
 
     def on_train_end(self, logs=None):
@@ -100,20 +106,23 @@ def save(model, path, history, epoch):
 
 
 def restore(model, path):
-    """Give a model and its optimizer the state in `path`.
+    """Give a model and its optimizer the state in `path`; without that file they stay as they are.
 
     Args:
         model: a compiled and built Keras model, like the one that was saved.
         path: file that `save` wrote.
 
     Returns:
-        `(history, epoch)`, as in `save`.
+        `(history, epoch)`, as in `save`; `({}, 0)` without a file.
 
     Raises:
         ValueError: if the file is damaged or belongs to another model; then nothing has changed.
     """
     variables = _variables(model)
-    record, arrays = _read(path)
+    content = _content(path)
+    if not content:
+        return {}, 0
+    record, arrays = _parse(content, path)
     shapes = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -125,10 +134,16 @@ def restore(model, path):
     return record["history"], record["epoch"]
 
 
-def _read(path):
+def _content(path):
+    """The bytes of the checkpoint of this process, or of the first of several workers; none if there is none."""
+    here = strategy.writes() and path.is_file()
+    return strategy.from_chief(path.read_bytes() if here else b"")
+
+
+def _parse(content, path):
     """The record and the arrays of a checkpoint, or a `ValueError`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             record = json.loads(str(file["record"]))
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']}, not {FORMAT}")

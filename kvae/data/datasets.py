@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import checks, files, reading
+from kvae import checks, files, reading, strategy
 from kvae.data import npz
 from kvae.data.feed import pipeline
 
@@ -61,10 +61,12 @@ class Dataset:
             first_epoch: int, the number of the first epoch; a training that goes on from epoch e begins with e.
 
         Returns:
-            A `tf.data.Dataset`.
+            A `tf.data.Dataset`. Several workers divide each batch among them. Several JAX devices take equal parts of
+            it, for which an epoch leaves out the few examples too many.
         """
         if subset not in ("train", "test"):
             raise ValueError(f'`subset` must be "train" or "test". Received: {subset!r}')
+        strategy.check_equal_parts(batch_size, "batch_size")
         train = subset == "train"
         x, y = (self.x_train, self.y_train) if train else (self.x_test, self.y_test)
         dynamic = self.binarization == "dynamic"
@@ -76,6 +78,7 @@ class Dataset:
             dynamic=dynamic,
             seed=seed,
             first_epoch=first_epoch,
+            multiple=strategy.num_devices(),
         )
 
 

@@ -10,7 +10,17 @@ GREYS = np.arange(256, dtype="float32") / np.float32(255)  # what the bytes of a
 
 
 def pipeline(
-    x, y=None, sample_weight=None, *, batch_size=128, shuffle=True, dynamic=False, seed=0, first_epoch=0, entropy=None
+    x,
+    y=None,
+    sample_weight=None,
+    *,
+    batch_size=128,
+    shuffle=True,
+    dynamic=False,
+    seed=0,
+    first_epoch=0,
+    entropy=None,
+    multiple=1,
 ):
     """Arrays in memory as a `tf.data.Dataset` that gathers whole batches.
 
@@ -28,6 +38,7 @@ def pipeline(
         first_epoch: int, the number of the first epoch that is drawn from the data set.
         entropy: function, called when an epoch begins, to the integers from which to draw it, in place of the seed and
             the epoch's number.
+        multiple: int that the size of each batch must be divisible by; what the last one has too many of is left out.
 
     Returns:
         A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, sample_weight)`, the last batch short.
@@ -35,7 +46,10 @@ def pipeline(
     import tensorflow as tf
 
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    n, num_batches = len(x), -(-len(x) // batch_size)
+    if batch_size % multiple:
+        raise ValueError(f"`batch_size` must be divisible by `multiple`, {multiple}. Received: {batch_size}")
+    n = len(x) // multiple * multiple
+    num_batches = -(-n // batch_size)
     fetch = _fetcher(x)
     others = [None if a is None else tf.constant(a) for a in (y, sample_weight)]
     entropy = entropy or numbered(seed, first_epoch)
@@ -43,8 +57,8 @@ def pipeline(
     def epoch():
         """The rows of one epoch, and the seed of its pixels; called whenever an epoch begins."""
         rng = np.random.default_rng(entropy())
-        rows = rng.permutation(n) if shuffle else np.arange(n)
-        yield rows, rng.integers(2**62, size=2)
+        rows = rng.permutation(len(x)) if shuffle else np.arange(len(x))
+        yield rows[:n], rng.integers(2**62, size=2)
 
     def gather(rows, noise_seed, batch):
         images = fetch(rows)
@@ -91,6 +105,8 @@ def kept_ahead(dataset, num_batches):
     options = tf.data.Options()
     options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
+    # Several workers take their parts of the same batches: all have the same order, from the seed.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)
 
 

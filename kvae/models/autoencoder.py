@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks, networks
+from kvae import checks, networks, strategy
 from kvae.corruption import Noise
 from kvae.distributions import Bernoulli, Normal
 from kvae.layers import tied_decoder
@@ -106,7 +106,7 @@ class Autoencoder(EncoderDecoder):
             each.check(encoder)
         self.tied = bool(tied)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = strategy.SeedGenerator(seed)
         self.built = True
 
     def run_batch(self, x, y, training):

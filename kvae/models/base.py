@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks
+from kvae import checks, strategy
 from kvae.data import plain_errors
 from kvae.models import feeding
 from kvae.models.counting import FiniteSteps
@@ -141,13 +141,23 @@ class BaseModel(keras.Model):
         *state, data = args
         if state and isinstance(data[0], feeding.Rows):
             return feeding.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
-        return step(*state, self._pack(data))
+        return _reducible(step(*state, self._pack(data)))
 
     def predict_step(self, *args):
         """Reconstruct a batch."""
         *state, data = args
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         return super().predict_step(*state, ((x, y) if self.takes_labels and y is not None else x,))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The sum of the registered losses, such that its gradient is that of the whole batch on several replicas."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        share = strategy.share(ops.shape(x.x)[0])
+        if share is None:
+            return loss
+        # Keras weighs the value by the number of examples when it is logged, but not its gradient.
+        loss = ops.where(share > 0, loss, 0.0)  # of a short last batch a replica may get nothing, whose mean is NaN
+        return share * loss + ops.stop_gradient((1 - share) * loss)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the trackers with the terms of each example and return all logs."""
@@ -196,7 +206,7 @@ class BaseModel(keras.Model):
     def take_steps(self, steps):
         """Let an execution be of `steps` steps, unless `compile` was told how many."""
         if not self.steps_given and self.steps_per_execution != steps:
-            self.steps_per_execution = steps
+            self.steps_per_execution: int = steps
             self.train_function = self.test_function = None  # they have the old number compiled in
 
     def count_finite_steps(self):
@@ -242,6 +252,7 @@ class BaseModel(keras.Model):
         elif hasattr(x, "__array__") or isinstance(x, list):
             x = self.check_images(x if hasattr(x, "shape") else np.asarray(x), prefix + "x")
             y = self.check_labels(y, len(x))
+            strategy.check_equal_parts(len(x), f"len({prefix}x)")
             if sample_weight is not None:
                 checks.same_length(sample_weight, len(x), prefix + "sample_weight")
                 y = np.zeros(len(x)) if y is None else y  # Keras drops the weights of data without targets
@@ -286,6 +297,11 @@ def in_batches(function, *arrays, batch_size):
     if isinstance(results[0], tuple):
         return tuple(np.concatenate(column) for column in zip(*results, strict=True))
     return np.concatenate(results)
+
+
+def _reducible(logs):
+    """Logs as Keras can reduce them over several workers: it does so along the first axis, and fails on scalars."""
+    return {name: ops.reshape(log, (1,)) for name, log in logs.items()} if strategy.several_workers() else logs
 
 
 def _weighted(values, sample_weight):

@@ -15,7 +15,9 @@ class FiniteSteps(keras.metrics.Metric):
 
     def __init__(self, num_terms, **kwargs):
         super().__init__(**kwargs)
-        self.steps = self.add_variable(shape=(num_terms,), initializer="zeros", dtype="int32", name="steps")
+        self.steps = self.add_variable(  # each replica counts the same steps
+            shape=(num_terms,), initializer="zeros", dtype="int32", aggregation="only_first_replica", name="steps"
+        )
 
     def update_state(self, trackers):
         finite = ops.stack([ops.isfinite(tracker.total) for tracker in trackers])

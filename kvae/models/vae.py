@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kvae import bounds, checks, networks, priors
+from kvae import bounds, checks, networks, priors, strategy
 from kvae.distributions import likelihood_family, posterior_family
 from kvae.models.base import BatchResult, in_batches
 from kvae.models.pair import EVALUATION_BATCH, EncoderDecoder
@@ -75,7 +75,7 @@ class VAE(EncoderDecoder):
             raise ValueError(f"`beta` must be a finite number of at least 0. Received: beta={beta!r}")
         self._initial_beta = float(beta)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = strategy.SeedGenerator(seed)
         networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.takes_labels)
         self.prior = self._bind(self._as_prior(prior))
         # A variable, not a float: a float would freeze into the compiled step.

@@ -1,0 +1,222 @@
+"""Training on several devices or machines, with the engines that TensorFlow and JAX have for it.
+
+A model is built in `scope`. Batches are divided among its replicas; the gradient is that of one replica with the whole
+batch, to rounding, even where a short last batch is divided unequally. What a model computes from a whole batch (batch
+normalisation, the mean activation of `penalties.KLSparsity`) it computes from each replica's share with TensorFlow.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+
+from kvae import workers
+
+BACKENDS = {"mirrored": "tensorflow", "multiworker": "tensorflow", "dataparallel": "jax"}
+STRATEGIES = ("none", *BACKENDS)
+
+
+@contextlib.contextmanager
+def scope(name="none", wait=workers.WAIT):
+    """The context in which a model for several devices or machines is built and compiled; it gives the one to fit in.
+
+    "mirrored" is for the GPUs of one machine, "multiworker" for several machines, which the environment variable
+    TF_CONFIG tells of one another, "dataparallel" for the devices that JAX sees. The batch size is the global one.
+    "multiworker" waits for the other workers, and must come before anything else that TensorFlow does in a process;
+    all workers must see the same batches in the same order, as `Dataset.batches` gives them.
+
+    Args:
+        name: "none", "mirrored", "multiworker" (both TensorFlow) or "dataparallel" (JAX).
+        wait: seconds to wait for the other workers.
+
+    Yields:
+        A context manager for `fit`. It is another one because in this one all workers must make the same variables,
+        whereas callbacks that draw may run on one alone.
+
+    Raises:
+        ValueError: for an unknown name, another backend's name, a wrong TF_CONFIG or workers that do not answer.
+        ConnectionError: from either context, if another worker goes away meanwhile.
+
+    Example:
+
+    ```python
+    with kvae.strategy.scope("mirrored") as fitting:
+        model = kvae.VAE(*kvae.networks.mlp(data.image_shape, latent_dim=2))
+        model.compile(optimizer="adam")
+    with fitting:
+        model.fit(data.batches(labels=False), epochs=30)
+    ```
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"`strategy` must be one of {STRATEGIES}. Received: {name!r}")
+    backend = keras.backend.backend()
+    if name != "none" and backend != BACKENDS[name]:
+        fitting = [each for each, needed in BACKENDS.items() if needed == backend]
+        raise ValueError(
+            f"`strategy` {name} needs another backend: set KERAS_BACKEND={BACKENDS[name]}, or use one of "
+            f"{['none', *fitting]}. Received: the {backend} backend"
+        )
+    if name == "dataparallel":
+        distribution = keras.distribution.DataParallel()
+        with distribution.scope():
+            yield distribution.scope()
+    elif name == "mirrored":
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy().scope():
+            yield contextlib.nullcontext()
+    elif name == "multiworker":
+        workers.wait_for_others(workers.read_cluster(), wait)
+        with _others_present(), _join().scope():
+            yield _others_present()
+    else:
+        yield contextlib.nullcontext()
+
+
+def _join():
+    """Start TensorFlow's part of the cluster that TF_CONFIG describes; return the strategy."""
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:  # TensorFlow can join a cluster only before it has done anything
+        raise ValueError(
+            f"`strategy` multiworker must be entered before anything else that TensorFlow does in this process: put "
+            f"`with scope` first. Received: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _others_present():
+    """Say in one line that another worker went away."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise ConnectionError(
+            "Another worker went away: start all of them again with the same commands, and a training with a backup "
+            f"goes on after its last epoch. Received: {error.message.splitlines()[0]}"
+        ) from error
+
+
+def is_chief(name="none"):
+    """Whether this process is the one that writes files: the only one, or the first of several workers.
+
+    Args:
+        name: of the strategy, as in `scope`.
+
+    Raises:
+        ValueError: for "multiworker" with a wrong TF_CONFIG.
+    """
+    return name != "multiworker" or workers.read_cluster().position == 0
+
+
+def writes():
+    """Whether this process writes files: the only one, or the first of the workers in whose scope this is called."""
+    return not several_workers() or is_chief("multiworker")
+
+
+def from_chief(content):
+    """Hand the chief's bytes to all workers; every worker must call it, inside of `scope`.
+
+    Args:
+        content: bytes; what the others give is ignored.
+
+    Returns:
+        The chief's `content`.
+    """
+    if not several_workers():
+        return content
+    length = int(_chiefs([len(content)])[0])
+    if not length:  # TensorFlow crashes on handing on an empty tensor
+        return b""
+    return _chiefs(np.frombuffer(content.ljust(length)[:length], "uint8")).astype("uint8").tobytes()
+
+
+def _chiefs(numbers):
+    """The chief's small integers, of which all workers have equally many, as an array."""
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+
+    def one(numbers):
+        replica = tf.distribute.get_replica_context()
+        first = tf.cast(replica.replica_id_in_sync_group == 0, numbers.dtype)
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, first * numbers)
+
+    all_of_them = tf.function(lambda numbers: strategy.run(one, (numbers,)))
+    return strategy.experimental_local_results(all_of_them(tf.constant(numbers, tf.int32)))[0].numpy()
+
+
+# What models and their steps ask.
+
+
+def scope_of(model):
+    """The context in which a compiled model's variables live: that of the strategy it was made under, or none."""
+    made_under = getattr(model, "_distribute_strategy", None)
+    return made_under.scope() if made_under is not None else contextlib.nullcontext()
+
+
+def several_workers():
+    """Whether the strategy in whose scope this is called has several workers."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    if not tf.distribute.has_strategy():
+        return False
+    strategy = tf.distribute.get_strategy()
+    return strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
+
+
+def share(num_examples):
+    """How much a replica's mean over its examples counts, so that the mean over the replicas is that over the batch.
+
+    Args:
+        num_examples: int tensor, of the replica's part of a batch.
+
+    Returns:
+        Float tensor, 1 where all replicas have equally many examples; `None` where the model has one replica alone, or
+        JAX divides the work of one step.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return None
+    mine = tf.cast(num_examples, tf.float32)
+    return replica.num_replicas_in_sync * mine / replica.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+
+def num_devices():
+    """By what the sizes of all batches must be divisible: JAX divides them equally among its devices."""
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.device_mesh.devices.size
+
+
+def check_equal_parts(number, name):
+    """Raise a `ValueError` unless `number` rows, of the argument `name`, can be divided equally among JAX devices."""
+    devices = num_devices()
+    if number % devices:
+        fitting = number // devices * devices or devices
+        raise ValueError(
+            f"`{name}` must be divisible by the number of devices, {devices}: take {fitting}. Received: {number}"
+        )
+
+
+class SeedGenerator(keras.random.SeedGenerator):
+    """Keras's, with other random numbers on each replica; Keras's own gives all shares of a batch the same noise."""
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        if keras.backend.backend() != "tensorflow":
+            return seed
+        import tensorflow as tf
+
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return seed
+        return seed + tf.cast(replica.replica_id_in_sync_group, seed.dtype) * tf.constant([1_000_003, 0], seed.dtype)

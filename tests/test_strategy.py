@@ -1,0 +1,298 @@
+"""Several devices and machines: what TF_CONFIG must say, and trainings equal to that of one device."""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+import kvae
+from kvae import folder, runs, strategy, usage, workers
+from kvae.workers import Cluster
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
+TWO = {"worker": ["a:1", "b:2"]}
+FIRST = {"type": "worker", "index": 0}
+tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="starts its own TensorFlow")
+
+
+@pytest.fixture
+def two_workers(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("two_workers")
+
+
+def config(cluster=TWO, task=FIRST):
+    return json.dumps({"cluster": cluster, "task": task})
+
+
+# TF_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "be set for multiworker"),
+        ("", "be set for multiworker"),
+        ("{cluster}", "be a JSON object"),
+        ("[]", "be a JSON object"),
+        ("{}", "have a `cluster`"),
+        (config(cluster={}), "have a `cluster`"),
+        (json.dumps({"cluster": TWO}), "have a `task`"),
+        (config({"worker": ["a:1"], "ps": ["b:2"]}), "chief and worker alone.*'ps'"),
+        (config({"worker": []}), "host:port"),
+        (config({"worker": "a:1"}), "host:port"),
+        (config({"worker": ["a"]}), "host:port"),
+        (config({"worker": ["a:99999"]}), "host:port"),
+        (config({"worker": [":1"]}), "host:port"),
+        (config({"chief": ["a:1"], "worker": ["a:1"]}), "each address once"),
+        (config(task={"type": "evaluator", "index": 0}), "`type` among .*'evaluator'"),
+        (config(task={"index": 0}), "`type` among .*None"),
+        (config(task={"type": ["worker"], "index": 0}), r"`type` among .*\['worker'\]"),
+        (config(task={"type": "worker", "index": 2}), "`index` from 0 to 1.*2"),
+        (config(task={"type": "worker", "index": "0"}), "`index` from 0 to 1.*'0'"),
+        (config(task={"type": "worker", "index": True}), "`index` from 0 to 1.*True"),
+        (config(task={"type": "worker"}), "`index` from 0 to 1.*None"),
+    ],
+)
+def test_a_wrong_tf_config_is_told_of_with_a_right_one(text, message, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match=f"^TF_CONFIG must .*{message}") as caught:
+        workers.read_cluster(text)
+    assert workers.EXAMPLE in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_example_is_a_right_one():
+    assert workers.read_cluster(workers.EXAMPLE) == Cluster(("10.0.0.1:2222", "10.0.0.2:2222"), 0)
+
+
+def test_the_chief_comes_first(monkeypatch):
+    cluster = {"worker": ["a:1", "b:2"], "chief": ["c:3"]}
+    for kind, index, position in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
+        monkeypatch.setenv("TF_CONFIG", config(cluster, {"type": kind, "index": index}))
+        assert workers.read_cluster() == Cluster(("c:3", "a:1", "b:2"), position)
+        assert strategy.is_chief("multiworker") == (position == 0)
+    monkeypatch.delenv("TF_CONFIG")
+    assert strategy.is_chief("mirrored")
+
+
+# The other workers
+
+
+def addresses(two_workers, count=2):
+    return tuple(f"127.0.0.1:{port}" for port in two_workers.free_ports(count))
+
+
+def test_a_worker_that_does_not_answer_is_named(two_workers):
+    here, there = addresses(two_workers)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=rf"start the one at {there}.*no answer within 0\.3 seconds"):
+        workers.wait_for_others(Cluster((here, there), 0), 0.3)
+    assert time.monotonic() - start < 3
+
+
+def test_a_host_that_is_unknown_is_named(two_workers):
+    (here,) = addresses(two_workers, 1)
+    with pytest.raises(ValueError, match=r"start the one at no\.such\.host\.invalid:1"):
+        workers.wait_for_others(Cluster((here, "no.such.host.invalid:1"), 0), 0.3)
+
+
+def test_a_port_that_is_taken_is_named(two_workers):
+    here, there = addresses(two_workers)
+    with (
+        socket.create_server(("127.0.0.1", int(here.rpartition(":")[2]))),
+        pytest.raises(ValueError, match=f"a port that is free.*{here}"),
+    ):
+        workers.wait_for_others(Cluster((here, there), 0), 0.3)
+
+
+def test_workers_find_one_another_in_any_order(two_workers):
+    three = addresses(two_workers, 3)
+    failed, done = [], threading.Barrier(3)
+
+    def worker(position):
+        try:
+            workers.wait_for_others(Cluster(three, position), 20)
+            port = int(three[position].rpartition(":")[2])
+            with socket.create_server(("127.0.0.1", port)):  # what TensorFlow does next
+                done.wait(20)
+        except (ValueError, threading.BrokenBarrierError) as error:
+            failed.append(error)
+            done.abort()
+
+    threads = [threading.Thread(target=worker, args=(position,)) for position in range(3)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+# What a backend cannot do
+
+
+def test_an_unknown_strategy_lists_the_known_ones():
+    assert usage.STRATEGIES == strategy.STRATEGIES
+    with (
+        pytest.raises(ValueError, match=r"must be one of .*'multiworker'.*Received: 'horovod'"),
+        strategy.scope("horovod"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "needed"),
+    [("jax", "mirrored", "tensorflow"), ("torch", "multiworker", "tensorflow"), ("tensorflow", "dataparallel", "jax")],
+)
+def test_what_a_backend_cannot_do_is_said_by_name(backend, name, needed, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    message = f"{name} needs another backend: set KERAS_BACKEND={needed}.*the {backend}"
+    with pytest.raises(ValueError, match=message), strategy.scope(name):
+        pass
+
+
+def test_jax_devices_take_equal_parts(digits, monkeypatch):
+    monkeypatch.setattr(strategy, "num_devices", lambda: 8)
+    with pytest.raises(ValueError, match=r"`batch_size` must be divisible by .* 8: take 96\. Received: 100"):
+        digits.batches(batch_size=100)
+    with pytest.raises(ValueError, match=r"`len\(x\)` must be divisible by .* 8: take 1432\. Received: 1437"):
+        tiny(digits).fit(digits.x_train)
+    sizes = [len(x) for x in digits.batches(labels=False, batch_size=256)]
+    assert sizes == [256] * 5 + [1432 - 5 * 256]
+
+
+@tensorflow_only
+def test_multiworker_comes_first_in_a_process(two_workers, monkeypatch):
+    keras.ops.zeros(1)
+    monkeypatch.setenv("TF_CONFIG", two_workers.tf_config(addresses(two_workers, 1), 0))
+    with pytest.raises(ValueError, match="must be entered before anything else"), strategy.scope("multiworker"):
+        pass
+
+
+def tiny(digits):
+    keras.utils.set_random_seed(1)
+    model = kvae.VAE(*kvae.networks.mlp(digits.image_shape, 2, hidden=(8,)), seed=1)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    return model
+
+
+# Trainings in processes of their own
+
+
+def assert_equal_trainings(one, other):
+    for name in ("loss", "reconstruction_loss", "val_loss"):
+        assert all(type(value) is float for value in other[name])
+        assert other[name] == pytest.approx(one[name], rel=1e-4)
+    assert other["weights"] == pytest.approx(one["weights"], rel=1e-3)
+
+
+@pytest.mark.long
+@tensorflow_only
+def test_two_workers_and_two_devices_train_as_one_does(two_workers):
+    (one,) = two_workers.start("one process")
+    first, second = two_workers.start("two workers")
+    assert first["digest"] == second["digest"]
+    assert first["loss"] == second["loss"]
+    assert_equal_trainings(one, first)
+    assert_equal_trainings(one, *two_workers.start("two devices"))
+
+
+@pytest.mark.long
+@tensorflow_only
+def test_two_jax_devices_train_as_one_does(two_workers):
+    pytest.importorskip("jax")
+    assert_equal_trainings(*two_workers.start("one device, JAX"), *two_workers.start("two devices, JAX"))
+
+
+TWO_REPLICAS = """
+import keras, tensorflow as tf
+from kvae import strategy
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+alone = keras.random.normal((3,), seed=strategy.SeedGenerator(0))
+mirrored = tf.distribute.MirroredStrategy()
+with mirrored.scope():
+    seed = strategy.SeedGenerator(0)
+draw = tf.function(lambda: mirrored.run(lambda: keras.random.normal((3,), seed=seed)))
+first, second = mirrored.experimental_local_results(draw())
+print((first == alone).numpy().all(), (first == second).numpy().any())
+"""
+
+
+@pytest.mark.long
+@tensorflow_only
+def test_replicas_draw_noise_of_their_own():
+    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+def start_training(two_workers, cluster, index, place, *options):
+    return subprocess.Popen(
+        [sys.executable, "-c", KVAE, "train", "--strategy", "multiworker", *options],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "TF_CONFIG": two_workers.tf_config(cluster, index),
+            "PYTHONPATH": str(Path(kvae.__file__).parents[1]),
+        },
+    )
+
+
+@pytest.mark.long
+@tensorflow_only
+def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_workers, tmp_path):
+    epochs = 12
+    options = ("--model", "autoencoder", "--hidden", "8", "--batch-size", "512", "--epochs", str(epochs))
+    folders = [tmp_path / "first", tmp_path / "second"]  # machines do not share a disk
+    for place in folders:
+        place.mkdir()
+    cluster, run = addresses(two_workers), folders[0] / "run"
+
+    def start(*options):
+        return [start_training(two_workers, cluster, i, place, *options) for i, place in enumerate(folders)]
+
+    processes = start("--out", "run", *options)
+    try:
+        deadline = time.monotonic() + 300
+        while not (run / "history.csv").is_file() or len((run / "history.csv").read_text().splitlines()) < 3:
+            assert time.monotonic() < deadline
+            assert processes[0].poll() is None, processes[0].communicate()
+            time.sleep(0.02)
+        processes[1].send_signal(signal.SIGKILL)
+        _, errors = processes[0].communicate(timeout=300)
+        assert processes[0].returncode == 1
+        assert "Another worker went away: start all of them again" in errors.splitlines()[-1]
+        assert "Traceback" not in errors
+        before = (run / "history.csv").read_text().splitlines()
+        assert 3 <= len(before) < epochs
+        assert (run / folder.CHECKPOINT).is_file()
+
+        processes = start("--resume", "run")
+        (_, errors), _ = (process.communicate(timeout=300) for process in processes)
+        assert [process.returncode for process in processes] == [0, 0], errors
+    finally:
+        for process in processes:
+            process.kill()
+    after = (run / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in after] == ["epoch", *map(str, range(1, epochs + 1))]
+    assert after[: len(before) - 1] == before[:-1]  # it did not begin anew
+    assert {path.name for path in run.iterdir()} == set(folder.FILES)
+    assert not list(folders[1].iterdir())
+
+    alone, _ = runs.train(folder.read_options(run / "config.json"), tmp_path / "one")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["reconstruction_mse"] == pytest.approx(alone["reconstruction_mse"], rel=1e-3)
