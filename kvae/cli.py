@@ -7,6 +7,7 @@ import warnings
 from kvae import usage
 from kvae.worksheet import command as workshops
 
+
 def main(argv=None):
     """Run the command.
 
