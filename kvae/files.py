@@ -49,7 +49,7 @@ def replacing(path):
         A `pathlib.Path` in the same folder, with the same ending.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.half{path.suffix}")
     try:
         yield aside
         with open(aside, "rb+") as file:
@@ -57,6 +57,11 @@ def replacing(path):
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def halves(folder):
+    """What `replacing` has in `folder`: being written, or left by a process that was killed."""
+    return list(Path(folder).glob(".*.half*"))
 
 
 @contextlib.contextmanager

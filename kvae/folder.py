@@ -13,13 +13,19 @@ def check(out, force):
     """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
     if out.is_file():
         raise files.FileError(f"`out` must be a folder. Received: the file {out}")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and set(out.iterdir()) - set(files.halves(out)):
         if not (out / "config.json").is_file():
             raise files.FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
         if not force:
             raise files.FileError(
                 f"`out` holds a run already: choose another folder, add --force, or --resume it. Received: {out}"
             )
+
+
+def sweep(out):
+    """Remove what a process that was killed left half-written; no other may be writing there."""
+    for path in files.halves(out) + files.halves(out / "pictures"):
+        path.unlink(missing_ok=True)
 
 
 def clear(out):
@@ -48,7 +54,10 @@ def read_options(path):
     Raises:
         ValueError: if the file is none or damaged, or larger than `reading.CONFIG`.
     """
-    return dict(_config(path, "options"))
+    options = _config(path, "options")
+    if not isinstance(options, dict):
+        raise ValueError(f"`config` must be the config.json of a run. Received: {path} (its options are none)")
+    return options
 
 
 def options_to_go_on(out, backend):

@@ -102,6 +102,7 @@ def train(options, out, force=False, resume=False, verbose=True, devices="none")
             model.compile(optimizer=keras.optimizers.Adam(schedule))
             if chief:
                 held.enter_context(files.locked(files.make_folder(out)))
+                folder.sweep(out)
                 if not resume:
                     _begin(out, options)
             checkpoint = callbacks.Checkpoint(out / folder.CHECKPOINT)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import files
+from kvae import files, folder
 from kvae.callbacks import Checkpoint, HistoryFile, KLWarmup
 
 
@@ -140,3 +140,19 @@ def test_a_folder_is_one_writers(tmp_path):
         pass
     with files.locked(tmp_path):
         pass
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
+    pictures, config = tmp_path / "pictures", tmp_path / ".config.1.half.json"
+    pictures.mkdir()
+    with files.replacing(pictures / "digits.png") as picture:
+        picture.write_bytes(b"whole")
+    picture.write_bytes(b"half")  # as if nobody had been there to take it away
+    config.write_bytes(b"half")
+    assert files.halves(tmp_path) == [config]
+    folder.sweep(tmp_path)
+    assert list(tmp_path.rglob("*")) == [pictures, pictures / "digits.png"]
+    (pictures / "digits.png").unlink()
+    pictures.rmdir()
+    config.write_bytes(b"half")
+    folder.check(tmp_path, force=False)  # a run can begin there

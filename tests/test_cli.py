@@ -60,8 +60,8 @@ def trained(tmp_path_factory):
 
 
 def test_a_run_folder_is_complete(trained):
-    folder, printed = trained
-    out = folder / "run"
+    place, printed = trained
+    out = place / "run"
     assert {path.name for path in out.iterdir()} == set(folder.FILES)
     options = json.loads((out / "config.json").read_text())["options"]
     assert (options["seed"], options["likelihood"], options["hidden"]) == (3, "gaussian", [16])
