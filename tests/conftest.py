@@ -5,12 +5,24 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
 import pytest
 
 import kvae
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
+    """Forget JAX's now and then: a process may have no more than some thousands of them in memory, and then crashes."""
+    yield
+    _tests_so_far[0] += 1
+    if keras.backend.backend() == "jax" and _tests_so_far[0] % 20 == 0:
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

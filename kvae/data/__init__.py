@@ -1,13 +1,14 @@
 """Data sets as arrays, binarization, and pipelines. The one part that may import a backend."""
 
 from kvae.data.datasets import BINARIZATIONS, DATASETS, Dataset, binarize, load_data
-from kvae.data.feed import pipeline, smallest
+from kvae.data.feed import GREYS, pipeline, smallest
 from kvae.data.records import write_records
 from kvae.data.streaming import Stream, plain_errors, stream
 
 __all__ = [
     "BINARIZATIONS",
     "DATASETS",
+    "GREYS",
     "Dataset",
     "Stream",
     "binarize",

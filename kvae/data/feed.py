@@ -48,16 +48,17 @@ def pipeline(
     batch_size = checks.positive_integer(batch_size, "batch_size")
     if batch_size % multiple:
         raise ValueError(f"`batch_size` must be divisible by `multiple`, {multiple}. Received: {batch_size}")
-    n = len(x) // multiple * multiple
+    total = len(x)
+    n = total // multiple * multiple
     num_batches = -(-n // batch_size)
     fetch = _fetcher(x)
-    others = [None if a is None else tf.constant(a) for a in (y, sample_weight)]
+    others = [None if a is None else tf.convert_to_tensor(a) for a in (y, sample_weight)]
     entropy = entropy or numbered(seed, first_epoch)
 
     def epoch():
         """The rows of one epoch, and the seed of its pixels; called whenever an epoch begins."""
         rng = np.random.default_rng(entropy())
-        rows = rng.permutation(len(x)) if shuffle else np.arange(len(x))
+        rows = rng.permutation(total) if shuffle else np.arange(total)
         yield rows[:n], rng.integers(2**62, size=2)
 
     def gather(rows, noise_seed, batch):
@@ -104,6 +105,7 @@ def kept_ahead(dataset, num_batches):
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(4)
     options = tf.data.Options()
     options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False  # they would copy the arrays
     options.threading.private_threadpool_size = 1
     # Several workers take their parts of the same batches: all have the same order, from the seed.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -114,13 +116,13 @@ def _fetcher(x):
     """A function from row numbers to float32 images, over the smallest exact copy of `x`."""
     import tensorflow as tf
 
-    stored = tf.constant(smallest(x))
+    stored = tf.convert_to_tensor(smallest(x))  # `constant` copies twice
     if stored.dtype != tf.uint8:
         return lambda rows: tf.gather(stored, rows)
     return lambda rows: from_bytes(tf.gather(stored, rows))
 
 
-def smallest(x, chunk=4096):
+def smallest(x, chunk=1024):
     """`x` as uint8 if every value is a whole 255th (as those of image files and binary pixels are), else as float32."""
     x = np.asarray(x)
     quantised = np.empty(x.shape, "uint8")

@@ -2,8 +2,8 @@
 
 Keras's own way of slicing an array leaves half of a CPU idle with small models; `benchmarks/README.md` has the profile.
 On TensorFlow a `tf.data` pipeline gathers the batches beside the model. On JAX the arrays lie on the device, and an
-execution is one compiled scan over the numbers of its rows. What neither covers (a `class_weight`, `steps_per_epoch`,
-a distribution, the PyTorch backend, whose steps are eager) goes the way of Keras.
+execution is one compiled scan over the numbers of its rows. On PyTorch, and on JAX without compilation, whole batches
+are all there is to gain. What none covers (a `class_weight`, `steps_per_epoch`, a distribution) goes the way of Keras.
 """
 
 from typing import NamedTuple
@@ -21,10 +21,8 @@ BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "
 
 def covers(model, arguments):
     """Whether `fit` with these arguments, on arrays, can be fed this way."""
-    backend = keras.backend.backend()
     return (
         not model.run_eagerly
-        and (backend == "tensorflow" or (backend == "jax" and not model.steps_given))
         and getattr(model, "_distribute_strategy", None) is None
         and keras.distribution.distribution() is None
         and arguments.get("class_weight") is None
@@ -67,9 +65,13 @@ def feed(model, x, y, arguments):
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
         steps = steps_per_execution(len(train[0]) // batch_size, callbacks, arguments.get("verbose", "auto"))
         arguments["callbacks"] = [*callbacks, entropy]
-    make = _pipeline if keras.backend.backend() == "tensorflow" else _Executions
-    if make is _pipeline:
+    if keras.backend.backend() == "tensorflow":
+        make = _pipeline
         model.take_steps(steps)
+    elif keras.backend.backend() == "jax" and model.jit_compile and not model.steps_given:
+        make = _Executions
+    else:
+        make, steps = _Batches, 1
     arguments["x"] = make(train, batch_size, steps, shuffle, entropy)
     val_batch_size = arguments.pop("validation_batch_size", None) or batch_size
     if isinstance(validation, tuple) and isinstance(validation[0], np.ndarray):
@@ -145,19 +147,21 @@ class Rows(NamedTuple):
     sample_weight: object
 
 
-class _Executions(keras.utils.PyDataset):
-    """Arrays on the device, and for each execution of an epoch the numbers of the rows of its batches."""
+class _Batches(keras.utils.PyDataset):
+    """The batches of an epoch, gathered whole from memory."""
 
     def __init__(self, arrays, batch_size, steps, shuffle=False, entropy=None):
         super().__init__()
         x, *others = arrays
-        x = data.smallest(x)
-        self.arrays = [None if a is None else ops.convert_to_tensor(a) for a in (x, *others)]
+        self.arrays = self._hold(data.smallest(x), *others)
         self.n, self.batch_size, self.steps = len(x), batch_size, steps
         self.shuffle, self.entropy = shuffle, entropy
         full = self.n // batch_size * batch_size
         size = batch_size * steps
         self.cuts = [*range(0, full, size), full, *([self.n] if full < self.n else [])]
+
+    def _hold(self, *arrays):
+        return arrays
 
     def __len__(self):
         return len(self.cuts) - 1
@@ -166,6 +170,19 @@ class _Executions(keras.utils.PyDataset):
         self.order = np.arange(self.n, dtype="int32")
         if self.shuffle:
             self.order = np.random.default_rng(self.entropy()).permutation(self.order)
+
+    def __getitem__(self, index):
+        rows = self.order[self.cuts[index] : self.cuts[index + 1]]
+        x, *others = (None if a is None else a[rows] for a in self.arrays)
+        x = data.GREYS[x] if x.dtype == "uint8" else x
+        return tuple(a for a in (x, *others) if a is not None)
+
+
+class _Executions(_Batches):
+    """Arrays on the device, and for each execution of an epoch the numbers of the rows of its batches."""
+
+    def _hold(self, *arrays):
+        return [None if a is None else ops.convert_to_tensor(a) for a in arrays]
 
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]

@@ -1,0 +1,263 @@
+"""Break a training in every way that happens, and write down what its user sees: `python tests/faults.py [NAME ...]`.
+
+Each fault is done to the command `kvae train` in a process of its own. A fault is met if the command ends by itself,
+with one line that says what is wrong and no traceback, and leaves no half-written file. Where training can go on, it
+does, by `kvae train --resume`, and every variable of the model and its optimizer and the history must be what they are
+in a run that was left alone, to the bit. Prints a Markdown table; exits with 1 if a fault is not met.
+"""
+
+import argparse
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from crash import content
+
+from kvae import files
+
+OPTIONS = ("--model", "vae", "--hidden", "32", "--epochs", "8", "--batch-size", "64", "--kl-warmup", "4")
+NOBODY = 65534
+PATIENCE = 120  # seconds
+
+
+class Trainings:
+    """Trainings in folders of one scratch folder, and what became of them."""
+
+    def __init__(self, scratch):
+        self.scratch = Path(scratch)
+        self.whole = self.scratch / "whole"
+        code, printed = self.end(self.start("--out", self.whole))
+        if code:
+            raise SystemExit(printed)
+        self.expected = content(self.whole)
+
+    def start(self, *arguments, options=OPTIONS, nobody=False, **environment):
+        """A process of `kvae train`, by a user without rights if `nobody`."""
+        command = [sys.executable, "-m", "kvae", "train", *(() if "--resume" in arguments else options)]
+        return subprocess.Popen(
+            [*command, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", **environment},
+            user=NOBODY if nobody else None,
+        )
+
+    def end(self, process):
+        """Exit code and what was printed."""
+        try:
+            printed, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return "hangs", process.communicate()[0]
+        return process.returncode, printed
+
+    def until_epoch(self, process, out, epoch=2):
+        """Wait until the history has a line of `epoch`; return the process."""
+        history = out / "history.csv"
+        while process.poll() is None and not (history.is_file() and len(history.read_text().splitlines()) > epoch):
+            time.sleep(0.005)
+        return process
+
+    def goes_on(self, out):
+        """Whether the run, gone on with, ends as if it had been left alone."""
+        code, printed = self.end(self.start("--resume", out))
+        if code:
+            return f"no: {printed.splitlines()[-1]}"
+        found = content(out)
+        different = [name for name in self.expected if found[name] != self.expected[name]]
+        return "no: other " + ", ".join(different) if different else "yes, equal to the bit"
+
+
+def signalled(number):
+    """A fault: the signal `number` after the second epoch."""
+
+    def fault(trainings, out):
+        process = trainings.until_epoch(trainings.start("--out", out), out)
+        process.send_signal(number)
+        return *trainings.end(process), trainings.goes_on(out)
+
+    return fault
+
+
+def full_disk(epoch):
+    """A fault: after `epoch` epochs no file may be larger than some bytes."""
+
+    def fault(trainings, out):
+        process = trainings.until_epoch(trainings.start("--out", out), out, epoch)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2000, 2000))
+        return *trainings.end(process), trainings.goes_on(out) if epoch else "–"
+
+    return fault
+
+
+def read_only_folder(trainings, out):
+    """A folder that takes no files."""
+    out.mkdir(mode=0o555)
+    return *trainings.end(trainings.start("--out", out, nobody=os.geteuid() == 0)), "–"
+
+
+def no_folder(trainings, out):
+    """A file where the folder should be."""
+    out.write_text("a file")
+    printed = trainings.end(trainings.start("--out", out))
+    out.unlink()
+    return *printed, "–"
+
+
+def two_writers(trainings, out):
+    """A second process that goes on with the run of a first."""
+    first = trainings.until_epoch(trainings.start("--out", out), out, 1)
+    seen = trainings.end(trainings.start("--resume", out))
+    code, printed = trainings.end(first)
+    assert code == 0, printed
+    found = content(out)
+    return *seen, "the first ended " + ("as if alone" if found == trainings.expected else "otherwise")
+
+
+def damaged(name, damage):
+    """A fault: a killed run's file `name` was damaged before it is gone on with."""
+
+    def fault(trainings, out):
+        process = trainings.until_epoch(trainings.start("--out", out), out)
+        process.kill()
+        process.communicate()
+        path = out / name
+        whole = path.read_bytes()
+        path.write_bytes(damage(whole))
+        seen = trainings.end(trainings.start("--resume", out))
+        path.write_bytes(whole)
+        return *seen, trainings.goes_on(out) + ", with the file put back"
+
+    return fault
+
+
+def finished(trainings, out):
+    """A run that is finished is gone on with."""
+    shutil.copytree(trainings.whole, out)
+    return *trainings.end(trainings.start("--resume", out)), "–"
+
+
+def taken(trainings, out):
+    """Another run is begun in a finished run's folder."""
+    shutil.copytree(trainings.whole, out)
+    seen = trainings.end(trainings.start("--out", out))
+    return *seen, "the run is as it was" if content(out) == trainings.expected else "the run is changed"
+
+
+def diverged(trainings, out):
+    """A learning rate with which the loss ends in NaN."""
+    return *trainings.end(trainings.start("--out", out, options=(*OPTIONS, "--learning-rate", "1e30"))), "–"
+
+
+def no_data(trainings, out):
+    """The data set's file is gone when a killed run is gone on with."""
+    path = trainings.scratch / "images.npz"
+    images = np.random.default_rng(0).random((400, 8, 8))
+    np.savez(path, images=images)
+    options = (*OPTIONS, "--dataset", str(path), "--epochs", "40")
+    process = trainings.until_epoch(trainings.start("--out", out, options=options), out)
+    process.kill()
+    process.communicate()
+    path.unlink()
+    return *trainings.end(trainings.start("--resume", out)), "–"
+
+
+def other_backend(trainings, out):
+    """A killed run is gone on with on another backend."""
+    process = trainings.until_epoch(trainings.start("--out", out), out)
+    process.kill()
+    process.communicate()
+    return *trainings.end(trainings.start("--resume", out, KERAS_BACKEND="jax")), trainings.goes_on(out)
+
+
+def no_tf_config(trainings, out):
+    """Several workers, of which nothing is said."""
+    environment = {"TF_CONFIG": ""}
+    return *trainings.end(trainings.start("--strategy", "multiworker", "--out", out, **environment)), "–"
+
+
+def unreachable_worker(trainings, out):
+    """A worker that nobody has started."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [each.getsockname()[1] for each in (one, other)]
+    workers = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
+    config = f'{{"cluster": {{"worker": [{workers}]}}, "task": {{"type": "worker", "index": 0}}}}'
+    return *trainings.end(trainings.start("--strategy", "multiworker", "--out", out, TF_CONFIG=config)), "–"
+
+
+FAULTS = {  # name: the fault, what the last line must say
+    "kill -9 in epoch 3": (signalled(signal.SIGKILL), ""),
+    "Ctrl-C in epoch 3": (signalled(signal.SIGINT), "interrupted; what was trained so far is saved; go on with:"),
+    "SIGTERM in epoch 3": (signalled(signal.SIGTERM), "interrupted; what was trained so far is saved; go on with:"),
+    "disk full from the start": (full_disk(0), "could not be written|No space|File too large"),
+    "disk full in epoch 3": (full_disk(2), "could not be written"),
+    "read-only folder": (read_only_folder, "a folder that can be written to"),
+    "a file where the folder should be": (no_folder, "must be a folder"),
+    "two processes, one folder": (two_writers, "being written by another process"),
+    "checkpoint cut in half": (
+        damaged("checkpoint.npz", lambda whole: whole[: len(whole) // 2]),
+        "must be a checkpoint",
+    ),
+    "checkpoint with one byte changed": (
+        damaged("checkpoint.npz", lambda whole: whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]),
+        "must be a checkpoint",
+    ),
+    "config.json damaged": (damaged("config.json", lambda whole: whole[:-9]), "must be the config.json of a run"),
+    "resume of a finished run": (finished, "nothing is left to do"),
+    "folder of another run": (taken, "add --force"),
+    "loss becomes NaN": (diverged, "Training stopped in epoch 1"),
+    "data set deleted": (no_data, "images.npz"),
+    "resume on another backend": (other_backend, "set KERAS_BACKEND=tensorflow"),
+    "TF_CONFIG missing": (no_tf_config, "TF_CONFIG must be set"),
+    "worker that cannot be reached": (unreachable_worker, "no answer within 50 seconds"),
+}
+
+
+def inflict(trainings, name):
+    """Do a fault: whether it was met, and the table's line."""
+    fault, expected = FAULTS[name]
+    out = trainings.scratch / re.sub(r"\W+", "-", name)
+    begin = time.perf_counter()
+    code, printed, after = fault(trainings, out)
+    seconds = time.perf_counter() - begin
+    lines = printed.splitlines() or [""]
+    halves = [path.name for path in (*files.halves(out), *files.halves(out / "pictures"))]
+    wanted = -signal.SIGKILL if "kill" in name else 1
+    bad = code != wanted or "Traceback" in printed or not re.search(expected, lines[-1])
+    bad = bad or halves or after.startswith("no") or "changed" in after or "otherwise" in after
+    saw = "(nothing)" if "kill" in name else lines[-1].replace(str(trainings.scratch), "…").replace("|", "\\|")
+    left = ", ".join(sorted(path.name for path in out.iterdir())) if out.is_dir() else "no folder"
+    return not bad, f"| {name} | {code} | {saw} | {left} | {after} | {seconds:.0f} |"
+
+
+def main(arguments=None):
+    """Do the faults and print what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    names = parser.parse_args(arguments).names or FAULTS
+    unmet = []
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chmod(scratch, 0o755)
+        trainings = Trainings(scratch)
+        print("| fault | exit code | what the user saw | in the folder | gone on with | seconds |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for name in names:
+            met, line = inflict(trainings, name)
+            unmet += [] if met else [name]
+            print(line, flush=True)
+    print(f"\n{len(names)} faults, {len(unmet)} not met{': ' + ', '.join(unmet) if unmet else ''}")
+    return int(bool(unmet))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Train for a long time with everything on, and look whether memory stays flat: `python tests/soak.py --epochs 200`.
+
+A CVAE on the digits with the callbacks of a run, and every tenth epoch with what a notebook does between two trainings:
+images generated, an ELBO, a file saved and loaded. Resident memory (Linux) is taken at each epoch's end. Its growth is
+the median of the last tenth of the epochs over that of the tenth after the first fifth, by when all is compiled. Prints
+a line every tenth of the way; exits with 1 if memory grew by 2% or more.
+"""
+
+import argparse
+import gc
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+
+import kvae
+from kvae import callbacks
+
+LIMIT = 0.02
+
+
+def resident():
+    """What this process has in memory, in MB (10^6 bytes)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
+
+
+class Memory(keras.callbacks.Callback):
+    """Notes the memory at each epoch's end, after what is done in between."""
+
+    def __init__(self, data, folder, every):
+        super().__init__()
+        self.data, self.path, self.every, self.megabytes = data, folder / "model.keras", every, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % 10 == 0:
+            self.model.save(self.path)
+            again = kvae.load_model(self.path)
+            again.generate(label=list(range(10)), count=10, seed=epoch)
+            again.elbo(self.data.x_test, self.data.y_test, num_samples=5, seed=epoch)
+        gc.collect()
+        self.megabytes.append(resident())
+        if (epoch + 1) % self.every == 0:
+            print(f"epoch {epoch + 1}: {self.megabytes[-1]:.1f} MB, loss {logs['loss']:.2f}", flush=True)
+
+
+def growth(megabytes):
+    """By which part the memory grew from the first fifth of the epochs to their end."""
+    tenth, fifth = max(1, len(megabytes) // 10), len(megabytes) // 5
+    return statistics.median(megabytes[-tenth:]) / statistics.median(megabytes[fifth : fifth + tenth]) - 1
+
+
+def main():
+    """Train and judge."""
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--epochs", type=int, default=200)
+    epochs = parser.parse_args().epochs
+    data = kvae.load_data("digits", binarization="dynamic")
+    model = kvae.CVAE(*kvae.networks.mlp(data.image_shape, latent_dim=2, num_classes=10), num_classes=10, seed=0)
+    model.compile()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        memory = Memory(data, folder, every=max(1, epochs // 10))
+        hooks = [
+            callbacks.StopOnNaN(),
+            callbacks.KLWarmup(epochs // 2),
+            callbacks.SampleGrid(folder, every=5),
+            callbacks.HistoryFile(folder / "history.csv"),
+            callbacks.Checkpoint(folder / "checkpoint.npz"),
+            memory,
+        ]
+        test = data.x_test, data.y_test
+        model.fit(data.batches(), epochs=epochs, validation_data=test, callbacks=hooks, verbose=0)
+    grown = growth(memory.megabytes)
+    print(f"{epochs} epochs: memory grew by {grown:.2%} (asked: below {LIMIT:.0%})")
+    return int(grown >= LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
