@@ -18,6 +18,9 @@ from kvae.distributions import Normal
 from kvae.penalties import L1, Contractive, KLSparsity
 from kvae.priors import Hierarchical, Mixture, Vamp
 
+# How to compile a model for a few steps: with JAX whole, since it compiles each operation else; elsewhere not at all.
+QUICKLY = {"jit_compile": True} if keras.backend.backend() == "jax" else {"run_eagerly": True}
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -129,6 +132,6 @@ def gradient(function, value):
             return x
 
     model = One()
-    model.compile(optimizer=keras.optimizers.SGD(1.0), run_eagerly=True)
+    model.compile(optimizer=keras.optimizers.SGD(1.0), **QUICKLY)
     model.fit(np.zeros((1, 1)), verbose=0)
     return value - ops.convert_to_numpy(model.value)

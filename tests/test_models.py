@@ -8,7 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from cases import CASES, DENSITIES, OTHER_BOUNDS
+from cases import CASES, DENSITIES, OTHER_BOUNDS, QUICKLY
 from keras import ops
 
 import kvae
@@ -103,8 +103,7 @@ def test_the_logged_elbo_is_the_bound_at_beta_one(density):
 
 def test_training_lowers_the_loss(case):
     model = built(case)
-    jit = keras.backend.backend() == "jax"  # where each operation would else be compiled; elsewhere not worth its time
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=jit)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile="jit_compile" in QUICKLY)
     x, y = case.arrays(N)
     loss = model.fit(x, y, batch_size=8, epochs=15, verbose=0).history["loss"]
     assert np.mean(loss[-3:]) < np.mean(loss[:3])
@@ -135,7 +134,7 @@ def test_evaluate_gives_the_mean_elbo(elbo_case):
     model, _, x, y = fitted(elbo_case)
     x, y = np.tile(x, (40, *[1] * (x.ndim - 1))), None if y is None else np.concatenate([y] * 40)
     model.beta.assign(1.0)
-    model.compile(jit_compile=False)
+    model.compile(jit_compile="jit_compile" in QUICKLY)
     logs = model.evaluate(x, y, batch_size=100, verbose=0, return_dict=True)
     elbo = model.elbo(x, y)
     noise = elbo.reshape(40, N).std(axis=0).mean() * np.sqrt(2 / len(elbo)) + 1e-4
@@ -148,7 +147,7 @@ def test_tf_data_and_arrays_train_alike(case):
 
     def trained(as_dataset):
         model = built(case)
-        model.compile(optimizer=keras.optimizers.SGD(1e-3), run_eagerly=True)
+        model.compile(optimizer=keras.optimizers.SGD(1e-3), **QUICKLY)
         x, y = case.arrays(N)
         if as_dataset:
             data = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(8)
@@ -164,7 +163,7 @@ def test_sample_weight_multiplies_an_example(case):
 
     def logs(**kwargs):
         model = built(case)
-        model.compile(run_eagerly=True)
+        model.compile(**QUICKLY)
         return model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True, **kwargs)
 
     ones, plain = logs(sample_weight=np.ones(N)), logs()
@@ -198,6 +197,7 @@ def loaded_in_a_fresh_process(tmp_path_factory):
     return {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
 
 
+@pytest.mark.xdist_group("saved")  # one process loads them all
 @pytest.mark.parametrize("name", CASES)
 def test_a_saved_model_loads_in_a_fresh_process_with_equal_values(name, loaded_in_a_fresh_process):
     cls, reconstruction, same_score, iterations = loaded_in_a_fresh_process[name]
@@ -225,7 +225,7 @@ def test_a_layer_inside_another_model_carries_its_losses(case):
 
 def test_metrics_compare_images_with_reconstructions(case):
     model = case.build()
-    model.compile(metrics=["mse"], run_eagerly=True)
+    model.compile(metrics=["mse"], **QUICKLY)
     x, y = case.arrays(N)
     logs = model.evaluate(x, y, batch_size=8, verbose=0, return_dict=True)
     assert logs["mse"] == pytest.approx(np.mean((x - model.reconstruct(x, y)) ** 2), rel=1e-4)
@@ -241,7 +241,7 @@ def test_a_pydataset_trains(case):
             return (x,) if y is None else (x, y)
 
     model = case.build()
-    model.compile(run_eagerly=True)
+    model.compile(**QUICKLY)
     assert np.isfinite(model.fit(Batches(), verbose=0).history["loss"]).all()
 
 

@@ -173,9 +173,9 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
-        x, *others = (None if a is None else a[rows] for a in self.arrays)
-        x = data.GREYS[x] if x.dtype == "uint8" else x
-        return tuple(a for a in (x, *others) if a is not None)
+        x, *others = self.arrays
+        x = data.GREYS[x[rows]] if x.dtype == "uint8" else x[rows]
+        return keras.utils.pack_x_y_sample_weight(x, *(None if a is None else a[rows] for a in others))
 
 
 class _Executions(_Batches):
