@@ -4,6 +4,7 @@ import inspect
 import os
 import subprocess
 import sys
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -128,6 +129,20 @@ def test_a_density_is_drawn_from(density):
     )
     assert generated.shape == (4, *density.image_shape)
     np.testing.assert_array_equal(generated, again)
+
+
+@pytest.mark.parametrize("name", ["vae", "cvae"])
+def test_threads_generate_what_one_does(name):
+    model, labels = CASES[name].build(), np.arange(6) % 3
+
+    def images(seed):
+        return model.generate(labels=labels, seed=seed) if name == "cvae" else model.generate(6, seed=seed)
+
+    alone = [images(seed) for seed in range(16)]
+    with futures.ThreadPoolExecutor(8) as threads:
+        np.testing.assert_array_equal(list(threads.map(images, range(16))), alone)
+        unseeded = list(threads.map(images, [None] * 16))
+    assert len({each.tobytes() for each in unseeded}) > 1
 
 
 def test_evaluate_gives_the_mean_elbo(elbo_case):

@@ -1,0 +1,34 @@
+"""Short forms of the long runs: killing, breaking, and training for long. Each script says what its whole form is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kvae
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="they look at /proc")
+@pytest.mark.parametrize(
+    ("script", "arguments", "last_line"),
+    [
+        ("crash.py", ("--kills", "3"), "runs, 0 differences"),
+        ("soak.py", ("--epochs", "60"), "60 epochs: memory grew by"),
+        (
+            "faults.py",
+            ("SIGTERM in epoch 3", "disk full in epoch 3", "two processes, one folder"),
+            "3 faults, 0 not met",
+        ),
+    ],
+)
+def test_a_short_form_of(script, arguments, last_line):
+    environment = {**os.environ, "PYTHONPATH": str(Path(kvae.__file__).parents[1])}
+    command = [sys.executable, HERE / script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert last_line in done.stdout.splitlines()[-1]
