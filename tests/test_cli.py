@@ -233,7 +233,7 @@ def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digit
 
 def test_posterior_prior_and_bound_on_the_command_line(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(runs, "train", lambda options, *_: given.append(options) or ({}, False))
+    monkeypatch.setattr(runs, "train", lambda options, *_, **__: given.append(options) or ({}, False))
     words = "--posterior laplace --prior mixture --bound renyi --alpha=-inf --gradient score_function --free-bits 0.5"
     assert cli.main(["train", *words.split()]) == 0
     expected = {"posterior": "laplace", "prior": "mixture", "bound": "renyi", "alpha": -np.inf, "free_bits": 0.5}

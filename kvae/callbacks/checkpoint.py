@@ -50,6 +50,7 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(f"`path` must end in .npz. Received: {path}")
         self.every = checks.positive_integer(every, "every")
         self.history = {}
+        self.writes = strategy.writes()
         content = _content(self.path)
         self.epoch = _parse(content, self.path)[0]["epoch"] if content else 0
 
@@ -57,7 +58,6 @@ class Checkpoint(keras.callbacks.Callback):
         with strategy.scope_of(self.model):
             if not self.model.optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
-            self.writes = strategy.writes()
             self.history, self.epoch = restore(self.model, self.path)
         if self.epoch:
             self.model._initial_epoch = self.epoch  # as Keras's BackupAndRestore tells `fit`
