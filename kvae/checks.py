@@ -1,6 +1,10 @@
 """Checks of what people hand in. Every error says in one line what was expected, what came and how to mend it."""
 
+import sys
+
 import numpy as np
+
+LARGEST = sys.float_info.max
 
 
 def lookup(name, known, kind, role):
@@ -32,7 +36,7 @@ def positive_integer(value, name):
 def positive_number(value, name):
     """Return `value` as a float if it is a finite number above 0."""
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (is_number and np.isfinite(value) and value > 0):
+    if not (is_number and 0 < value <= LARGEST):  # an integer from a file may be beyond all floats
         raise ValueError(f"`{name}` must be a finite number above 0. Received: {value!r}")
     return float(value)
 

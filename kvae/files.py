@@ -47,6 +47,9 @@ def replacing(path):
 
     Yields:
         A `pathlib.Path` in the same folder, with the same ending.
+
+    Raises:
+        FileError: if it cannot be written, as on a full disk; the file that was there before still is.
     """
     path = Path(path)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.half{path.suffix}")
@@ -55,6 +58,13 @@ def replacing(path):
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(
+            f"{path} could not be written: make room for it, or choose another place. "
+            f"Received: {error.strerror or error}"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
 

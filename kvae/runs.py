@@ -112,7 +112,7 @@ def train(options, out, force=False, resume=False, verbose=True, devices="none")
             hooks += pictures(options, data, model, x_test, y_test, out / "pictures")
             hooks.append(callbacks.HistoryFile(out / "history.csv"))
             hooks += [callbacks.Progress()] if verbose else []
-        with files.terminable():
+        with files.terminable(), _way_on(checkpoint):
             with fitting:
                 guard, interrupted = _fit(model, data, options, (x_test, y_test), hooks, checkpoint)
             if not chief:
@@ -139,6 +139,19 @@ def _begin(out, options):
     versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
     config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
     folder.write_json(out / "config.json", config)
+
+
+@contextlib.contextmanager
+def _way_on(checkpoint):
+    """Tell, where a file cannot be written, how to go on from the last checkpoint."""
+    try:
+        yield
+    except files.FileError as error:
+        if not checkpoint.path.is_file():
+            raise
+        raise files.FileError(
+            f"{error}; what was trained so far is saved: go on with: kvae train --resume {checkpoint.path.parent}"
+        ) from error
 
 
 def _fit(model, data, options, test, hooks, checkpoint):

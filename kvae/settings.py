@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from kvae import checks
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -19,6 +21,6 @@ class Settings:
         """Raise a `ValueError` unless the setting `name` is a finite number from `low` to `high`."""
         value = getattr(self, name)
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (is_number and math.isfinite(value) and low <= value <= high):
+        if not (is_number and abs(value) <= checks.LARGEST and low <= value <= high):
             wanted = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             raise ValueError(f"`{name}` must be a finite number {wanted}. Received: {name}={value!r}")

@@ -95,14 +95,8 @@ def save(model, path, history, epoch):
     arrays = [_portable(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
     record = {"format": FORMAT, "epoch": epoch, "history": history, "variables": len(arrays)}
     numbered = {str(i): array for i, array in enumerate(arrays)}
-    try:
-        with files.replacing(path) as aside:
-            np.savez(aside, record=np.array(json.dumps(record)), **numbered)
-    except OSError as error:
-        raise files.FileError(
-            f"The checkpoint of epoch {epoch} could not be written: make room for it and go on from the one before. "
-            f"Received: {path} ({error.strerror or error})"
-        ) from error
+    with files.replacing(path) as aside:
+        np.savez(aside, record=np.array(json.dumps(record)), **numbered)
 
 
 def restore(model, path):

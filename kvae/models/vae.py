@@ -1,7 +1,5 @@
 """The variational autoencoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
 
-import math
-
 import keras
 from keras import ops
 
@@ -71,7 +69,7 @@ class VAE(EncoderDecoder):
         self.posterior_family = posterior_family(posterior)
         self.bound = bounds.get(bound)
         self.num_samples = checks.positive_integer(num_samples, "num_samples")
-        if not (isinstance(beta, (int, float)) and math.isfinite(beta) and beta >= 0):
+        if not (isinstance(beta, (int, float)) and 0 <= beta <= checks.LARGEST):
             raise ValueError(f"`beta` must be a finite number of at least 0. Received: beta={beta!r}")
         self._initial_beta = float(beta)
         self.seed = seed
