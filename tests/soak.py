@@ -38,7 +38,7 @@ class Memory(keras.callbacks.Callback):
         if (epoch + 1) % 10 == 0:
             self.model.save(self.path)
             again = kvae.load_model(self.path)
-            again.generate(label=list(range(10)), count=10, seed=epoch)
+            again.generate(labels=list(range(10)), seed=epoch)
             again.elbo(self.data.x_test, self.data.y_test, num_samples=5, seed=epoch)
         gc.collect()
         self.megabytes.append(resident())
