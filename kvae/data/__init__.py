@@ -1,7 +1,7 @@
 """Data sets as arrays, binarization, and pipelines. The one part that may import a backend."""
 
 from kvae.data.datasets import BINARIZATIONS, DATASETS, Dataset, binarize, load_data
-from kvae.data.feed import GREYS, pipeline, smallest
+from kvae.data.feed import GREYS, Rows, pipeline, rows, smallest
 from kvae.data.records import write_records
 from kvae.data.streaming import Stream, plain_errors, stream
 
@@ -10,11 +10,13 @@ __all__ = [
     "DATASETS",
     "GREYS",
     "Dataset",
+    "Rows",
     "Stream",
     "binarize",
     "load_data",
     "pipeline",
     "plain_errors",
+    "rows",
     "smallest",
     "stream",
     "write_records",

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, strategy
-from kvae.data import plain_errors
+from kvae.data import Rows, plain_errors
 from kvae.models import feeding
 from kvae.models.counting import FiniteSteps
 
@@ -139,8 +139,10 @@ class BaseModel(keras.Model):
 
     def _step(self, step, *args):
         *state, data = args
-        if state and isinstance(data[0], feeding.Rows):
-            return feeding.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
+        if isinstance(data, tuple) and isinstance(data[0], Rows):
+            if state:
+                return feeding.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
+            data = feeding.gathered(*data[0])
         return _reducible(step(*state, self._pack(data)))
 
     def predict_step(self, *args):

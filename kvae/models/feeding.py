@@ -1,12 +1,11 @@
 """How `fit` on arrays is fed: whole batches from memory, and as many steps an execution as the logs allow.
 
 Keras's own way of slicing an array leaves half of a CPU idle with small models; `benchmarks/README.md` has the profile.
-On TensorFlow a `tf.data` pipeline gathers the batches beside the model. On JAX the arrays lie on the device, and an
-execution is one compiled scan over the numbers of its rows. On PyTorch, and on JAX without compilation, whole batches
-are all there is to gain. What none covers (a `class_weight`, `steps_per_epoch`, a distribution) goes the way of Keras.
+On TensorFlow and JAX the arrays lie on the device, and the step gathers its batch from the numbers of the rows; on JAX
+an execution is one compiled scan over them. Where steps are eager, as on PyTorch, and for convolutions on JAX, which
+are slow inside a scan, batches are gathered whole. What none of this covers (a `class_weight`, `steps_per_epoch`, a
+distribution) goes the way of Keras.
 """
-
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -66,9 +65,9 @@ def feed(model, x, y, arguments):
         steps = steps_per_execution(len(train[0]) // batch_size, callbacks, arguments.get("verbose", "auto"))
         arguments["callbacks"] = [*callbacks, entropy]
     if keras.backend.backend() == "tensorflow":
-        make = _pipeline
+        make = _numbers
         model.take_steps(steps)
-    elif keras.backend.backend() == "jax" and model.jit_compile and not model.steps_given:
+    elif keras.backend.backend() == "jax" and model.jit_compile and not (model.steps_given or _convolves(model)):
         make = _Executions
     else:
         make, steps = _Batches, 1
@@ -119,8 +118,12 @@ def _split(train, fraction, validation):
     return train, validation
 
 
-def _pipeline(arrays, batch_size, steps, shuffle=False, entropy=None):
-    return data.pipeline(*arrays, batch_size=batch_size, shuffle=shuffle, entropy=entropy)
+def _convolves(model):
+    return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
+
+
+def _numbers(arrays, batch_size, steps, shuffle=False, entropy=None):
+    return data.rows(*arrays, batch_size=batch_size, shuffle=shuffle, entropy=entropy)
 
 
 class _Entropy(keras.callbacks.Callback):
@@ -136,15 +139,6 @@ class _Entropy(keras.callbacks.Callback):
 
     def __call__(self):
         return self.now
-
-
-class Rows(NamedTuple):
-    """The batches of one execution: numbers of rows `(steps, batch)`, and the arrays on the device that they index."""
-
-    rows: object
-    x: object
-    y: object
-    sample_weight: object
 
 
 class _Batches(keras.utils.PyDataset):
@@ -186,7 +180,7 @@ class _Executions(_Batches):
 
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
-        return (Rows(rows.reshape(-1, min(self.batch_size, len(rows))), *self.arrays),)
+        return (data.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
 
 
 def scan(step, state, execution):
@@ -195,20 +189,31 @@ def scan(step, state, execution):
     Args:
         step: function `step(state, batch)` to `(logs, state)`, of one batch as a data set gives it.
         state: what Keras hands from step to step.
-        execution: `Rows`.
+        execution: `data.Rows`.
 
     Returns:
         `(logs, state)` after the last step.
     """
-    rows, x, y, sample_weight = execution
+    rows, arrays = execution
 
     def body(state, rows):
-        images = ops.take(x, rows, axis=0)
-        if images.dtype == "uint8":
-            images = ops.cast(images, "float32") / 255.0
-        others = (None if a is None else ops.take(a, rows, axis=0) for a in (y, sample_weight))
-        logs, state = step(state, keras.utils.pack_x_y_sample_weight(images, *others))
+        logs, state = step(state, gathered(rows, arrays))
         return state, logs
 
     state, logs = ops.scan(body, state, rows)
     return {name: values[-1] for name, values in logs.items()}, state
+
+
+def gathered(rows, arrays):
+    """The batch of these rows, as a data set gives it.
+
+    Args:
+        rows: int tensor `(batch,)`.
+        arrays: those of `data.Rows`.
+    """
+    images, *others = arrays
+    x = ops.take(images, rows, axis=0)
+    if keras.backend.standardize_dtype(x.dtype) == "uint8":
+        x = ops.cast(x, "float32") / 255.0
+    others = (None if array is None else ops.take(array, rows, axis=0) for array in others)
+    return keras.utils.pack_x_y_sample_weight(x, *others)
