@@ -212,7 +212,6 @@ def loaded_in_a_fresh_process(tmp_path_factory):
     return {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
 
 
-@pytest.mark.xdist_group("saved")  # one process loads them all
 @pytest.mark.parametrize("name", CASES)
 def test_a_saved_model_loads_in_a_fresh_process_with_equal_values(name, loaded_in_a_fresh_process):
     cls, reconstruction, same_score, iterations = loaded_in_a_fresh_process[name]
