@@ -76,6 +76,40 @@ def array(x, shape, name):
     return x
 
 
+def batch(element, image_shape, labelled=None):
+    """Raise a `ValueError` unless what a dataset gives, or says that it will, is a batch for a model.
+
+    Args:
+        element: images, or a tuple of images, labels and sample weights; arrays, or their shapes and types.
+        image_shape: tuple of ints, one example's shape.
+        labelled: name of a model that needs labels; `None` for one that needs none.
+    """
+    parts = element if isinstance(element, (tuple, list)) else (element,)
+    if not (1 <= len(parts) <= 3 and all(part is None or hasattr(part, "shape") for part in parts)):
+        kinds = ", ".join(type(part).__name__ for part in parts)
+        raise ValueError(
+            f"The dataset must give images, (images, labels) or (images, labels, sample_weight). Received: ({kinds})"
+        )
+    x, y = (*parts, None)[:2]
+    if labelled and y is None:
+        raise ValueError(f"{labelled} needs a dataset of (images, labels). Received: a dataset of images alone")
+    ranks = [None if part is None else getattr(part.shape, "rank", len(tuple(part.shape))) for part in (x, y)]
+    if labelled and ranks[1] not in (None, 1, 2):
+        raise ValueError(
+            f"The dataset must give labels of shape (batch,) or (batch, k). Received: shape {tuple(y.shape)}"
+        )
+    if ranks[0] is None:
+        return
+    fits = all(have in (None, want) for have, want in zip(x.shape[1:], image_shape, strict=False))
+    if not fits or ranks[0] != len(image_shape) + 1:
+        raise ValueError(
+            f"The dataset must give batches of shape (batch, {', '.join(map(str, image_shape))}); is it "
+            f"batched, and has it a channel axis? Received: shape {tuple(x.shape)}"
+        )
+    if "uint8" in str(x.dtype):
+        raise ValueError("The dataset must give floats in [0, 1]: divide its images by 255. Received: uint8")
+
+
 def class_labels(labels, num_classes, num_examples=None, name="labels"):
     """Return `labels` as an int array `(n,)` with values in 0..num_classes − 1.
 

@@ -152,6 +152,26 @@ def test_codes(vae):
         vae.elbo(X, num_samples=0)
 
 
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [
+        ({"x": X}, r"must give images, \(images, labels\).*Received: \(dict\)"),
+        (((X, X), np.zeros(len(X))), r"must give images.*Received: \(tuple, TensorSpec\)"),
+        ((X, X, X, X), r"must give images.*TensorSpec, TensorSpec, TensorSpec, TensorSpec\)"),
+        ((X, np.zeros((len(X), 2, 3))), r"labels of shape \(batch,\) or \(batch, k\). Received: shape \(None, 2, 3\)"),
+        (X.astype("uint8"), r"floats in \[0, 1\]: divide its images by 255. Received: uint8"),
+        (X[:0], "at least one batch. Received: an empty one"),
+    ],
+)
+def test_a_dataset_of_another_structure(cvae, vae, element, message):
+    import tensorflow as tf
+
+    model = cvae if isinstance(element, tuple) and len(element) == 2 else vae
+    with pytest.raises(ValueError, match=message) as caught:
+        model.fit(tf.data.Dataset.from_tensor_slices(element).batch(2))
+    assert "\n" not in str(caught.value)
+
+
 def test_datasets(vae, cvae):
     import tensorflow as tf
 

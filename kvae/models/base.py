@@ -248,9 +248,11 @@ class BaseModel(keras.Model):
     def _check_data(self, x, y=None, sample_weight=None, prefix=""):
         """Check arrays by value, datasets by what they declare; return `(x, y)` as Keras should get them."""
         if hasattr(x, "element_spec"):  # tf.data
-            self._check_structure(x.element_spec)
+            if hasattr(x, "cardinality") and int(x.cardinality()) == 0:
+                raise ValueError("The dataset must give at least one batch. Received: an empty one")
+            checks.batch(x.element_spec, self.image_shape, type(self).__name__ if self.takes_labels else None)
         elif isinstance(x, keras.utils.PyDataset):
-            self._check_structure(x[0])
+            checks.batch(x[0], self.image_shape, type(self).__name__ if self.takes_labels else None)
         elif hasattr(x, "__array__") or isinstance(x, list):
             x = self.check_images(x if hasattr(x, "shape") else np.asarray(x), prefix + "x")
             y = self.check_labels(y, len(x))
@@ -259,23 +261,6 @@ class BaseModel(keras.Model):
                 checks.same_length(sample_weight, len(x), prefix + "sample_weight")
                 y = np.zeros(len(x)) if y is None else y  # Keras drops the weights of data without targets
         return x, y
-
-    def _check_structure(self, element):
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
-        shape = getattr(x, "shape", None)
-        if self.takes_labels and y is None:
-            raise ValueError(
-                f"{type(self).__name__} needs a dataset of (images, labels). Received: a dataset of images alone"
-            )
-        if shape is None or getattr(shape, "rank", 0) is None:
-            return
-        if not all(have in (None, want) for have, want in zip(shape[1:], self.image_shape, strict=False)) or (
-            len(shape) != len(self.image_shape) + 1
-        ):
-            raise ValueError(
-                f"The dataset must give batches of shape (batch, {', '.join(map(str, self.image_shape))}); is it "
-                f"batched, and has it a channel axis? Received: shape {tuple(shape)}"
-            )
 
 
 def in_batches(function, *arrays, batch_size):
