@@ -41,13 +41,15 @@ class Trainings:
 
     def start(self, *arguments, options=OPTIONS, **environment):
         """A process of `kvae train`."""
+        # Without `coverage`, which would write a file of its own to a disk that is full.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         command = [sys.executable, "-m", "kvae", "train", *(() if "--resume" in arguments else options)]
         return subprocess.Popen(
             [*command, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "KERAS_BACKEND": "tensorflow", **environment},
+            env={**inherited, "KERAS_BACKEND": "tensorflow", **environment},
         )
 
     def end(self, process):
