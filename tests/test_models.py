@@ -182,7 +182,7 @@ def test_sample_weight_multiplies_an_example(case):
         return model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True, **kwargs)
 
     ones, plain = logs(sample_weight=np.ones(N)), logs()
-    assert ones == pytest.approx(plain, rel=1e-6)
+    assert ones == pytest.approx(plain, rel=1e-5)
     assert logs(sample_weight=2 * np.ones(N))["loss"] == pytest.approx(2 * plain["loss"], rel=1e-5)
     none = logs(sample_weight=np.where(np.arange(N) == 3, 1.0, 0.0))
     last = logs(sample_weight=weight)
