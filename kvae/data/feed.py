@@ -101,11 +101,14 @@ def rows(x, y=None, sample_weight=None, *, batch_size, shuffle, entropy):
     import tensorflow as tf
 
     arrays = tuple(None if a is None else tf.convert_to_tensor(a) for a in (smallest(x), y, sample_weight))
+    num_batches = -(-len(x) // batch_size)
     numbers = _orders(len(x), len(x), shuffle, entropy or numbered(0)).flat_map(
-        lambda rows, _: tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
+        lambda rows, _: tf.data.Dataset.range(num_batches).map(
+            lambda batch: rows[batch * batch_size : (batch + 1) * batch_size]  # `batch` would join them one by one
+        )
     )
     batches = tf.data.Dataset.zip((Rows(numbers, tf.data.Dataset.from_tensors(arrays).repeat()),))
-    return kept_ahead(batches, -(-len(x) // batch_size))
+    return kept_ahead(batches, num_batches)
 
 
 def _orders(total, n, shuffle, entropy):
@@ -167,13 +170,13 @@ def _fetcher(x):
 def smallest(x, block=64):
     """`x` as uint8 if every value is a whole 255th (as those of image files and binary pixels are), else as float32."""
     x = np.asarray(x)
-    if not (x.min() >= 0 and x.max() <= 1):
-        return x.astype("float32", copy=False)
     quantised, buffer = np.empty(x.shape, "uint8"), np.empty((block, *x.shape[1:]), "float32")
     for start in range(0, len(x), block):  # as much as the processor keeps near
         piece = x[start : start + block]
         greys = buffer[: len(piece)]
         np.rint(np.multiply(piece, np.float32(255), out=greys, casting="unsafe"), out=greys)
+        if not (greys.min() >= 0 and greys.max() <= 255):
+            return x.astype("float32", copy=False)
         quantised[start : start + block] = greys
         if not np.array_equal(np.divide(greys, np.float32(255), out=greys), piece):
             return x.astype("float32", copy=False)

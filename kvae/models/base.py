@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, strategy
-from kvae.data import Rows, plain_errors
+from kvae.data import Rows, fuse_adam, plain_errors
 from kvae.models import feeding
 from kvae.models.counting import FiniteSteps
 
@@ -109,6 +109,8 @@ class BaseModel(keras.Model):
             )
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
         self.steps_given = kwargs.get("steps_per_execution") is not None
+        if keras.backend.backend() == "tensorflow" and self._distribute_strategy is None:
+            fuse_adam(self.optimizer)
         if metrics is not None:  # built here, because Keras would build them by calling the model without labels
             images = np.zeros((1, *self.image_shape), "float32")
             super().compute_metrics(None, images, images)
