@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvae.allocator import keep_freed_memory
+
 __version__ = "0.1.0"
 
 # Where a name lives that is no module. All of them wait until somebody asks: pictures and scikit-learn take a second.
@@ -35,6 +37,8 @@ __all__ = [
     "toy",
     "worksheet",
 ]
+
+keep_freed_memory()
 
 if TYPE_CHECKING:
     from kvae import (

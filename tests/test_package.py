@@ -13,7 +13,7 @@ import kvae
 PACKAGE = Path(kvae.__file__).parent
 # From the ground up: a module may import those of its own line and of the lines before it.
 LAYERS = [
-    ["checks", "files", "folder", "reading", "report", "settings", "workers"],
+    ["allocator", "checks", "files", "folder", "reading", "report", "settings", "workers"],
     ["strategy"],
     ["distributions"],
     ["bounds", "corruption", "data", "layers", "networks", "penalties", "priors", "toy"],

@@ -1,4 +1,4 @@
-"""Adam's update of a weight by one kernel of TensorFlow, where Keras takes fifteen: a quarter of a small model's step."""
+"""Adam's update of a weight by one kernel of TensorFlow, where Keras takes fifteen."""
 
 import types
 
