@@ -1,12 +1,19 @@
 """Where the time of one training step goes: `python benchmarks/step.py` (TensorFlow, the MLP of `speed.py`, batch 128).
 
-Each part runs 100 times inside one graph, the best of several such runs counts; the last lines are whole epochs of
-`fit` on 60,000 images, fed as kvae feeds arrays, with one batch that is always the same, and by a `tf.data` pipeline
-that gathers the batches in a thread beside the model. Prints a Markdown table of milliseconds a step.
+Each part runs 100 times inside one graph, the best of several such runs counts. Below are whole epochs of `fit` on
+60,000 images, in turn, the median of their times: fed as kvae feeds arrays, with one batch that is always the same, by
+a `tf.data` pipeline that gathers the batches in a thread beside the model, and with what is logged along the way.
+Prints a Markdown table of milliseconds a step, and of the page faults that came with it. Those without kvae's word to
+the C library: `MALLOC_TOP_PAD_=131072 python benchmarks/step.py`, which is glibc's own setting.
 """
 
+import contextlib
+import io
 import os
+import resource
+import tempfile
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -67,7 +74,9 @@ def parts(x):
         for place, gradient in zip(optimizer._momentums, gradients(), strict=True):
             place.assign(gradient)
 
-    apply = tf.function(lambda gradients: optimizer.apply(gradients, model.trainable_variables), jit_compile=True)
+    theirs = keras.optimizers.Adam(1e-3)  # its update not yet one kernel
+    theirs.build(model.trainable_variables)
+    by_xla = tf.function(lambda gradients: theirs.apply(gradients, model.trainable_variables), jit_compile=True)
     whole_step = tf.function(lambda: optimizer.apply(gradients(), model.trainable_variables), jit_compile=True)
     total = 0.0
     for i, (inputs, outputs) in enumerate([(784, 400), (400, 40), (20, 400), (400, 784)]):
@@ -76,10 +85,12 @@ def parts(x):
         total += _product(d, w, transpose_b=True) if i else 0.0  # no gradient of the images is needed
     yield "the products of both passes alone", total
     yield "forward and backward pass", milliseconds(keep_gradients)
-    yield "Adam alone", milliseconds(lambda: optimizer.apply(noise, model.trainable_variables))
-    yield "Adam alone, by XLA", milliseconds(lambda: apply(noise))
+    yield "Adam alone, as Keras has it", milliseconds(lambda: theirs.apply(noise, model.trainable_variables))
+    yield "Adam alone, one kernel a weight", milliseconds(lambda: optimizer.apply(noise, model.trainable_variables))
+    yield "Adam alone, by XLA", milliseconds(lambda: by_xla(noise))
+    yield "passes and Keras's Adam", milliseconds(lambda: theirs.apply(gradients(), model.trainable_variables))
     yield "passes and Adam", milliseconds(lambda: optimizer.apply(gradients(), model.trainable_variables))
-    yield "passes, and Adam by XLA", milliseconds(lambda: apply(gradients()))
+    yield "passes, and Adam by XLA", milliseconds(lambda: by_xla(gradients()))
     yield "passes and Adam, all by XLA", milliseconds(whole_step)
     yield "gathering a batch from bytes", milliseconds(lambda: kept.assign(feeding.gathered(rows, (whole, None, None))))
 
@@ -90,33 +101,47 @@ def _product(a, b, **kwargs):
     return milliseconds(lambda: kept.assign(tf.matmul(a, b, **kwargs)))
 
 
-def epochs(x):
-    """Pairs of a way to feed `fit` and the ms of its steps."""
-    same = tf.data.Dataset.from_tensors(tf.constant(x[:BATCH])).repeat(-(-IMAGES // BATCH))
-    feeds = {
-        "`fit`, one batch again and again": {"x": same},
-        "`fit` on the array": {"x": x, "batch_size": BATCH},
-        "`fit` on `data.pipeline`": {"x": kvae.data.pipeline(x, batch_size=BATCH)},
+def epochs(x, folder, rounds=7):
+    """Rows of a way to call `fit`, the ms of its steps and their page faults."""
+    steps = -(-IMAGES // BATCH)
+    same = tf.data.Dataset.from_tensors(tf.constant(x[:BATCH])).repeat(steps)
+    ways = {
+        "`fit` on the array": {"x": x, "batch_size": BATCH, "verbose": 0},
+        "the same, with a progress bar": {"x": x, "batch_size": BATCH, "verbose": 1},
+        "the same, with a history file": {
+            "x": x,
+            "batch_size": BATCH,
+            "verbose": 0,
+            "callbacks": [kvae.callbacks.HistoryFile(folder / "history.csv")],
+        },
+        "`fit`, one batch again and again": {"x": same, "verbose": 0},
+        "`fit` on `data.pipeline`": {"x": kvae.data.pipeline(x, batch_size=BATCH), "verbose": 0},
     }
-    for name, arguments in feeds.items():
-        model, begun, ended = compiled(), [], []
-        clock = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs, begun=begun: begun.append(time.perf_counter()),
-            on_epoch_end=lambda epoch, logs, ended=ended: ended.append(time.perf_counter()),
-        )
+    models, times, faults = {name: compiled() for name in ways}, {name: [] for name in ways}, {}
+    for name, arguments in ways.items():
         if not isinstance(arguments["x"], np.ndarray):
-            model.take_steps(67)  # as `fit` on the array does
-        model.fit(**arguments, epochs=5, verbose=0, callbacks=[clock])
-        yield name, 1e3 * float(np.median(np.subtract(ended, begun)[1:])) / -(-IMAGES // BATCH)
+            models[name].take_steps(67)  # as `fit` on the array does
+    for turn in range(rounds + 1):
+        for name, arguments in ways.items():
+            before, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
+            with contextlib.redirect_stdout(io.StringIO()):
+                models[name].fit(**arguments)
+            if turn:  # the first compiles
+                times[name].append(1e3 * (time.perf_counter() - start) / steps)
+            faults[name] = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / steps
+    for name in ways:
+        yield name, float(np.median(times[name])), faults[name]
 
 
 def main():
     """Print the table."""
     x = (np.random.default_rng(0).random((IMAGES, 28, 28, 1), "float32") > 0.8).astype("float32")
-    print("| part of a step | ms |\n| --- | --- |")
-    for rows in (parts(x), epochs(x)):
-        for name, ms in rows:
-            print(f"| {name} | {ms:.2f} |", flush=True)
+    print("| part of a step | ms | page faults |\n| --- | --- | --- |")
+    for name, ms in parts(x):
+        print(f"| {name} | {ms:.2f} | |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, ms, faults in epochs(x, Path(folder)):
+            print(f"| {name} | {ms:.2f} | {faults:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

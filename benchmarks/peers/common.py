@@ -68,6 +68,27 @@ def one_hot(task, labels):
     return np.eye(task.classes, dtype="float32")[labels] if task.classes else None
 
 
+def job(task, epoch, bound_reached, draw):
+    """What a round of the task runs, and the number to compare, as `serve` wants them.
+
+    Args:
+        task: `Task` to train or to generate.
+        epoch: function that trains for an epoch and returns how many images it did.
+        bound_reached: function to the loss reached.
+        draw: function to `task.count` images of the model as it is.
+    """
+    if task.what == "train":
+        return epoch, bound_reached
+    mean = {}
+
+    def generate():
+        mean["check"] = draw()[:CHECKED].mean()
+        return task.count
+
+    epoch()
+    return generate, lambda: mean["check"]
+
+
 def serve(build):
     """Answer requests on stdin until it ends.
 

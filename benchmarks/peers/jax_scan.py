@@ -167,22 +167,15 @@ def build(task):
         some = x[: common.CHECKED], None if y is None else y[: common.CHECKED]
         return loss(*state[:2], *some, jax.random.key(1), False)[0]
 
-    last = {}
-
     @jax.jit
     def decoded(params, moments, z):
         return jax.nn.sigmoid(decode(params[1], moments[1], z, False)[0])
 
-    def generate():
+    def draw():
         z = jax.random.normal(jax.random.key(2), (task.count, task.latent))
-        images = jax.device_get(decoded(*state[:2], z))
-        last["check"] = images[: common.CHECKED].mean()
-        return task.count
+        return jax.device_get(decoded(*state[:2], z))
 
-    if task.what == "train":
-        return epoch, bound_reached
-    epoch()
-    return generate, lambda: last["check"]
+    return common.job(task, epoch, bound_reached, draw)
 
 
 if __name__ == "__main__":

@@ -94,19 +94,12 @@ def build(task):
         some = x[: common.CHECKED] if y is None else (x[: common.CHECKED], y[: common.CHECKED])
         return model.evaluate(some, batch_size=task.batch, verbose=0)
 
-    last = {}
-
-    def generate():
+    def draw():
         z = np.random.default_rng(0).normal(size=(task.count, task.latent)).astype("float32")
         logits = model.decoder.predict(z, batch_size=1000, verbose=0)
-        images = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
-        last["check"] = np.mean(images[: common.CHECKED])
-        return task.count
+        return keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
 
-    if task.what == "train":
-        return epoch, bound_reached
-    epoch()
-    return generate, lambda: last["check"]
+    return common.job(task, epoch, bound_reached, draw)
 
 
 if __name__ == "__main__":

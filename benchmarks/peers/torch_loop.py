@@ -29,19 +29,12 @@ def build(task):
         some = x[: common.CHECKED], None if y is None else y[: common.CHECKED]
         return torch_nets.loss(task, encoder, decoder, *some)
 
-    last = {}
-
     @torch.no_grad()
-    def generate():
+    def draw():
         batches = torch.randn(task.count, task.latent).split(1000)
-        images = torch.cat([torch.sigmoid(decoder(z)) for z in batches]).numpy()
-        last["check"] = images[: common.CHECKED].mean()
-        return task.count
+        return torch.cat([torch.sigmoid(decoder(z)) for z in batches]).numpy()
 
-    if task.what == "train":
-        return epoch, bound_reached
-    epoch()
-    return generate, lambda: last["check"]
+    return common.job(task, epoch, bound_reached, draw)
 
 
 if __name__ == "__main__":

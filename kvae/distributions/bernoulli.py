@@ -61,12 +61,14 @@ class Bernoulli(Distribution):
 def _log_2_cosh_half(a):
     """log(exp(a/2) + exp(−a/2)), with the largest part taken out of the logarithm: XLA makes that one fast loop.
 
-    Its derivative is π − ½, told here: the way back through absolute value, exponential and logarithm has more steps.
+    Its derivative is π − ½, told here from the same exponential: on the way back through logarithm and exponential
+    TensorFlow takes more steps.
     """
     size = ops.abs(a)
+    exp = ops.exp(-size)
 
     def gradient(*args, upstream=None):
         (upstream,) = args if upstream is None else (upstream,)
-        return upstream * (ops.sigmoid(a) - 0.5)
+        return upstream * ops.sign(a) * (0.5 - exp / (1.0 + exp))
 
-    return 0.5 * size + ops.log(1.0 + ops.exp(-size)), gradient
+    return 0.5 * size + ops.log(1.0 + exp), gradient
