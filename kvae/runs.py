@@ -16,7 +16,7 @@ import kvae
 from kvae import baselines, callbacks, checks, evaluation, files, folder, networks, recipes, strategy
 from kvae.data import DATASETS, binarize, load_data
 from kvae.evaluation import cards
-from kvae.models import VAE
+from kvae.models import VAE, feeding
 
 DEFAULTS = {
     "model": "cvae",
@@ -108,6 +108,8 @@ def train(options, out, force=False, resume=False, verbose=True, devices="none")
             checkpoint = callbacks.Checkpoint(out / folder.CHECKPOINT)
         training_start = time.perf_counter()
         hooks = [callbacks.KLWarmup(options["kl_warmup"])] if options["kl_warmup"] else []
+        if devices == "none" and keras.backend.backend() == "tensorflow":
+            model.take_steps(feeding.steps_per_execution(steps, hooks, verbose=1))
         if chief:
             hooks += pictures(options, data, model, x_test, y_test, out / "pictures")
             hooks.append(callbacks.HistoryFile(out / "history.csv"))
