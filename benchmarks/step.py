@@ -1,6 +1,6 @@
 """Where the time of one training step goes: `python benchmarks/step.py` (TensorFlow, the MLP of `speed.py`, batch 128).
 
-Each part runs 100 times inside one graph, the best of several such runs counts. Below are whole epochs of `fit` on
+Each part runs 100 times inside one graph, the best of several such runs counts. Above are whole epochs of `fit` on
 60,000 images, in turn, the median of their times: fed as kvae feeds arrays, with one batch that is always the same, by
 a `tf.data` pipeline that gathers the batches in a thread beside the model, and with what is logged along the way.
 Prints a Markdown table of milliseconds a step, and of the page faults that came with it. Those without kvae's word to
@@ -137,11 +137,11 @@ def main():
     """Print the table."""
     x = (np.random.default_rng(0).random((IMAGES, 28, 28, 1), "float32") > 0.8).astype("float32")
     print("| part of a step | ms | page faults |\n| --- | --- | --- |")
-    for name, ms in parts(x):
-        print(f"| {name} | {ms:.2f} | |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, ms, faults in epochs(x, Path(folder)):
             print(f"| {name} | {ms:.2f} | {faults:.0f} |", flush=True)
+    for name, ms in parts(x):
+        print(f"| {name} | {ms:.2f} | |", flush=True)
 
 
 if __name__ == "__main__":
