@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 from cases import gradient
 from keras import ops
@@ -325,3 +326,22 @@ def test_a_bad_sigma_is_refused(sigma):
 def test_bad_degrees_of_freedom_are_refused(df):
     with pytest.raises(ValueError, match=r"`df` must be a finite number above 2. Received"):
         StudentT(df=df)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="where the derivative is told")
+def test_the_bernoullis_derivatives_are_those_of_its_formula():
+    import tensorflow as tf
+
+    logits = np.array([-800, -30, -2, 0, 1e-3, 5, 30, 800], "float32")
+    pixels = np.linspace(0, 1, len(logits), dtype="float32")
+    a, x = tf.constant(logits), tf.constant(pixels)
+    with tf.GradientTape() as outer:
+        outer.watch(a)
+        with tf.GradientTape() as inner:
+            inner.watch([a, x])
+            total = tf.reduce_sum(Bernoulli().log_prob(x, a))
+        first, by_pixels = inner.gradient(total, [a, x])
+    probs = scipy.special.expit(logits.astype("float64"))
+    np.testing.assert_allclose(first, pixels - probs, atol=1e-7)
+    np.testing.assert_array_equal(by_pixels, logits)
+    np.testing.assert_allclose(outer.gradient(first, a), -probs * (1 - probs), atol=1e-7)

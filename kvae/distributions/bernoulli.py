@@ -31,7 +31,8 @@ class Bernoulli(Distribution):
 
     def log_prob(self, value, params):
         # x log π + (1 − x) log(1 − π) = x a − log(1 + exp(a)) = (x − ½) a − log(2 cosh(a/2)), with a the logits.
-        return (value - 0.5) * params - _log_2_cosh_half(params)
+        scale = _log_2_cosh_half_and_slope if keras.backend.backend() == "tensorflow" else _log_2_cosh_half
+        return (value - 0.5) * params - scale(params)
 
     def sum_log_prob(self, value, params):
         if type(self).log_prob is not Bernoulli.log_prob:  # a subclass's own may look at the image's axes
@@ -57,18 +58,21 @@ class Bernoulli(Distribution):
             )
 
 
-@ops.custom_gradient
 def _log_2_cosh_half(a):
-    """log(exp(a/2) + exp(−a/2)), with the largest part taken out of the logarithm: XLA makes that one fast loop.
-
-    Its derivative is π − ½, told here from the same exponential: on the way back through logarithm and exponential
-    TensorFlow takes more steps.
-    """
+    """log(exp(a/2) + exp(−a/2)), with the largest part taken out of the logarithm: XLA makes that one fast loop."""
     size = ops.abs(a)
-    exp = ops.exp(-size)
+    return 0.5 * size + ops.log(1.0 + ops.exp(-size))
+
+
+@ops.custom_gradient
+def _log_2_cosh_half_and_slope(a):
+    """The same, its derivative π − ½ told: the way back through logarithm and exponential has more operations.
+
+    For TensorFlow alone: JAX would lose its forward mode by it and PyTorch the second derivative, and gain nothing.
+    """
 
     def gradient(*args, upstream=None):
         (upstream,) = args if upstream is None else (upstream,)
-        return upstream * ops.sign(a) * (0.5 - exp / (1.0 + exp))
+        return upstream * (ops.sigmoid(a) - 0.5)
 
-    return 0.5 * size + ops.log(1.0 + exp), gradient
+    return _log_2_cosh_half(a), gradient
