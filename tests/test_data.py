@@ -7,7 +7,7 @@ from conftest import SHARED_DATA
 from sklearn.datasets import load_digits
 
 import kvae
-from kvae.data import binarize, pipeline
+from kvae.data import binarize, pipeline, smallest
 
 
 def test_digits_are_scikit_learns(digits):
@@ -196,3 +196,12 @@ def test_without_a_network_the_way_out_is_named(monkeypatch):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
     with pytest.raises(ValueError, match=r'mnist.npz there by hand.*"digits", which needs no network'):
         kvae.load_data("mnist")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [3e38, -1 / 255, 2.0, np.nan, 0.3])
+def test_what_is_no_grey_value_is_kept_as_it_is(value):
+    x = np.array([[0.0, 1.0], [value, 1.0]], "float32")
+    np.testing.assert_array_equal(smallest(x), x)
+    assert smallest(x).dtype == "float32"
+    assert smallest(x[:1]).dtype == "uint8"

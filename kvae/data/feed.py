@@ -173,10 +173,10 @@ def smallest(x, block=64):
     quantised, buffer = np.empty(x.shape, "uint8"), np.empty((block, *x.shape[1:]), "float32")
     for start in range(0, len(x), block):  # as much as the processor keeps near
         piece = x[start : start + block]
+        if not (piece.min() >= 0 and piece.max() <= 1):
+            return x.astype("float32", copy=False)
         greys = buffer[: len(piece)]
         np.rint(np.multiply(piece, np.float32(255), out=greys, casting="unsafe"), out=greys)
-        if not (greys.min() >= 0 and greys.max() <= 255):
-            return x.astype("float32", copy=False)
         quantised[start : start + block] = greys
         if not np.array_equal(np.divide(greys, np.float32(255), out=greys), piece):
             return x.astype("float32", copy=False)
