@@ -50,7 +50,7 @@ def write_table(numbers):
 
 def make_runs():
     """Train what the table tells of, draw the pictures of it and write the table."""
-    from kvae import gallery, runs
+    from kvae.cli import plot, runs
 
     numbers = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +59,7 @@ def make_runs():
             out = Path(folder) / str(i)
             numbers[name], _ = runs.train(runs.DEMO if options == "DEMO" else options, out)
             if name in PICTURES:
-                for path in gallery.draw(out / "model.keras", PICTURES[name]):
+                for path in plot.draw(out / "model.keras", PICTURES[name]):
                     _shrink(path, ASSETS / path.name)
     (ASSETS / "numbers.json").write_text(json.dumps(numbers, indent=2) + "\n")
     write_table(numbers)
@@ -85,7 +85,7 @@ PARTS = {"runs": make_runs, "ladder": make_ladder, "inpaint": make_inpaint}
 
 
 def _kvae(*arguments):
-    from kvae.cli import main
+    from kvae.cli.main import main
 
     if main(list(arguments)):
         sys.exit(1)

@@ -15,8 +15,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import cli, files, runs, usage
-from kvae.evaluation import cards
+from kvae.cli import parser as command_line
+from kvae.cli import runs
+from kvae.cli.main import COMMANDS as KVAE_COMMANDS
+from kvae.evaluation import reference_cards
+from kvae.io import atomic
 
 DIGITS = "the 8x8 digits of scikit-learn, their grey pixels scored by cross-entropy, are nobody's benchmark"
 MNIST = "published figures are of binarized digits and 20 to 50 latent dimensions, here are grey ones and 2"
@@ -32,7 +35,7 @@ METRIC = "negative_elbo"
 
 def options_of(command):
     """The complete options of a command."""
-    arguments = usage.parser(cli.COMMANDS).parse_args(command.split()[1:])
+    arguments = command_line.parser(KVAE_COMMANDS).parse_args(command.split()[1:])
     if arguments.command == "demo":
         return runs.DEMO
     given = {name: getattr(arguments, name) for name in runs.DEFAULTS}
@@ -60,7 +63,7 @@ def main():
     parser.add_argument("words", nargs="*", help="measure commands, or data sets, that contain one of these")
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
-    content = json.loads(cards.CARDS.read_text()) if cards.CARDS.is_file() else {}
+    content = json.loads(reference_cards.CARDS.read_text()) if reference_cards.CARDS.is_file() else {}
     for command, why in COMMANDS.items():
         options = options_of(command)
         if arguments.words and not any(word in f"{command} {options['dataset']}" for word in arguments.words):
@@ -80,7 +83,7 @@ def main():
                 continue
             run = measure(options, seed)
             done.append(run)
-            with files.replacing(cards.CARDS) as aside:
+            with atomic.replacing(reference_cards.CARDS) as aside:
                 aside.write_text(json.dumps(content, indent=1) + "\n")
             print(f"{command}, seed {seed}: {run['value']:.2f} ± {run['standard_error']:.2f} nats, {run['seconds']} s")
         values = [run["value"] for run in card["runs"]]

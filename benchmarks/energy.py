@@ -20,7 +20,8 @@ from PIL import Image  # matplotlib brings it
 from sklearn.neighbors import KernelDensity
 
 import kvae
-from kvae import baselines, corruption, distributions, energy, networks, penalties, plots, toy
+from kvae import baselines, corruption, distributions, energy, networks, penalties, plots
+from kvae.data import toy
 
 ASSETS = Path(__file__).parents[1] / "assets"
 NOISE = 0.1

@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 
 import kvae
-from kvae import files
 from kvae.distributions import Normal
+from kvae.io import atomic
 from kvae.plots.canvas import LABEL_SIZE, TICK_SIZE, new_figure
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -65,8 +65,8 @@ def kept(path, setting, function):
 
 def write_json(path, content):
     """Write JSON so that an interruption leaves the old file or the new one."""
-    files.make_folder(path.parent)
-    with files.replacing(path) as aside:
+    atomic.make_folder(path.parent)
+    with atomic.replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -6,7 +6,8 @@ import statistics
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from speed_cases import ASKED, CASES, CURVES, FRESH, GROWERS, KVAE, KVAE_JAX, Asked
 
-from kvae import files, plots
+from kvae import plots
+from kvae.io import atomic
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 SUBJECTS = {
@@ -22,8 +23,8 @@ SHORT_NOTE = "**`--short`: one tiny round. These are no measurements of speed.**
 
 def write_json(path, content):
     """Write JSON so that an interruption leaves the old file or the new one."""
-    files.make_folder(path.parent)
-    with files.replacing(path) as aside:
+    atomic.make_folder(path.parent)
+    with atomic.replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 import kvae
-from kvae.models import feeding
+from kvae.training import fit_on_arrays
 
 BATCH, IMAGES, STEPS = 128, 60_000, 100
 
@@ -92,7 +92,10 @@ def parts(x):
     yield "passes and Adam", milliseconds(lambda: optimizer.apply(gradients(), model.trainable_variables))
     yield "passes, and Adam by XLA", milliseconds(lambda: by_xla(gradients()))
     yield "passes and Adam, all by XLA", milliseconds(whole_step)
-    yield "gathering a batch from bytes", milliseconds(lambda: kept.assign(feeding.gathered(rows, (whole, None, None))))
+    yield (
+        "gathering a batch from bytes",
+        milliseconds(lambda: kept.assign(fit_on_arrays.gathered(rows, (whole, None, None)))),
+    )
 
 
 def _product(a, b, **kwargs):

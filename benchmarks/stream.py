@@ -17,8 +17,9 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import files, plots
+from kvae import plots
 from kvae.data.sources import WINDOW_BYTES, Source
+from kvae.io import atomic
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 IMAGE, BLOCK, BATCH = (128, 128, 3), 16, 64
@@ -117,7 +118,7 @@ def draw(samples, settled):
 
 def main(gigabytes, out):
     """Train over the stream once, write the samples, draw and print them."""
-    out, counted = files.make_folder(out), [0]
+    out, counted = atomic.make_folder(out), [0]
     stream = synthetic(gigabytes, counted)
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp(IMAGE, latent_dim=8, hidden=(32,)), seed=0)
@@ -127,7 +128,7 @@ def main(gigabytes, out):
         lambda: losses.update(model.fit(stream.batches(BATCH), epochs=1, verbose=0).history),
         counted,
     )
-    with files.replacing(out / "memory.csv") as aside, open(aside, "w", newline="") as file:
+    with atomic.replacing(out / "memory.csv") as aside, open(aside, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("seconds", "gigabytes", "resident_megabytes"))
         writer.writerows([f"{value:.4f}" for value in sample] for sample in samples)

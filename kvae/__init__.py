@@ -1,16 +1,24 @@
 """kvae: variational autoencoders in Keras 3, for teaching and for use."""
 
 import importlib
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvae.allocator import keep_freed_memory
+from wrapt import when_imported
+
+from kvae.training.allocator import keep_freed_memory
 
 __version__ = "0.1.0"
 
-# Where a name lives that is no module. All of them wait until somebody asks: pictures and scikit-learn take a second.
-_HOMES = {"load_data": "data", "Autoencoder": "models", "CVAE": "models", "VAE": "models", "load_model": "models"}
+# Public names that are not modules of this package, and the module that each comes from.
+_HOMES = {
+    "Autoencoder": "models",
+    "CVAE": "models",
+    "VAE": "models",
+    "load_data": "data",
+    "load_model": "models",
+}
+# Public modules that live one level down.
+_ROOMS = {"classifier": "applications.classifier", "strategy": "training.strategy", "toy": "data.toy"}
 
 __all__ = [
     "CVAE",
@@ -26,6 +34,8 @@ __all__ = [
     "distributions",
     "energy",
     "evaluation",
+    "ladder",
+    "layers",
     "load_data",
     "load_model",
     "models",
@@ -35,6 +45,7 @@ __all__ = [
     "priors",
     "strategy",
     "toy",
+    "training",
     "worksheet",
 ]
 
@@ -46,37 +57,44 @@ if TYPE_CHECKING:
         baselines,
         bounds,
         callbacks,
-        classifier,
         corruption,
         data,
         distributions,
         energy,
         evaluation,
+        ladder,
+        layers,
         models,
         networks,
         penalties,
         plots,
         priors,
-        strategy,
-        toy,
+        training,
         worksheet,
     )
-    from kvae.data import load_data
+    from kvae.applications import classifier
+    from kvae.data import load_data, toy
     from kvae.models import CVAE, VAE, Autoencoder, load_model
+    from kvae.training import strategy
 
 
 def __getattr__(name):
+    """Import a public name when it is first used: pictures and scikit-learn take a second."""
     if name not in __all__:
         raise AttributeError(f"module 'kvae' has no attribute {name!r}")
-    module = importlib.import_module(f"kvae.{_HOMES.get(name, name)}")
-    return getattr(module, name) if name in _HOMES else module
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"kvae.{_HOMES[name]}"), name)
+    return importlib.import_module(f"kvae.{_ROOMS.get(name, name)}")
 
 
 def __dir__():
     return sorted([*globals(), *__all__])
 
 
-# Importing the models registers them, so that `keras.saving.load_model` knows them. The `kvae` command alone puts that
-# off, because it answers `--help` without Keras: each of its commands imports what it needs.
-if Path(*sys.argv[:1]).stem != "kvae":
+@when_imported("keras")
+def _register_models(keras):
+    """Register kvae's classes with Keras, imported before or after kvae, so that `keras.saving.load_model` finds them.
+
+    Without Keras there is nothing to register them with: `kvae --help` does not wait for it.
+    """
     importlib.import_module("kvae.models")

@@ -2,6 +2,6 @@
 
 import sys
 
-from kvae.cli import main
+from kvae.cli.main import main
 
 sys.exit(main())

@@ -12,7 +12,7 @@ import numpy as np
 
 from kvae import baselines, evaluation, networks
 from kvae.applications import interpolate
-from kvae.classifier import linear_probe
+from kvae.applications.classifier import linear_probe
 from kvae.corruption import Gaussian
 from kvae.models import CVAE, VAE, Autoencoder
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from crash import content
 
-from kvae import files
+from kvae.io import atomic
 
 OPTIONS = ("--model", "vae", "--hidden", "32", "--epochs", "8", "--batch-size", "64", "--kl-warmup", "4")
 PATIENCE = 120  # seconds
@@ -236,7 +236,7 @@ def inflict(trainings, name):
     code, printed, after = fault(trainings, out)
     seconds = time.perf_counter() - begin
     lines = printed.splitlines() or [""]
-    halves = [path.name for path in (*files.halves(out), *files.halves(out / "pictures"))]
+    halves = [path.name for path in (*atomic.halves(out), *atomic.halves(out / "pictures"))]
     wanted = -signal.SIGKILL if "kill" in name else 1
     bad = code != wanted or "Traceback" in printed or not re.search(expected, lines[-1])
     bad = bad or halves or after.startswith("no") or "changed" in after or "otherwise" in after

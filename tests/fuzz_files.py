@@ -1,6 +1,6 @@
 """Mutated files for every loader, and random command lines: `python tests/fuzz_files.py --count 20000 --seed 0`.
 
-A loader must return or raise a `ValueError` (which `kvae.files.FileError` is) of one line; the command must return 0, 1
+A loader must return or raise a `ValueError` (which `kvae.io.FileError` is) of one line; the command must return 0, 1
 or 2 and print no traceback. Anything else is a failure: another error, a crash, a hang, memory beyond the limit, or a
 file that only code hidden in an input would make. Inputs run in forked processes, many in each; input i of a seed is
 the same on every machine. What failed is kept for `--replay`.
@@ -53,15 +53,15 @@ def load_notebook(path):
 
 
 def load_config(path):
-    from kvae import folder, runs
+    from kvae.cli import run_folder, runs
 
-    return runs.complete(folder.read_options(path))
+    return runs.complete(run_folder.read_options(path))
 
 
 def load_history(path):
-    from kvae import gallery
+    from kvae.cli import plot
 
-    return gallery.read_history(path)
+    return plot.read_history(path)
 
 
 def load_report(path):
@@ -124,7 +124,8 @@ class Payload:
 
 def seeds(folder, canary):
     """Write good files of every kind, and some with code in them; return a dict from kinds to lists of contents."""
-    from kvae import applications, runs
+    from kvae import applications
+    from kvae.cli import runs
     from kvae.worksheet import notebooks
 
     rng = np.random.default_rng(0)
@@ -191,23 +192,23 @@ def one_command(seed, index, good, folder):
     """Run command line `index`; return `(command, arguments, outcome)`."""
     import fuzz_commands
 
-    from kvae import cli
+    from kvae.cli import main
 
     arguments = fuzz_commands.random_line(random.Random(f"{seed} {index}"))
     path = folder / f"command-{seed}-{index}.json"
     path.write_text(json.dumps(arguments))
-    command = arguments[0] if arguments and arguments[0] in cli.COMMANDS else "other"
+    command = arguments[0] if arguments and arguments[0] in main.COMMANDS else "other"
     return command, path, outcome_of(run_command, path)
 
 
 def run_command(path):
     """Run the command line in a file of JSON; raise an `AssertionError` if it does not end as it should."""
-    from kvae import cli
+    from kvae.cli import main
 
     out, err = io.StringIO(), io.StringIO()
     arguments = json.loads(path.read_text())
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main(arguments)
+        code = main.main(arguments)
     assert code in (0, 1, 2), f"exit code {code!r}"
     assert "Traceback" not in out.getvalue() + err.getvalue(), "a traceback"
     if code == 1 and "check" in arguments and out.getvalue():
@@ -352,7 +353,7 @@ def main():
         kind = arguments.replay.name.split("-")[0]
         print(outcome_of(LOADERS.get(kind, run_command), arguments.replay.resolve()))
         return
-    import kvae.gallery
+    import kvae.cli.plot
     import kvae.worksheet.grading  # noqa: F401  # once, before the forks
 
     failures = 0

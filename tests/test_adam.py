@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kvae.data import fuse_adam
+from kvae.training.adam import fuse_adam
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernel")
 

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from kvae import allocator
+from kvae.training import allocator
 
 MALLOPT_DONE = 1
 

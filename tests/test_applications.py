@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 from PIL import Image
-from test_exact import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401 (a fixture)
+from test_grid import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401 (a fixture)
 
 import kvae
 from kvae import applications, evaluation, plots
-from kvae.applications import compression, latent
+from kvae.applications import compression, posterior_codes
 from kvae.distributions import Normal
 
 DATA = kvae.load_data("digits")
@@ -112,8 +112,8 @@ def test_metropolis_samples_the_true_posterior(linear_gaussian, by):  # noqa: F8
     model, x, _ = linear_gaussian
     mean, covariance = linear_posterior(model, x[:4], KNOWN, SIGMA)
     widened(model, by)
-    observation = latent.Observation(x[:4], np.broadcast_to(KNOWN, (4, PIXELS)))
-    z = latent.sample_codes(model, observation, None, 1000, 100, seed=0, correct=True)
+    observation = posterior_codes.Observation(x[:4], np.broadcast_to(KNOWN, (4, PIXELS)))
+    z = posterior_codes.sample_codes(model, observation, None, 1000, 100, seed=0, correct=True)
     assert z.shape == (1000, 4, LATENT)
     deviation = np.sqrt(np.diag(covariance))
     assert np.abs((z.mean(axis=0) - mean) / deviation).max() < 4 / np.sqrt(1000)
@@ -124,8 +124,8 @@ def test_metropolis_samples_the_true_posterior(linear_gaussian, by):  # noqa: F8
 def test_gibbs_has_the_right_mean_and_too_little_spread(linear_gaussian):  # noqa: F811
     model, x, _ = linear_gaussian
     mean, covariance = linear_posterior(model, x[:4], KNOWN, SIGMA)
-    observation = latent.Observation(x[:4], np.broadcast_to(KNOWN, (4, PIXELS)))
-    z = latent.sample_codes(model, observation, None, 1000, 40, seed=0, correct=False)
+    observation = posterior_codes.Observation(x[:4], np.broadcast_to(KNOWN, (4, PIXELS)))
+    z = posterior_codes.sample_codes(model, observation, None, 1000, 40, seed=0, correct=False)
     np.testing.assert_allclose(z.mean(axis=0), mean, atol=4 * np.sqrt(covariance.max() / 1000))
     assert 0.3 < np.trace(np.cov(z[:, 0], rowvar=False)) / np.trace(covariance) < 1.0
 
@@ -134,10 +134,10 @@ def test_gibbs_has_the_right_mean_and_too_little_spread(linear_gaussian):  # noq
 def test_optimising_finds_the_posteriors_mode(linear_gaussian, noise, monkeypatch):  # noqa: F811
     model, x, _ = linear_gaussian
     mean, _ = linear_posterior(model, x[:5], KNOWN, noise or SIGMA)
-    observation = latent.Observation(x[:5], np.broadcast_to(KNOWN, (5, PIXELS)), sigma=noise)
+    observation = posterior_codes.Observation(x[:5], np.broadcast_to(KNOWN, (5, PIXELS)), sigma=noise)
     before = [w.copy() for w in model.get_weights()]
-    monkeypatch.setattr(latent, "ROWS", 9)  # three images at a time
-    z = latent.optimise_codes(model, observation, None, np.zeros((3, 5, LATENT), "float32"), 250, 0.05)
+    monkeypatch.setattr(posterior_codes, "ROWS", 9)  # three images at a time
+    z = posterior_codes.optimise_codes(model, observation, None, np.zeros((3, 5, LATENT), "float32"), 250, 0.05)
     np.testing.assert_allclose(z, np.broadcast_to(mean, z.shape), atol=2e-3)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -149,8 +149,8 @@ def test_block_means_and_their_inverse(rng):
     small = applications.downsample(x, 2)
     assert small.shape == (3, 3, 4, 2)
     assert small[1, 2, 3, 0] == pytest.approx(x[1, 4:6, 6:8, 0].mean())
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(latent.block_means(x, 2)), small, rtol=1e-6)
-    again = keras.ops.convert_to_numpy(latent.enlarge(small, 2))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(posterior_codes.block_means(x, 2)), small, rtol=1e-6)
+    again = keras.ops.convert_to_numpy(posterior_codes.enlarge(small, 2))
     np.testing.assert_allclose(again[1, 4:6, 6:8, 0], np.full((2, 2), small[1, 2, 3, 0]), rtol=1e-6)
 
 
@@ -158,12 +158,14 @@ def test_filling_keeps_what_is_known_and_leaves_noise_out(rng):
     mean = rng.random((2, 4, 4, 1)).astype("float32")
     mask = rng.random(mean.shape) < 0.5
     value = rng.random(mean.shape).astype("float32")
-    fill = latent.Observation(value, mask).fill(mean, value, mask.astype("float32"))
+    fill = posterior_codes.Observation(value, mask).fill(mean, value, mask.astype("float32"))
     np.testing.assert_allclose(fill, np.where(mask, value, mean), atol=1e-6)
     noisy = mean + 0.5 * np.sign(rng.normal(size=mean.shape)).astype("float32")  # residuals' mean square is 0.25
     ones = np.ones_like(mean)
-    np.testing.assert_allclose(latent.Observation(noisy, ones, sigma=0.6).fill(mean, noisy, ones), mean, atol=1e-6)
-    half = latent.Observation(noisy, ones, sigma=np.sqrt(0.125)).fill(mean, noisy, ones)
+    np.testing.assert_allclose(
+        posterior_codes.Observation(noisy, ones, sigma=0.6).fill(mean, noisy, ones), mean, atol=1e-6
+    )
+    half = posterior_codes.Observation(noisy, ones, sigma=np.sqrt(0.125)).fill(mean, noisy, ones)
     np.testing.assert_allclose(half, (mean + noisy) / 2, atol=1e-5)
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import files, folder
 from kvae.callbacks import Checkpoint, HistoryFile, KLWarmup
+from kvae.cli import run_folder
+from kvae.io import FileError, atomic
 
 
 class Killed(Exception):
@@ -129,30 +130,30 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_last_good_one(digits, tmp_pa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", savez)
-    with pytest.raises(files.FileError, match=r"checkpoint\.npz could not be written.*No space left"):
+    with pytest.raises(FileError, match=r"checkpoint\.npz could not be written.*No space left"):
         trained.fit(digits.x_train[:64], digits.y_train[:64], epochs=2, callbacks=[Checkpoint(path)], verbose=0)
     assert path.read_bytes() == good
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.npz"]
 
 
 def test_a_folder_is_one_writers(tmp_path):
-    with files.locked(tmp_path), pytest.raises(files.FileError, match="another process"), files.locked(tmp_path):
+    with atomic.locked(tmp_path), pytest.raises(FileError, match="another process"), atomic.locked(tmp_path):
         pass
-    with files.locked(tmp_path):
+    with atomic.locked(tmp_path):
         pass
 
 
 def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
     pictures, config = tmp_path / "pictures", tmp_path / ".config.1.half.json"
     pictures.mkdir()
-    with files.replacing(pictures / "digits.png") as picture:
+    with atomic.replacing(pictures / "digits.png") as picture:
         picture.write_bytes(b"whole")
     picture.write_bytes(b"half")  # as if nobody had been there to take it away
     config.write_bytes(b"half")
-    assert files.halves(tmp_path) == [config]
-    folder.sweep(tmp_path)
+    assert atomic.halves(tmp_path) == [config]
+    run_folder.sweep(tmp_path)
     assert list(tmp_path.rglob("*")) == [pictures, pictures / "digits.png"]
     (pictures / "digits.png").unlink()
     pictures.rmdir()
     config.write_bytes(b"half")
-    folder.check(tmp_path, force=False)  # a run can begin there
+    run_folder.check(tmp_path, force=False)  # a run can begin there

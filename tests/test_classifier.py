@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import kvae
-from kvae.classifier import from_encoder, linear_probe
+from kvae.applications.classifier import from_encoder, linear_probe
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import callbacks, cli, distributions, folder, priors, recipes, runs, usage
+from kvae import callbacks, distributions, priors
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
+from kvae.cli import build, main, parser, run_folder, runs
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
@@ -45,7 +46,7 @@ def run_here(*arguments, cwd, code=0):
     os.chdir(cwd)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            assert cli.main([str(argument) for argument in arguments]) == code, out.getvalue() + err.getvalue()
+            assert main.main([str(argument) for argument in arguments]) == code, out.getvalue() + err.getvalue()
     finally:
         os.chdir(before)
     assert len(err.getvalue().splitlines()) == bool(code), err.getvalue()
@@ -62,7 +63,7 @@ def trained(tmp_path_factory):
 def test_a_run_folder_is_complete(trained):
     place, printed = trained
     out = place / "run"
-    assert {path.name for path in out.iterdir()} == set(folder.FILES)
+    assert {path.name for path in out.iterdir()} == set(run_folder.FILES)
     options = json.loads((out / "config.json").read_text())["options"]
     assert (options["seed"], options["likelihood"], options["hidden"]) == (3, "gaussian", [16])
     metrics = json.loads((out / "metrics.json").read_text())
@@ -125,7 +126,7 @@ def test_evaluate_plot_and_data(trained):
     assert numbers["findings"]
     assert all(finding["message"] in " ".join(printed.split()) for finding in numbers["findings"])
     printed = run_here("plot", "run/model.keras", "--out", "drawn", cwd=folder)
-    assert {path.stem for path in (folder / "drawn").iterdir()} == {*usage.PICTURES, "history"}
+    assert {path.stem for path in (folder / "drawn").iterdir()} == {*parser.PICTURES, "history"}
     assert run_here("data", cwd=folder).startswith("digits\nmnist\nfashion_mnist\n")
     printed = run_here("data", "digits", "--out", "digits.png", cwd=folder)
     assert "1437 training and 360 test images, 8 high, 8 wide" in printed
@@ -136,8 +137,8 @@ def test_apply_writes_a_picture_and_prints_the_number(trained, monkeypatch, caps
     folder, _ = trained
     monkeypatch.chdir(folder)
     printed = {}
-    for task in usage.TASKS:
-        assert cli.main(["apply", task, "run/model.keras", "--count", "20", "--out", f"applied/{task}.png"]) == 0
+    for task in parser.TASKS:
+        assert main.main(["apply", task, "run/model.keras", "--count", "20", "--out", f"applied/{task}.png"]) == 0
         printed[task] = capsys.readouterr().out
         assert (folder / "applied" / f"{task}.png").stat().st_size > 10_000
         assert f"written to applied/{task}.png" in printed[task]
@@ -172,22 +173,22 @@ def test_bad_arguments_to_apply(trained, in_process, arguments, code, message):
 
 
 def test_pictures_have_the_commands_names():
-    from kvae import gallery
+    from kvae.cli import plot
 
-    assert set(gallery.PICTURES) == set(usage.PICTURES)
+    assert set(plot.PICTURES) == set(parser.PICTURES)
 
 
 def test_priors_and_gradients_have_the_commands_names():
     from kvae import bounds
 
-    assert {name for names in recipes.PRIORS.values() for name in names} == set(usage.PRIORS)
-    assert bounds.GRADIENTS == usage.GRADIENTS
+    assert {name for names in build.PRIORS.values() for name in names} == set(parser.PRIORS)
+    assert bounds.GRADIENTS == parser.GRADIENTS
 
 
 def test_tasks_have_the_commands_names():
-    from kvae import apply
+    from kvae.cli import apply
 
-    assert tuple(apply.TASKS) == usage.TASKS
+    assert tuple(apply.TASKS) == parser.TASKS
 
 
 def test_other_data_and_models(tmp_path, rng):
@@ -222,9 +223,9 @@ def test_other_data_and_models(tmp_path, rng):
 )
 def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digits, given, bound):
     options = runs.complete({"model": "vae", "hidden": [8], **given})
-    folder.write_json(tmp_path / "config.json", {"options": options})
-    assert runs.complete(folder.read_options(tmp_path / "config.json")) == options
-    model = recipes.build(options, digits)
+    run_folder.write_json(tmp_path / "config.json", {"options": options})
+    assert runs.complete(run_folder.read_options(tmp_path / "config.json")) == options
+    model = build.build(options, digits)
     assert model.bound == bound
     assert type(model.prior) is priors.PRIORS[options["prior"]]
     assert type(model.posterior_family) is distributions.POSTERIORS[options["posterior"]]
@@ -235,11 +236,11 @@ def test_posterior_prior_and_bound_on_the_command_line(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(runs, "train", lambda options, *_, **__: given.append(options) or ({}, False))
     words = "--posterior laplace --prior mixture --bound renyi --alpha=-inf --gradient score_function --free-bits 0.5"
-    assert cli.main(["train", *words.split()]) == 0
+    assert main.main(["train", *words.split()]) == 0
     expected = {"posterior": "laplace", "prior": "mixture", "bound": "renyi", "alpha": -np.inf, "free_bits": 0.5}
     assert given[0] == {**expected, "gradient": "score_function"}
-    folder.write_json(tmp_path / "config.json", {"options": given[0]})
-    assert cli.main(["train", "--config", str(tmp_path / "config.json"), "--alpha", "0"]) == 0
+    run_folder.write_json(tmp_path / "config.json", {"options": given[0]})
+    assert main.main(["train", "--config", str(tmp_path / "config.json"), "--alpha", "0"]) == 0
     assert given[1] == {**given[0], "alpha": 0.0}
 
 
@@ -247,7 +248,7 @@ def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path
     options = {"model": "vae", "posterior": "log_normal", "prior": "mixture", "bound": "renyi", "alpha": -np.inf}
     metrics, _ = runs.train({**options, "epochs": 1, "hidden": [8], "num_samples": 2}, tmp_path / "run", verbose=False)
     assert np.isfinite(metrics["negative_elbo"])
-    again = runs.complete(folder.read_options(tmp_path / "run" / "config.json"))
+    again = runs.complete(run_folder.read_options(tmp_path / "run" / "config.json"))
     assert {name: again[name] for name in options} == options
     model = kvae.load_model(tmp_path / "run" / "model.keras")
     assert model.bound == Renyi(-np.inf)
@@ -319,7 +320,7 @@ def in_process(tmp_path, monkeypatch, capsys):
     np.savez(tmp_path / "faces.npz", images=np.zeros((10, 4, 4)))
 
     def call(*arguments):
-        code = cli.main(list(arguments))
+        code = main.main(list(arguments))
         return code, capsys.readouterr().err
 
     return call

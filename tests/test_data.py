@@ -7,7 +7,8 @@ from conftest import SHARED_DATA
 from sklearn.datasets import load_digits
 
 import kvae
-from kvae.data import binarize, pipeline, smallest
+from kvae.data import binarize, pipeline
+from kvae.training.pipelines import smallest
 
 
 def test_digits_are_scikit_learns(digits):

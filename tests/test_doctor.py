@@ -10,7 +10,8 @@ from keras import ops
 
 import kvae
 from kvae import bounds, distributions, networks
-from kvae.evaluation import Finding, diagnose, loss_scale
+from kvae.evaluation import Finding, diagnose
+from kvae.evaluation.doctor import loss_scale
 
 PIXELS = 64
 

@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import norm
 
 import kvae
-from kvae import baselines, toy
+from kvae import baselines
+from kvae.data import toy
 from kvae.energy import STRATEGIES, box, energy, energy_surface, separation
 from kvae.plots import energy_surfaces
 from kvae.plots.energy import lower_share

@@ -6,7 +6,7 @@ import pytest
 from cases import DENSITIES, autoencoder, cvae, vae
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
-from test_exact import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401
+from test_grid import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401
 
 import kvae
 from kvae import evaluation

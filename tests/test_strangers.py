@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae import applications, folder, gallery, reading, runs
-from kvae.models import archive
+from kvae import applications
+from kvae.cli import plot, run_folder, runs
+from kvae.io import keras_archive, limits
 from kvae.worksheet import grading, notebooks
 
 SEED = Path(__file__).parent / "saved" / "0.1.0" / "tensorflow" / "vae.keras"
@@ -173,7 +174,7 @@ def test_sizes_of_archives(keras_file, monkeypatch):
     with pytest.raises(ValueError, match=r"must unpack to at most 1,000 bytes \(KVAE_MAX_BYTES raises that\)"):
         kvae.load_model(path)
     monkeypatch.delenv("KVAE_MAX_BYTES")
-    monkeypatch.setattr(reading, "CONFIG", 1000)
+    monkeypatch.setattr(limits, "CONFIG", 1000)
     with pytest.raises(ValueError, match=r"its config.json has more than 1,000 bytes"):
         kvae.load_model(path)
 
@@ -182,9 +183,9 @@ def test_counting_a_model_makes_none_of_it_and_leaves_nothing_behind(monkeypatch
     with zipfile.ZipFile(SEED) as file:
         config = json.loads(file.read("config.json"))
     size = sum(int(np.prod(variable.shape)) for variable in kvae.load_model(SEED).variables)
-    archive.check_size(config, size)
+    keras_archive.check_size(config, size)
     with pytest.raises(ValueError, match=rf"at least {size} numbers, and its weights have {size - 1} bytes"):
-        archive.check_size(config, size - 1)
+        keras_archive.check_size(config, size - 1)
     made = []
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: made.append(shape)
@@ -269,7 +270,7 @@ def test_options(tmp_path, options):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"options": options}))
     with pytest.raises(ValueError, match=rf"`{next(iter(options))}` must "):
-        runs.complete(folder.read_options(path))
+        runs.complete(run_folder.read_options(path))
 
 
 def test_runs_files(tmp_path, monkeypatch):
@@ -277,15 +278,15 @@ def test_runs_files(tmp_path, monkeypatch):
     for content in (b"", b"[" * 10**5, b"[]", b'{"options": 3}', b"\xff", b'{"options": {"seed": %s}}' % (b"9" * 5000)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"must be the config.json of a run"):
-            folder.read_options(path)
+            run_folder.read_options(path)
     for content in (b"", b"epoch,loss\n1\n", b"epoch,loss\n1,x\n", b"loss\n" + b"1" * 200_000, b"\xff\n", b'a\n"1'):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"must be the history.csv of a run"):
-            gallery.read_history(path)
-    monkeypatch.setattr(reading, "CONFIG", 10)
+            plot.read_history(path)
+    monkeypatch.setattr(limits, "CONFIG", 10)
     path.write_text('{"options": {}}')
     with pytest.raises(ValueError, match=r"at most 10 bytes"):
-        folder.read_options(path)
+        run_folder.read_options(path)
 
 
 def test_notebooks(tmp_path):

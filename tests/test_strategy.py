@@ -15,8 +15,9 @@ import keras
 import pytest
 
 import kvae
-from kvae import folder, runs, strategy, usage, workers
-from kvae.workers import Cluster
+from kvae.cli import parser, run_folder, runs
+from kvae.training import cluster, strategy
+from kvae.training.cluster import Cluster
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
@@ -67,20 +68,20 @@ def config(cluster=TWO, task=FIRST):
 def test_a_wrong_tf_config_is_told_of_with_a_right_one(text, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match=f"^TF_CONFIG must .*{message}") as caught:
-        workers.read_cluster(text)
-    assert workers.EXAMPLE in str(caught.value)
+        cluster.read_cluster(text)
+    assert cluster.EXAMPLE in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_example_is_a_right_one():
-    assert workers.read_cluster(workers.EXAMPLE) == Cluster(("10.0.0.1:2222", "10.0.0.2:2222"), 0)
+    assert cluster.read_cluster(cluster.EXAMPLE) == Cluster(("10.0.0.1:2222", "10.0.0.2:2222"), 0)
 
 
 def test_the_chief_comes_first(monkeypatch):
     cluster = {"worker": ["a:1", "b:2"], "chief": ["c:3"]}
     for kind, index, position in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
         monkeypatch.setenv("TF_CONFIG", config(cluster, {"type": kind, "index": index}))
-        assert workers.read_cluster() == Cluster(("c:3", "a:1", "b:2"), position)
+        assert cluster.read_cluster() == Cluster(("c:3", "a:1", "b:2"), position)
         assert strategy.is_chief("multiworker") == (position == 0)
     monkeypatch.delenv("TF_CONFIG")
     assert strategy.is_chief("mirrored")
@@ -97,14 +98,14 @@ def test_a_worker_that_does_not_answer_is_named(two_workers):
     here, there = addresses(two_workers)
     start = time.monotonic()
     with pytest.raises(ValueError, match=rf"start the one at {there}.*no answer within 0\.3 seconds"):
-        workers.wait_for_others(Cluster((here, there), 0), 0.3)
+        cluster.wait_for_others(Cluster((here, there), 0), 0.3)
     assert time.monotonic() - start < 3
 
 
 def test_a_host_that_is_unknown_is_named(two_workers):
     (here,) = addresses(two_workers, 1)
     with pytest.raises(ValueError, match=r"start the one at no\.such\.host\.invalid:1"):
-        workers.wait_for_others(Cluster((here, "no.such.host.invalid:1"), 0), 0.3)
+        cluster.wait_for_others(Cluster((here, "no.such.host.invalid:1"), 0), 0.3)
 
 
 def test_a_port_that_is_taken_is_named(two_workers):
@@ -113,7 +114,7 @@ def test_a_port_that_is_taken_is_named(two_workers):
         socket.create_server(("127.0.0.1", int(here.rpartition(":")[2]))),
         pytest.raises(ValueError, match=f"a port that is free.*{here}"),
     ):
-        workers.wait_for_others(Cluster((here, there), 0), 0.3)
+        cluster.wait_for_others(Cluster((here, there), 0), 0.3)
 
 
 def test_workers_find_one_another_in_any_order(two_workers):
@@ -122,7 +123,7 @@ def test_workers_find_one_another_in_any_order(two_workers):
 
     def worker(position):
         try:
-            workers.wait_for_others(Cluster(three, position), 20)
+            cluster.wait_for_others(Cluster(three, position), 20)
             port = int(three[position].rpartition(":")[2])
             with socket.create_server(("127.0.0.1", port)):  # what TensorFlow does next
                 done.wait(20)
@@ -143,7 +144,7 @@ def test_workers_find_one_another_in_any_order(two_workers):
 
 
 def test_an_unknown_strategy_lists_the_known_ones():
-    assert usage.STRATEGIES == strategy.STRATEGIES
+    assert parser.STRATEGIES == strategy.STRATEGIES
     with (
         pytest.raises(ValueError, match=r"must be one of .*'multiworker'.*Received: 'horovod'"),
         strategy.scope("horovod"),
@@ -217,7 +218,7 @@ def test_two_jax_devices_train_as_one_does(two_workers):
 
 TWO_REPLICAS = """
 import keras, tensorflow as tf
-from kvae import strategy
+from kvae.training import strategy
 halves = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
 alone = keras.random.normal((3,), seed=strategy.SeedGenerator(0))
@@ -279,7 +280,7 @@ def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_
         assert "Traceback" not in errors
         before = (run / "history.csv").read_text().splitlines()
         assert 3 <= len(before) < epochs
-        assert (run / folder.CHECKPOINT).is_file()
+        assert (run / run_folder.CHECKPOINT).is_file()
 
         processes = start("--resume", "run")
         (_, errors), _ = (process.communicate(timeout=300) for process in processes)
@@ -290,9 +291,9 @@ def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_
     after = (run / "history.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in after] == ["epoch", *map(str, range(1, epochs + 1))]
     assert after[: len(before) - 1] == before[:-1]  # it did not begin anew
-    assert {path.name for path in run.iterdir()} == set(folder.FILES)
+    assert {path.name for path in run.iterdir()} == set(run_folder.FILES)
     assert not list(folders[1].iterdir())
 
-    alone, _ = runs.train(folder.read_options(run / "config.json"), tmp_path / "one")
+    alone, _ = runs.train(run_folder.read_options(run / "config.json"), tmp_path / "one")
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["reconstruction_mse"] == pytest.approx(alone["reconstruction_mse"], rel=1e-3)

@@ -195,7 +195,7 @@ def test_a_stream_trains_and_an_unreadable_image_is_named_by_fit(tmp_path):
     line = rf"^{re.escape(str(tmp_path))}/04.png must be a readable image: [^\n]*Received: [^\n]*$"
     batches = stream(tmp_path).batches(5, shuffle=False)
     for use in ("fit", "evaluate"):  # each on a new model: on JAX, Keras leaves one that failed without weights
-        with pytest.raises(kvae.files.FileError, match=line):
+        with pytest.raises(kvae.io.FileError, match=line):
             getattr(small_model(), use)(batches, verbose=0)
     with pytest.raises(tf.errors.OpError, match=r"04.png must be a readable image"):
         collect(batches)
@@ -220,7 +220,7 @@ def test_where_a_whole_batch_is_unreadable_steps_stay_in_step(tmp_path):
     assert lengths == [2, 2, 2]
     np.testing.assert_array_equal(x[2:4], x[:2])
     (tmp_path / "0.png").write_bytes(b"")
-    with pytest.raises(kvae.files.FileError, match=r"0.png must be a readable image"):
+    with pytest.raises(kvae.io.FileError, match=r"0.png must be a readable image"):
         stream(tmp_path)
     assert stream(tmp_path, unreadable="skip").image_shape == (6, 5, 1)
 
@@ -239,11 +239,11 @@ def test_a_damaged_record_is_named(tmp_path):
         ({"image": b"hello", "label": [1]}, "must be a readable image"),
     ):
         write_examples(tmp_path / "r.tfrecord", [good] * 3 + [bad])
-        with pytest.raises(kvae.files.FileError, match=rf"r.tfrecord.*{message}"):
+        with pytest.raises(kvae.io.FileError, match=rf"r.tfrecord.*{message}"):
             small_model().fit(stream(tmp_path / "r.tfrecord").batches(2, labels=True), verbose=0)
     with tf.io.TFRecordWriter(str(tmp_path / "r.tfrecord")) as writer:
         writer.write(b"\xff\xff\xff")
-    with pytest.raises(kvae.files.FileError, match=r"r.tfrecord must hold records of tf.train.Example"):
+    with pytest.raises(kvae.io.FileError, match=r"r.tfrecord must hold records of tf.train.Example"):
         stream(tmp_path / "r.tfrecord")
 
 
@@ -284,7 +284,7 @@ def test_arrays_that_are_cut_short_compressed_or_out_of_range(tmp_path):
         stream(tmp_path / "c.npz")
     for value in (1.5, -0.1, np.nan):
         path = npy(tmp_path / "a.npy", np.full((9, 6, 5), value, "float32"))
-        with pytest.raises(kvae.files.FileError, match=r"^\S*a.npy must hold uint8 or floats in \[0, 1\]"):
+        with pytest.raises(kvae.io.FileError, match=r"^\S*a.npy must hold uint8 or floats in \[0, 1\]"):
             small_model().fit(stream(path).batches(3), verbose=0)
     np.savez(tmp_path / "n.npz", faces=images(4), y=np.arange(4), short=np.arange(3), minus=np.arange(4) - 1)
     with pytest.raises(ValueError, match=r"must hold an array named one of.*'faces'"):
@@ -307,19 +307,17 @@ def test_bad_folders_and_arguments(tmp_path, numbered):
         (npy(tmp_path / "b.npy", images(1)).rename(tmp_path / "b.dat"), r"ends in .tfrecord, .npy or .npz"),
         (tmp_path / "*.dat", r"must match TFRecord files alone.*b.dat"),
     ):
-        with pytest.raises(kvae.files.FileError, match=message):
+        with pytest.raises(kvae.io.FileError, match=message):
             stream(path)
     folder = tmp_path / "folder"
     (folder / "cats").mkdir(parents=True)
-    with pytest.raises(kvae.files.FileError, match=r"folder must hold images .* Received: none"):
+    with pytest.raises(kvae.io.FileError, match=r"folder must hold images .* Received: none"):
         stream(folder)
     write_image(folder / "dogs" / "1.png", images(1)[0])
-    with pytest.raises(
-        kvae.files.FileError, match=r"folder/cats must hold images .*: fill or remove this class folder"
-    ):
+    with pytest.raises(kvae.io.FileError, match=r"folder/cats must hold images .*: fill or remove this class folder"):
         stream(folder)
     write_image(folder / "stray.png", images(1)[0])
-    with pytest.raises(kvae.files.FileError, match=r"either images or class folders.*stray.png and dogs/"):
+    with pytest.raises(kvae.io.FileError, match=r"either images or class folders.*stray.png and dogs/"):
         stream(folder)
     for arguments in ({"unreadable": "ignore"}, {"channels": 2}, {"image_size": 64}, {"arrays": ("x", None)}):
         with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must"):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kvae import cli
+from kvae.cli import main
 from kvae.worksheet import grading, notebooks
 
 pytestmark = pytest.mark.long
@@ -119,15 +119,15 @@ def test_a_folder_without_submissions_is_an_error(tmp_path):
 
 
 def test_copy_never_replaces_a_file_unless_told(tmp_path, capsys):
-    assert cli.main(["workshop", "copy", "6", str(tmp_path / "course")]) == 0
+    assert main.main(["workshop", "copy", "6", str(tmp_path / "course")]) == 0
     (target,) = (tmp_path / "course").iterdir()
     assert target.read_bytes() == notebooks.student_notebooks()[6].read_bytes()
     assert f"kvae workshop check {target}" in capsys.readouterr().out
     target.write_text("my answers")
-    assert cli.main(["workshop", "copy", "6", str(tmp_path / "course")]) == 1
+    assert main.main(["workshop", "copy", "6", str(tmp_path / "course")]) == 1
     assert target.read_text() == "my answers"
     assert "is there already" in capsys.readouterr().err
-    assert cli.main(["workshop", "copy", "6", str(tmp_path / "course"), "--force"]) == 0
+    assert main.main(["workshop", "copy", "6", str(tmp_path / "course"), "--force"]) == 0
     assert target.read_text() != "my answers"
 
 
@@ -142,7 +142,7 @@ def test_copy_never_replaces_a_file_unless_told(tmp_path, capsys):
     ],
 )
 def test_wrong_arguments_are_told_in_a_line(arguments, words, capsys):
-    assert cli.main(["workshop", *arguments]) == 1
+    assert main.main(["workshop", *arguments]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("kvae workshop: ")
     assert words in line
@@ -166,7 +166,7 @@ def test_check_reports_on_each_exercise(tmp_path, monkeypatch, capsys):
     path = tmp_path / "mine.ipynb"
     path.write_text(submission(cells(TWICE, "def half(x):\n    return 2 / x", "number = ...")))
     monkeypatch.delenv("KVAE_CHECKS", raising=False)
-    assert cli.main(["workshop", "check", str(path), "--checks", str(tmp_path)]) == 1
+    assert main.main(["workshop", "check", str(path), "--checks", str(tmp_path)]) == 1
     monkeypatch.delenv("KVAE_CHECKS")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("90.1 ✓ twice: ")

@@ -13,7 +13,7 @@ from keras import ops
 from kvae import worksheet
 from kvae.worksheet import checking
 from kvae.worksheet.exercise import TODO, Exercise, judge
-from kvae.worksheet.limits import TimeUpError, within
+from kvae.worksheet.resources import TimeUpError, within
 
 DOUBLE = Exercise(
     title="twice",

@@ -1,16 +1,9 @@
 """What a trained model is good for: arrays in, arrays out. `kvae.plots` draws them, `kvae apply` does both."""
 
 from kvae.applications.anomaly import anomaly_score, auroc, realism
-from kvae.applications.compression import (
-    bits_back_rate,
-    compress,
-    decompress,
-    png_rate,
-    prior_rate,
-    rate_distortion,
-)
+from kvae.applications.compression import bits_back_rate, compress, decompress, png_rate, prior_rate, rate_distortion
 from kvae.applications.interpolation import interpolate
-from kvae.applications.inverse import METHODS, denoise, downsample, inpaint, psnr, super_resolve
+from kvae.applications.restoration import METHODS, denoise, downsample, inpaint, psnr, super_resolve
 
 __all__ = [
     "METHODS",

@@ -2,17 +2,10 @@
 
 from kvae.callbacks.checkpoint import Checkpoint
 from kvae.callbacks.diagnosis import Diagnosis
-from kvae.callbacks.guard import StopOnNaN
+from kvae.callbacks.kl_warmup import KLWarmup
 from kvae.callbacks.logs import HistoryFile, Progress
-from kvae.callbacks.pictures import (
-    LatentManifold,
-    LatentScatter,
-    PCABaseline,
-    Picture,
-    ReconstructionGrid,
-    SampleGrid,
-)
-from kvae.callbacks.warmup import KLWarmup
+from kvae.callbacks.pictures import LatentManifold, LatentScatter, PCABaseline, Picture, ReconstructionGrid, SampleGrid
+from kvae.callbacks.stop_on_nan import StopOnNaN
 
 __all__ = [
     "Checkpoint",

@@ -8,7 +8,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import checks, files, strategy
+from kvae import checks
+from kvae.io import atomic
+from kvae.training import strategy
 
 FORMAT = 1  # of the file; another one is refused
 
@@ -95,7 +97,7 @@ def save(model, path, history, epoch):
     arrays = [_portable(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
     record = {"format": FORMAT, "epoch": epoch, "history": history, "variables": len(arrays)}
     numbered = {str(i): array for i, array in enumerate(arrays)}
-    with files.replacing(path) as aside:
+    with atomic.replacing(path) as aside:
         np.savez(aside, record=np.array(json.dumps(record)), **numbered)
 
 

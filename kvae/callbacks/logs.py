@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from kvae import files
+from kvae.io import atomic
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -31,7 +31,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
-        with files.replacing(self.path) as aside, open(aside, "w", newline="") as file:
+        with atomic.replacing(self.path) as aside, open(aside, "w", newline="") as file:
             writer = csv.DictWriter(file, self.rows[0])
             writer.writeheader()
             writer.writerows(self.rows)

@@ -5,7 +5,8 @@ import time
 import keras
 import numpy as np
 
-from kvae import baselines, checks, files, plots
+from kvae import baselines, checks, plots
+from kvae.io import atomic
 
 MAX_POINTS = 2000  # in a scatter; more hide one another
 
@@ -45,7 +46,7 @@ class Picture(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._finished = self._drawn = None
-        self.folder = files.make_folder(self.folder)
+        self.folder = atomic.make_folder(self.folder)
         self.figure(0)
         if self.tensorboard is not None:
             writer, _, _ = _import_tensorboard()

@@ -6,9 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kvae import checks, files, reading, strategy
-from kvae.data import npz
-from kvae.data.feed import pipeline
+from kvae import checks
+from kvae.io import FileError, limits, npz
+from kvae.training import strategy
+from kvae.training.pipelines import pipeline
 
 TEST_FRACTION = 0.2  # of a data set that comes without a split
 SPLIT_SEED = 0
@@ -157,7 +158,7 @@ def _from_keras(name):
         (x_train, y_train), (x_test, y_test) = module.load_data()
     except Exception as error:
         home = Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else Path.home() / ".keras")
-        raise files.FileError(
+        raise FileError(
             f"{name} could not be found or downloaded: put {home / KERAS_FILES[name]} there by hand (or set KERAS_HOME "
             'to a folder that has it), or use "digits", which needs no network. '
             f"Received: {str(error).splitlines()[0][:120]}"
@@ -219,15 +220,15 @@ def _labels(y):
         raise ValueError(f"Labels must be integers. Received: dtype {y.dtype}")
     if y.min() < 0:
         raise ValueError(f"Labels and categories must not be negative. Received: values from {y.min()}")
-    if y.max() >= reading.CLASSES:
-        raise ValueError(f"Labels and categories must be below {reading.CLASSES:,}. Received: values up to {y.max()}")
+    if y.max() >= limits.CLASSES:
+        raise ValueError(f"Labels and categories must be below {limits.CLASSES:,}. Received: values up to {y.max()}")
     y = y.astype("int64")
     if y.ndim == 1:
         return y
     size = 4 * len(y) * int((y.max(axis=0) + 1).sum())  # few bytes of a file can ask for many zeros
-    if size > reading.UNPACKED:
+    if size > limits.UNPACKED:
         raise ValueError(
-            f"Attributes must take at most {reading.UNPACKED:,} bytes as one-hot vectors. Received: {size:,}"
+            f"Attributes must take at most {limits.UNPACKED:,} bytes as one-hot vectors. Received: {size:,}"
         )
     return np.concatenate([_one_hot(column) for column in y.T], axis=1)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae import files
+from kvae.io import FileError
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 2**18  # at most, for one read
 WINDOW_BYTES = 2**25  # of the blocks whose rows are mixed with one another
@@ -56,9 +56,7 @@ class Member(NamedTuple):
         offset = self.offset + start * row * self.dtype.itemsize
         values = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
         if len(values) < (stop - start) * row:
-            raise files.FileError(
-                f"{self.name} must stay as it is while it is read. Received: an end before row {stop}"
-            )
+            raise FileError(f"{self.name} must stay as it is while it is read. Received: an end before row {stop}")
         return values.reshape(stop - start, *self.shape[1:])
 
 
@@ -117,7 +115,7 @@ def array_source(path, arrays=None):
         if not quantised:
             x = x.astype("float32", copy=False)
             if not (x.min() >= 0 and x.max() <= 1):
-                raise files.FileError(
+                raise FileError(
                     f"{images.name} must hold uint8 or floats in [0, 1]: divide them. "
                     f"Received: values from {x.min():g} to {x.max():g}"
                 )

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae import checks, files
-from kvae.data import images, records, sources
-from kvae.data.feed import binary, from_bytes, kept_ahead, numbered
+from kvae import checks
+from kvae.data import image_folder, sources, tfrecord
+from kvae.io import FileError
+from kvae.training.pipelines import binary, from_bytes, kept_ahead, numbered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +137,8 @@ class Stream:
             for columns in batches:
                 x, y = self.source.decode(columns, pool.map)
                 if isinstance(x, list):
-                    good = [i for i, image in enumerate(x) if not isinstance(image, images.Unreadable)]
-                    bad = [image for image in x if isinstance(image, images.Unreadable)]
+                    good = [i for i, image in enumerate(x) if not isinstance(image, image_folder.Unreadable)]
+                    bad = [image for image in x if isinstance(image, image_folder.Unreadable)]
                     if bad and (self.unreadable == "raise" or not (good or last)):
                         raise bad[0].error()
                     missing.update(image.name for image in bad)
@@ -206,9 +207,9 @@ def stream(path, image_size=None, channels=None, unreadable="raise", arrays=None
             raise ValueError(f"`arrays` must go with an .npz file or a folder of .npy files. Received: {path}")
         skip = unreadable == "skip"
         if kind == "records":
-            source = records.record_source(paths, image_size, channels, skip)
+            source = tfrecord.record_source(paths, image_size, channels, skip)
         else:
-            source = images.folder_source(path, image_size, channels, skip)
+            source = image_folder.folder_source(path, image_size, channels, skip)
     num_examples = int(source.sizes.sum())
     return Stream(source.image_shape, source.num_classes, num_examples, path.stem, unreadable, threads, source=source)
 
@@ -219,10 +220,10 @@ def plain_errors():
     try:
         yield
     except Exception as error:
-        found = None if isinstance(error, files.FileError) else re.search(r"\bFileError: (.*)", str(error))
+        found = None if isinstance(error, FileError) else re.search(r"\bFileError: (.*)", str(error))
         if found is None:
             raise
-        raise files.FileError(found[1]) from None
+        raise FileError(found[1]) from None
 
 
 def _kind(path):
@@ -230,21 +231,19 @@ def _kind(path):
     if not path.exists():
         paths = [Path(found) for found in sorted(glob.glob(str(path)))]
         if not paths:
-            raise files.FileError(f"`path` must be an existing file or folder, or match files. Received: {path}")
-        wrong = [found for found in paths if found.suffix not in records.SUFFIXES]
+            raise FileError(f"`path` must be an existing file or folder, or match files. Received: {path}")
+        wrong = [found for found in paths if found.suffix not in tfrecord.SUFFIXES]
         if wrong:
-            raise files.FileError(f"`path` with a pattern must match TFRecord files alone. Received: {wrong[0]}")
+            raise FileError(f"`path` with a pattern must match TFRecord files alone. Received: {wrong[0]}")
         return "records", paths
     if path.is_file():
-        if path.suffix in records.SUFFIXES:
+        if path.suffix in tfrecord.SUFFIXES:
             return "records", [path]
         if path.suffix in (".npy", ".npz"):
             return "arrays", None
-        raise files.FileError(
-            f"`path` must be a folder, or a file that ends in .tfrecord, .npy or .npz. Received: {path}"
-        )
+        raise FileError(f"`path` must be a folder, or a file that ends in .tfrecord, .npy or .npz. Received: {path}")
     there = [found for found in sorted(path.iterdir()) if not found.name.startswith(".")]
-    paths = [found for found in there if found.suffix in records.SUFFIXES]
+    paths = [found for found in there if found.suffix in tfrecord.SUFFIXES]
     if paths:
         return "records", paths
     return "arrays" if any(found.suffix == ".npy" for found in there) else "images", None

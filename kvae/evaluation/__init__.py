@@ -1,13 +1,21 @@
 """Numbers about a trained model."""
 
-from kvae.evaluation import cards
+from kvae.evaluation import reference_cards
 from kvae.evaluation.annealed import annealed_log_likelihood
 from kvae.evaluation.density import has_density, needs_density
-from kvae.evaluation.doctor import diagnose
-from kvae.evaluation.exact import Grid, grid_log_likelihood
-from kvae.evaluation.findings import Finding
-from kvae.evaluation.gap import InferenceGap, inference_gap
-from kvae.evaluation.images import (
+from kvae.evaluation.doctor.diagnose import diagnose
+from kvae.evaluation.doctor.findings import Finding
+from kvae.evaluation.grid import Grid, grid_log_likelihood
+from kvae.evaluation.inference_gap import InferenceGap, inference_gap
+from kvae.evaluation.latent_usage import (
+    ActiveUnits,
+    active_units,
+    aggregate_mismatch,
+    kl_per_dimension,
+    mutual_information,
+)
+from kvae.evaluation.likelihood import LogLikelihood, bits_per_dimension, log_likelihood, prior_log_likelihood
+from kvae.evaluation.samples import (
     Features,
     LabelJudge,
     frechet_distance,
@@ -15,8 +23,6 @@ from kvae.evaluation.images import (
     precision_recall,
     reconstruction_mse,
 )
-from kvae.evaluation.latent import ActiveUnits, active_units, aggregate_mismatch, kl_per_dimension, mutual_information
-from kvae.evaluation.likelihood import LogLikelihood, bits_per_dimension, log_likelihood, prior_log_likelihood
 
 __all__ = [
     "ActiveUnits",
@@ -30,7 +36,6 @@ __all__ = [
     "aggregate_mismatch",
     "annealed_log_likelihood",
     "bits_per_dimension",
-    "cards",
     "diagnose",
     "frechet_distance",
     "grid_log_likelihood",
@@ -44,4 +49,5 @@ __all__ = [
     "precision_recall",
     "prior_log_likelihood",
     "reconstruction_mse",
+    "reference_cards",
 ]

@@ -11,7 +11,7 @@ from kvae import checks
 from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.density import needs_density
 from kvae.models.base import in_batches
-from kvae.models.pair import EVALUATION_BATCH
+from kvae.models.encoder_decoder import EVALUATION_BATCH
 
 
 @dataclasses.dataclass(frozen=True)

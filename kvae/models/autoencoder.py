@@ -6,13 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks, networks, strategy
+from kvae import checks, networks
 from kvae.corruption import Noise
 from kvae.distributions import Bernoulli, Normal
 from kvae.layers import tied_decoder
 from kvae.models.base import BatchResult
-from kvae.models.pair import EncoderDecoder
+from kvae.models.encoder_decoder import EncoderDecoder
 from kvae.penalties import Penalty
+from kvae.training import strategy
 
 
 class Loss:

@@ -7,10 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks, strategy
-from kvae.data import Rows, fuse_adam, plain_errors
-from kvae.models import feeding
-from kvae.models.counting import FiniteSteps
+from kvae import checks
+from kvae.data import plain_errors
+from kvae.training import fit_on_arrays, strategy
+from kvae.training.adam import fuse_adam
+from kvae.training.finite_steps import FiniteSteps
+from kvae.training.pipelines import Rows
 
 
 class Batch(NamedTuple):
@@ -143,8 +145,8 @@ class BaseModel(keras.Model):
         *state, data = args
         if isinstance(data, tuple) and isinstance(data[0], Rows):
             if state:
-                return feeding.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
-            data = feeding.gathered(*data[0])
+                return fit_on_arrays.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
+            data = fit_on_arrays.gathered(*data[0])
         return _reducible(step(*state, self._pack(data)))
 
     def predict_step(self, *args):
@@ -198,8 +200,8 @@ class BaseModel(keras.Model):
             arguments["validation_data"] = keras.utils.pack_x_y_sample_weight(x_val, y_val, weight)
         elif validation is not None:
             arguments["validation_data"], _ = self._check_data(validation, prefix="validation ")
-        if isinstance(x, np.ndarray) and feeding.covers(self, arguments):
-            arguments = feeding.feed(self, x, y, arguments)
+        if isinstance(x, np.ndarray) and fit_on_arrays.covers(self, arguments):
+            arguments = fit_on_arrays.feed(self, x, y, arguments)
         else:
             if hasattr(x, "element_spec"):
                 arguments.setdefault("shuffle", False)  # it shuffles itself; Keras only warns of its default

@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
-from kvae import bounds, checks, networks, priors, strategy
+from kvae import bounds, checks, networks, priors
 from kvae.distributions import likelihood_family, posterior_family
 from kvae.models.base import BatchResult, in_batches
-from kvae.models.pair import EVALUATION_BATCH, EncoderDecoder
+from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder
+from kvae.training import strategy
 
 
 @keras.saving.register_keras_serializable(package="kvae")

@@ -1,12 +1,19 @@
 """Pictures: arrays (and a model, where codes must be decoded) in, a `matplotlib.figure.Figure` out; no global state."""
 
-from kvae.plots.applied import anomalies, denoising, inpainting, rate_distortion, super_resolution
+from kvae.plots.applications import anomalies, denoising, inpainting, rate_distortion, super_resolution
 from kvae.plots.canvas import save
 from kvae.plots.curves import beside_pca, history
-from kvae.plots.decoded import interpolation, latent_manifold, quantile_codes, style_by_digit, style_transfer, traversal
 from kvae.plots.energy import energy_surfaces
-from kvae.plots.images import image_grid, mosaic, reconstruction_grid, sample_grid
-from kvae.plots.rungs import ladder
+from kvae.plots.image_grids import image_grid, mosaic, reconstruction_grid, sample_grid
+from kvae.plots.ladder import ladder
+from kvae.plots.latent_space import (
+    interpolation,
+    latent_manifold,
+    quantile_codes,
+    style_by_digit,
+    style_transfer,
+    traversal,
+)
 from kvae.plots.scatter import latent_scatter
 
 __all__ = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from kvae import files
+from kvae.io import atomic
 
 # Points; a figure is about 9 inches wide, so that these are legible from the back of a room.
 TITLE_SIZE = 18
@@ -65,7 +65,7 @@ def save(figure, path):
     >>> kvae.plots.save(kvae.plots.sample_grid(model.generate(64, seed=0)), "runs/samples.png")
     """
     path = Path(path)
-    files.make_folder(path.parent)
-    with files.replacing(path) as aside:
+    atomic.make_folder(path.parent)
+    with atomic.replacing(path) as aside:
         figure.savefig(aside, format="png")
     return path

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, new_figure
-from kvae.plots.images import draw_images, stack_rows
+from kvae.plots.image_grids import draw_images, stack_rows
 from kvae.plots.scatter import draw_scatter
 
 PANELS = (

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae.worksheet.limits import TimeUpError, within
+from kvae.worksheet.resources import TimeUpError, within
 
 BACKENDS = ("tensorflow", "torch", "jax", "jaxlib")
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kvae import files, reading
+from kvae.io import atomic, limits
 from kvae.worksheet import notebooks
 from kvae.worksheet.checking import MARKS, exercises
 
@@ -72,7 +72,7 @@ def run(path, name=None, seconds=SECONDS, megabytes=MEGABYTES, worksheet=None):
         A `Result`.
     """
     path = Path(path)
-    result = Result(name or reading.printable(path.name), "run")
+    result = Result(name or limits.printable(path.name), "run")
     try:
         notebook = notebooks.read(path)
     except (ValueError, OSError) as error:
@@ -117,7 +117,7 @@ def grade(folder, seconds=SECONDS, megabytes=MEGABYTES, worksheet=None, jobs=1):
     worksheet = worksheet or _usual_worksheet(paths)
 
     def one(path):
-        return run(path, reading.printable(path.relative_to(folder)), seconds, megabytes, worksheet)
+        return run(path, limits.printable(path.relative_to(folder)), seconds, megabytes, worksheet)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(one, paths)
@@ -133,8 +133,8 @@ def write_csv(results, path):
     names = sorted({name for result in results for name in (exercises(result.worksheet) if result.worksheet else ())})
     names.sort(key=lambda name: [int(part) for part in name.split(".")])
     path = Path(path)
-    files.make_folder(path.parent)
-    with files.replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    atomic.make_folder(path.parent)
+    with atomic.replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["submission", "state", "points", "of", *names, "seconds", "notes"])
         for result in results:
@@ -214,10 +214,10 @@ def _parsed(told):
     if not told.is_file():
         return
     with told.open("rb") as file:
-        lines = file.read(reading.REPORT).splitlines()
+        lines = file.read(limits.REPORT).splitlines()
     for line in lines:
         try:
-            record = reading.parse_json(line)
+            record = limits.parse_json(line)
         except ValueError:
             continue
         if isinstance(record, dict):
@@ -228,11 +228,11 @@ def _read(result, notebook, records, ending):
     """Turn what a notebook reported into verdicts and notes."""
     cell = None
     for record in records:
-        cell = reading.printable(record["cell"], 9) if "cell" in record else cell
+        cell = limits.printable(record["cell"], 9) if "cell" in record else cell
         if "error" in record:
-            result.notes.append(f"cell {cell}: {reading.printable(record['error'])}")
+            result.notes.append(f"cell {cell}: {limits.printable(record['error'])}")
         elif str(record.get("exercise")) in exercises(result.worksheet) and str(record.get("state")) in MARKS:
-            verdict = str(record["state"]), reading.printable(record.get("message"))
+            verdict = str(record["state"]), limits.printable(record.get("message"))
             result.verdicts[str(record["exercise"])] = verdict
     if ending or not any("done" in record for record in records):
         result.state = f"{ending or 'the process ended early'}, in cell {cell}" if cell else ending or "did not start"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from kvae import reading
+from kvae.io import limits
 
 CHECK = re.compile(r"^[^#\n]*\bcheck\(\s*[\"']([0-9]{1,2})\.([0-9]{1,2})[\"']", re.MULTILINE)
 
@@ -39,11 +39,11 @@ def read(path):
         ValueError: if the file is no notebook, in words for whoever handed it in.
         OSError: if it cannot be read.
     """
-    text = reading.read_bytes(path, reading.NOTEBOOK)
+    text = limits.read_bytes(path, limits.NOTEBOOK)
     if not text.strip():
         raise ValueError("an empty file")
     try:
-        content = reading.parse_json(text)
+        content = limits.parse_json(text)
         cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
         sources = [source if isinstance(source := cell["source"], str) else "".join(source) for cell in cells]
         about = dict(content.get("metadata", {}).get("kvae", {}))

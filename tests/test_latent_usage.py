@@ -111,7 +111,7 @@ def test_chunks_do_not_change_the_information(rng, monkeypatch):
     x = rng.normal(size=(41, 3)).astype("float32")
     model = linear(WEIGHTS, LOG_VAR)
     whole = evaluation.mutual_information(model, x, num_samples=300)
-    monkeypatch.setattr("kvae.evaluation.latent.PAIRS", 41 * 3 * 10)
+    monkeypatch.setattr("kvae.evaluation.latent_usage.PAIRS", 41 * 3 * 10)
     assert evaluation.mutual_information(model, x, num_samples=300) == pytest.approx(whole, abs=0.03)
 
 

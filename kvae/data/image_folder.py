@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae import files
 from kvae.data.sources import Source, blocks
+from kvae.io import FileError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601, as in JPEG
@@ -69,7 +69,7 @@ class Unreadable(NamedTuple):
 
     def error(self):
         """The error that names it, in one line."""
-        return files.FileError(
+        return FileError(
             f'{self.name} must be a readable image: repair or remove it, or leave such out with unreadable="skip". '
             f"Received: {' '.join(self.reason.split())}"
         )
@@ -111,22 +111,20 @@ def folder_source(path, image_size=None, channels=None, skip=False):
     labelled = any(map(len, inside.values()))
     if labelled:
         if len(names):
-            raise files.FileError(
+            raise FileError(
                 f"{path} must hold either images or class folders with images. Received: both, such as "
                 f"{os.fsdecode(names[0])} and {next(name for name in classes if len(inside[name]))}/"
             )
         empty = [name for name in classes if not len(inside[name])]
         if empty:
-            raise files.FileError(
+            raise FileError(
                 f"{path / empty[0]} must hold images ({', '.join(SUFFIXES)}): fill or remove this class folder. "
                 "Received: none"
             )
         folders = [path / name for name in classes]
         names = np.concatenate([inside[name] for name in classes])
     if not len(names):
-        raise files.FileError(
-            f"{path} must hold images ({', '.join(SUFFIXES)}) or class folders of them. Received: none"
-        )
+        raise FileError(f"{path} must hold images ({', '.join(SUFFIXES)}) or class folders of them. Received: none")
     ends = np.cumsum([len(inside[name]) for name in classes]) if labelled else np.array([len(names)])
 
     def load(row, size, depth):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kvae.plots.canvas import LABEL_SIZE, TITLE_SIZE, new_figure
-from kvae.plots.images import draw_images
+from kvae.plots.image_grids import draw_images
 from kvae.plots.scatter import draw_scatter
 
 SIDE = 4  # images in each of the two rows that a method has in a column

@@ -4,7 +4,7 @@ import numpy as np
 
 from kvae import checks
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
-from kvae.plots.images import draw_images, image_grid
+from kvae.plots.image_grids import draw_images, image_grid
 
 HIDDEN = 0.5  # the grey of pixels that are not known
 SHOWN_SAMPLES = 3

@@ -7,7 +7,7 @@ import numpy as np
 from kvae import checks
 from kvae.applications.interpolation import interpolate
 from kvae.plots.canvas import LABEL_SIZE, new_figure, number
-from kvae.plots.images import draw_images, grid_inches, image_grid
+from kvae.plots.image_grids import draw_images, grid_inches, image_grid
 
 MAX_TRAVERSED = 12  # rows that still fit a screen
 MAX_TICKS = 8

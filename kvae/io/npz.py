@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 
-from kvae import files, reading
+from kvae.io import FileError, limits
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -29,10 +29,10 @@ def read(path):
     ['images', 'labels']
     """
     if not path.is_file():
-        raise files.FileError(f"`name` must be a data set or an existing .npz file. Received: {path}")
+        raise FileError(f"`name` must be a data set or an existing .npz file. Received: {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {member.filename.removesuffix(".npy"): member for member in reading.archive_members(archive)}
+            members = {member.filename.removesuffix(".npy"): member for member in limits.archive_members(archive)}
             return {name: _array(archive, member) for name, member in members.items() if _is_numeric(archive, member)}
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds on a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae import applications, baselines, checks, evaluation, files, plots, runs
+from kvae import applications, baselines, checks, evaluation, plots
+from kvae.cli import runs
 from kvae.data import load_data
+from kvae.io import atomic
 from kvae.models import load_model
 
 UNITS = {"elbo": "−ELBO, nats", "importance": "−log p(x), nats", "reconstruction": "squared error"}
@@ -45,7 +47,7 @@ def apply(task, model_path, dataset=None, count=100, method=None, sigma=0.5, fac
     paths = [plots.save(figure, out or model_path.with_name(f"{task}.png"))]
     for content in file:
         paths.append(paths[0].with_suffix(".kvae"))
-        with files.replacing(paths[1]) as aside:
+        with atomic.replacing(paths[1]) as aside:
             aside.write_bytes(content)
     return numbers, paths
 

@@ -10,14 +10,14 @@ import contextlib
 import keras
 import numpy as np
 
-from kvae import workers
+from kvae.training import cluster
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "tensorflow", "dataparallel": "jax"}
 STRATEGIES = ("none", *BACKENDS)
 
 
 @contextlib.contextmanager
-def scope(name="none", wait=workers.WAIT):
+def scope(name="none", wait=cluster.WAIT):
     """The context in which a model for several devices or machines is built and compiled; it gives the one to fit in.
 
     "mirrored" is for the GPUs of one machine, "multiworker" for several machines, which the environment variable
@@ -66,7 +66,7 @@ def scope(name="none", wait=workers.WAIT):
         with tf.distribute.MirroredStrategy().scope():
             yield contextlib.nullcontext()
     elif name == "multiworker":
-        workers.wait_for_others(workers.read_cluster(), wait)
+        cluster.wait_for_others(cluster.read_cluster(), wait)
         with _others_present(), _join().scope():
             yield _others_present()
     else:
@@ -109,7 +109,7 @@ def is_chief(name="none"):
     Raises:
         ValueError: for "multiworker" with a wrong TF_CONFIG.
     """
-    return name != "multiworker" or workers.read_cluster().position == 0
+    return name != "multiworker" or cluster.read_cluster().position == 0
 
 
 def writes():

@@ -10,9 +10,9 @@ from cases import vae
 from keras import ops
 
 import kvae
-from kvae import cli, runs
 from kvae.callbacks import StopOnNaN
-from kvae.models import feeding
+from kvae.cli import main, runs
+from kvae.training import fit_on_arrays
 
 
 class Spoil(keras.callbacks.Callback):
@@ -99,7 +99,7 @@ def test_a_sound_training_goes_on_as_without_it():
             warnings.simplefilter("error", UserWarning)
             logs.append(model.fit(images(), epochs=2, batch_size=4, verbose=0, callbacks=callbacks).history)
     assert logs[0] == logs[1]
-    assert feeding.steps_per_execution(60, [StopOnNaN()], verbose=0) == 60
+    assert fit_on_arrays.steps_per_execution(60, [StopOnNaN()], verbose=0) == 60
 
 
 def test_a_loss_scale_s_own_steps_are_left_to_it():
@@ -121,13 +121,13 @@ def test_it_guards_any_keras_model():
 
 def test_a_run_ends_with_one_line_and_the_last_good_weights(tmp_path, capfd, monkeypatch):
     command = ["train", "--model", "vae", "--epochs", "4", "--hidden", "4", "--batch-size", "512"]
-    assert cli.main([*command, "--learning-rate", "1e30", "--out", str(tmp_path / "first")]) == 1
+    assert main.main([*command, "--learning-rate", "1e30", "--out", str(tmp_path / "first")]) == 1
     error = capfd.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("kvae train: Training stopped in epoch 1: ")
     assert not (tmp_path / "first").exists()
 
     monkeypatch.setattr(runs, "pictures", lambda *_: [Spoil()])
-    assert cli.main([*command, "--out", str(tmp_path / "later")]) == 1
+    assert main.main([*command, "--out", str(tmp_path / "later")]) == 1
     assert capfd.readouterr().err.count("Training stopped in epoch 3: ") == 1
     metrics = json.loads((tmp_path / "later" / "metrics.json").read_text())
     assert metrics["stopped_in_epoch"] == 3

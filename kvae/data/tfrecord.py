@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae import checks, files
-from kvae.data.feed import smallest
-from kvae.data.images import Unreadable, decode, first_shape, fitted
+from kvae import checks
+from kvae.data.image_folder import Unreadable, decode, first_shape, fitted
 from kvae.data.sources import WINDOW_BYTES, Source
+from kvae.io import FileError, atomic
+from kvae.training.pipelines import smallest
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 HEAD, FOOT = 12, 4  # bytes before and after the content
@@ -60,11 +61,11 @@ def record_source(paths, image_size=None, channels=None, skip=False):
         try:
             return Example.FromString(record).features.feature
         except DecodeError as error:
-            raise files.FileError(f"{paths[file]} must hold records of tf.train.Example. Received: {error}") from error
+            raise FileError(f"{paths[file]} must hold records of tf.train.Example. Received: {error}") from error
 
     def load(features, file, size, depth):
         if not features["image"].bytes_list.value:
-            raise files.FileError(
+            raise FileError(
                 f"{paths[file]}: every record must have the feature `image`, bytes. Received: {sorted(features)}"
             )
         content, shape = features["image"].bytes_list.value[0], features["shape"].int64_list.value
@@ -76,7 +77,7 @@ def record_source(paths, image_size=None, channels=None, skip=False):
 
     def label(features, file):
         if not features["label"].int64_list.value:
-            raise files.FileError(f"{paths[file]}: all records must have the integer feature `label`, or none")
+            raise FileError(f"{paths[file]}: all records must have the integer feature `label`, or none")
         return features["label"].int64_list.value[0]
 
     opened = (row for block in range(len(sizes)) for row in zip(*fetch(block), strict=True))
@@ -147,13 +148,13 @@ def write_records(path, x, y=None, shards=1):
         y = checks.class_labels(y, np.iinfo("int64").max, len(x), "y")
     if shards > len(x):
         raise ValueError(f"`shards` must be at most the number of images, {len(x)}. Received: {shards}")
-    files.make_folder(path.parent)
+    atomic.make_folder(path.parent)
     paths = [path]
     if shards > 1:
         paths = [path.with_name(f"{path.stem}-{i:05d}-of-{shards:05d}{path.suffix}") for i in range(shards)]
     with contextlib.ExitStack() as stack:
         for i, each in enumerate(paths):
-            with tf.io.TFRecordWriter(str(stack.enter_context(files.replacing(each)))) as writer:
+            with tf.io.TFRecordWriter(str(stack.enter_context(atomic.replacing(each)))) as writer:
                 for row in range(len(x) * i // shards, len(x) * (i + 1) // shards):
                     image = x[row] if x.dtype == np.uint8 else smallest(x[row][None])[0]
                     if image.dtype != np.uint8:

@@ -9,10 +9,10 @@ from keras import ops
 
 from kvae import priors
 from kvae.distributions import Bernoulli, Normal
-from kvae.evaluation import loss_scale
-from kvae.evaluation.latent import active_units, kl_per_dimension
+from kvae.evaluation.doctor import loss_scale
+from kvae.evaluation.latent_usage import active_units, kl_per_dimension
 from kvae.models.base import in_batches
-from kvae.models.pair import EVALUATION_BATCH
+from kvae.models.encoder_decoder import EVALUATION_BATCH
 
 SAMPLES = 16  # of the posterior, an example
 

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks, data
+from kvae import checks
+from kvae.training import pipelines
 
 MOST_STEPS = 100  # an execution: more gain nothing, and Ctrl-C waits for its end
 BARS = 20  # how often an epoch's progress bar moves
@@ -123,7 +124,7 @@ def _convolves(model):
 
 
 def _numbers(arrays, batch_size, steps, shuffle=False, entropy=None):
-    return data.rows(*arrays, batch_size=batch_size, shuffle=shuffle, entropy=entropy)
+    return pipelines.rows(*arrays, batch_size=batch_size, shuffle=shuffle, entropy=entropy)
 
 
 class _Entropy(keras.callbacks.Callback):
@@ -147,7 +148,7 @@ class _Batches(keras.utils.PyDataset):
     def __init__(self, arrays, batch_size, steps, shuffle=False, entropy=None):
         super().__init__()
         x, *others = arrays
-        self.arrays = self._hold(data.smallest(x), *others)
+        self.arrays = self._hold(pipelines.smallest(x), *others)
         self.n, self.batch_size, self.steps = len(x), batch_size, steps
         self.shuffle, self.entropy = shuffle, entropy
         full = self.n // batch_size * batch_size
@@ -168,7 +169,7 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
         x, *others = self.arrays
-        x = data.GREYS[x[rows]] if x.dtype == "uint8" else x[rows]
+        x = pipelines.GREYS[x[rows]] if x.dtype == "uint8" else x[rows]
         return keras.utils.pack_x_y_sample_weight(x, *(None if a is None else a[rows] for a in others))
 
 
@@ -180,7 +181,7 @@ class _Executions(_Batches):
 
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
-        return (data.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
+        return (pipelines.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
 
 
 def scan(step, state, execution):
@@ -189,7 +190,7 @@ def scan(step, state, execution):
     Args:
         step: function `step(state, batch)` to `(logs, state)`, of one batch as a data set gives it.
         state: what Keras hands from step to step.
-        execution: `data.Rows`.
+        execution: `training.pipelines.Rows`.
 
     Returns:
         `(logs, state)` after the last step.
@@ -209,7 +210,7 @@ def gathered(rows, arrays):
 
     Args:
         rows: int tensor `(batch,)`.
-        arrays: those of `data.Rows`.
+        arrays: those of `training.pipelines.Rows`.
     """
     images, *others = arrays
     x = ops.take(images, rows, axis=0)

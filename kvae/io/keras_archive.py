@@ -12,7 +12,7 @@ import zipfile
 
 import keras
 
-from kvae import reading
+from kvae.io import limits
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = {"metadata.json", CONFIG, WEIGHTS}
@@ -56,12 +56,12 @@ def check(path):
             have more numbers than the weights have bytes.
     """
     with zipfile.ZipFile(path) as archive:
-        members = {member.filename: member for member in reading.archive_members(archive)}
+        members = {member.filename: member for member in limits.archive_members(archive)}
         if not {CONFIG, WEIGHTS} <= set(members) <= MEMBERS:
             raise ValueError(f"its members must be {sorted(MEMBERS)}, but are {str(sorted(members))[:120]}")
-        if members[CONFIG].file_size > reading.CONFIG:
-            raise ValueError(f"its {CONFIG} has more than {reading.CONFIG:,} bytes")
-        config = reading.parse_json(archive.read(CONFIG))
+        if members[CONFIG].file_size > limits.CONFIG:
+            raise ValueError(f"its {CONFIG} has more than {limits.CONFIG:,} bytes")
+        config = limits.parse_json(archive.read(CONFIG))
         weights = archive.read(WEIGHTS)
     check_config(config)
     check_weights(weights)
@@ -79,8 +79,8 @@ def check_config(config):
             waiting += value.items()
         elif isinstance(value, list):
             numbers = [abs(number) for number in value if isinstance(number, (int, float))]
-            if "shape" in key and math.prod(numbers) > reading.EXAMPLE:
-                raise ValueError(f"its `{key}` {str(value)[:60]} is of more than {reading.EXAMPLE:,} numbers")
+            if "shape" in key and math.prod(numbers) > limits.EXAMPLE:
+                raise ValueError(f"its `{key}` {str(value)[:60]} is of more than {limits.EXAMPLE:,} numbers")
             waiting += [(key, each) for each in value]
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae import baselines, plots, reading, runs
+from kvae import baselines, plots
+from kvae.cli import runs
+from kvae.io import limits
 from kvae.models import VAE, load_model
 
 COUNT = 10  # images in a row
@@ -53,7 +55,7 @@ def read_history(path):
         ValueError: if it is no table of numbers, or larger than `reading.HISTORY`.
     """
     try:
-        text = reading.read_bytes(path, reading.HISTORY).decode()
+        text = limits.read_bytes(path, limits.HISTORY).decode()
         names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         columns = zip(names, zip(*rows, strict=True), strict=True)
         return {name: [float(value) for value in column] for name, column in columns if name != "epoch"}

@@ -13,10 +13,13 @@ import keras
 import numpy as np
 
 import kvae
-from kvae import baselines, callbacks, checks, evaluation, files, folder, networks, recipes, strategy
+from kvae import baselines, callbacks, checks, evaluation, networks
+from kvae.cli import build, run_folder
 from kvae.data import DATASETS, binarize, load_data
-from kvae.evaluation import cards
-from kvae.models import VAE, feeding
+from kvae.evaluation import reference_cards
+from kvae.io import FileError, atomic
+from kvae.models import VAE
+from kvae.training import fit_on_arrays, strategy
 
 DEFAULTS = {
     "model": "cvae",
@@ -86,41 +89,41 @@ def train(options, out, force=False, resume=False, verbose=True, devices="none")
     out = Path(out)
     chief = strategy.is_chief(devices)
     if chief and resume:
-        options = folder.options_to_go_on(out, keras.backend.backend())
+        options = run_folder.options_to_go_on(out, keras.backend.backend())
     elif chief:
-        folder.check(out, force)
+        run_folder.check(out, force)
     options = complete(options)
     with contextlib.ExitStack() as held:
         with strategy.scope(devices) as fitting:
             options = json.loads(strategy.from_chief(json.dumps(options).encode()))
             data = load_data(options["dataset"], options["binarization"], options["seed"])
             keras.utils.set_random_seed(options["seed"])
-            model = recipes.build(options, data)
+            model = build.build(options, data)
             x_test, y_test = test_arrays(data, options, model)
             steps = -(-len(data.x_train) // options["batch_size"])
             schedule = keras.optimizers.schedules.CosineDecay(options["learning_rate"], options["epochs"] * steps)
             model.compile(optimizer=keras.optimizers.Adam(schedule))
             if chief:
-                held.enter_context(files.locked(files.make_folder(out)))
-                folder.sweep(out)
+                held.enter_context(atomic.locked(atomic.make_folder(out)))
+                run_folder.sweep(out)
                 if not resume:
                     _begin(out, options)
-            checkpoint = callbacks.Checkpoint(out / folder.CHECKPOINT)
+            checkpoint = callbacks.Checkpoint(out / run_folder.CHECKPOINT)
         training_start = time.perf_counter()
         hooks = [callbacks.KLWarmup(options["kl_warmup"])] if options["kl_warmup"] else []
         if devices == "none" and keras.backend.backend() == "tensorflow":
-            model.take_steps(feeding.steps_per_execution(steps, hooks, verbose=1))
+            model.take_steps(fit_on_arrays.steps_per_execution(steps, hooks, verbose=1))
         if chief:
             hooks += pictures(options, data, model, x_test, y_test, out / "pictures")
             hooks.append(callbacks.HistoryFile(out / "history.csv"))
             hooks += [callbacks.Progress()] if verbose else []
-        with files.terminable(), _way_on(checkpoint):
+        with atomic.terminable(), _way_on(checkpoint):
             with fitting:
                 guard, interrupted = _fit(model, data, options, (x_test, y_test), hooks, checkpoint)
             if not chief:
                 return {}, interrupted
             seconds = time.perf_counter() - training_start
-            with files.replacing(out / "model.keras") as aside:
+            with atomic.replacing(out / "model.keras") as aside:
                 model.save(aside)
             metrics = evaluate(model, data, x_test, y_test, seed=options["seed"])
             if guard.message:
@@ -129,18 +132,18 @@ def train(options, out, force=False, resume=False, verbose=True, devices="none")
                 add_card(metrics, options)
             metrics["training_seconds"] = round(seconds, 1)
             metrics["total_seconds"] = round(time.perf_counter() - start, 1)
-            folder.write_json(out / "metrics.json", metrics)
+            run_folder.write_json(out / "metrics.json", metrics)
         if not interrupted:
-            (out / folder.CHECKPOINT).unlink(missing_ok=True)
+            (out / run_folder.CHECKPOINT).unlink(missing_ok=True)
     return metrics, interrupted
 
 
 def _begin(out, options):
     """Make `out` the folder of a run with these options, and of no other."""
-    folder.clear(out)
+    run_folder.clear(out)
     versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
     config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
-    folder.write_json(out / "config.json", config)
+    run_folder.write_json(out / "config.json", config)
 
 
 @contextlib.contextmanager
@@ -148,10 +151,10 @@ def _way_on(checkpoint):
     """Tell, where a file cannot be written, how to go on from the last checkpoint."""
     try:
         yield
-    except files.FileError as error:
+    except FileError as error:
         if not checkpoint.path.is_file():
             raise
-        raise files.FileError(
+        raise FileError(
             f"{error}; what was trained so far is saved: go on with: kvae train --resume {checkpoint.path.parent}"
         ) from error
 
@@ -175,11 +178,11 @@ def _fit(model, data, options, test, hooks, checkpoint):
         return guard, True
     except Exception:
         if checkpoint.writes and not (out / "history.csv").is_file():  # not an epoch done: leave nothing half-written
-            folder.remove(out)
+            run_folder.remove(out)
         raise
     if guard.message and not guard.good_epochs:
         if checkpoint.writes:
-            folder.remove(out)
+            run_folder.remove(out)
         raise ValueError(guard.message)
     return guard, False
 
@@ -191,7 +194,7 @@ def complete(options):
         raise ValueError(f"Options must be among {sorted(DEFAULTS)}. Received: {unknown}")
     options = {**DEFAULTS, **options}
     _check_kinds(options)
-    for name, known in (("model", recipes.MODELS), ("network", networks.NETWORKS)):
+    for name, known in (("model", build.MODELS), ("network", networks.NETWORKS)):
         if options[name] not in known:
             raise ValueError(f"`{name}` must be one of {sorted(known)}. Received: {options[name]!r}")
     for name in ("latent_dim", "epochs", "batch_size", "num_samples"):
@@ -208,10 +211,10 @@ def complete(options):
         return options
     if options["noise"]:
         raise ValueError(f"`noise` must go with the autoencoder. Received: model={options['model']}")
-    fitting = recipes.PRIORS[options["model"]]
+    fitting = build.PRIORS[options["model"]]
     if options["prior"] not in fitting:
         raise ValueError(f"`prior` of a {options['model']} must be one of {fitting}. Received: {options['prior']!r}")
-    recipes.bound(options)
+    build.bound(options)
     return options
 
 
@@ -277,7 +280,7 @@ def evaluate(model, data, x_test, y_test, seed=0, num_samples=20):
 
 def add_card(metrics, options):
     """Put the numbers' place on their reference card into `metrics`, under "card"; nothing if there is none."""
-    placement = cards.place(metrics, options, DEFAULTS) if options else None
+    placement = reference_cards.place(metrics, options, DEFAULTS) if options else None
     if placement is not None:
         metrics["card"] = placement.summary()
 
@@ -310,7 +313,7 @@ def pictures(options, data, model, x_test, y_test, out):
 def options_of(model_path):
     """The complete options of the run folder in which a saved model lies; an empty dict outside one."""
     config = Path(model_path).with_name("config.json")
-    return complete(folder.read_options(config)) if config.is_file() else {}
+    return complete(run_folder.read_options(config)) if config.is_file() else {}
 
 
 def dataset_of(model_path, name=None):

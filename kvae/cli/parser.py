@@ -2,7 +2,7 @@
 
 import argparse
 
-from kvae.worksheet import command as workshops
+from kvae.cli import workshop as workshops
 
 PICTURES = ("samples", "reconstructions", "scatter", "manifold", "traversal", "interpolation", "style", "transfer")
 TASKS = ("anomaly", "denoise", "inpaint", "super-resolve", "compress")

@@ -4,8 +4,8 @@ import os
 import sys
 import warnings
 
-from kvae import usage
-from kvae.worksheet import command as workshops
+from kvae.cli import parser
+from kvae.cli import workshop as workshops
 
 
 def main(argv=None):
@@ -18,7 +18,7 @@ def main(argv=None):
         Exit code: 0 done, 1 it could not be done, 2 the arguments are wrong.
     """
     try:
-        arguments = usage.parser(COMMANDS).parse_args(argv)
+        arguments = parser.parser(COMMANDS).parse_args(argv)
     except SystemExit as leaving:
         return leaving.code
     try:
@@ -39,7 +39,7 @@ def main(argv=None):
 
 def demo(arguments):
     """Train a conditional VAE on real digits and draw, by label, digits nobody wrote."""
-    from kvae import runs
+    from kvae.cli import runs
 
     print("Training a conditional VAE on 1,437 real 8x8 digits.")
     return _train(runs.DEMO | {"seed": arguments.seed}, arguments)
@@ -47,7 +47,7 @@ def demo(arguments):
 
 def train(arguments):
     """Train a model and write a run folder."""
-    from kvae import folder, runs
+    from kvae.cli import run_folder, runs
 
     given = {name: getattr(arguments, name) for name in runs.DEFAULTS}
     given = {name: value for name, value in given.items() if value is not None}
@@ -55,14 +55,15 @@ def train(arguments):
         if given or arguments.config or arguments.force:
             raise ValueError(f"`resume` takes its options from {arguments.resume}: drop the others")
         arguments.out = arguments.resume
-    return _train((folder.read_options(arguments.config) if arguments.config else {}) | given, arguments)
+    return _train((run_folder.read_options(arguments.config) if arguments.config else {}) | given, arguments)
 
 
 def generate(arguments):
     """Draw new images from a trained model."""
     import numpy as np
 
-    from kvae import checks, files, plots
+    from kvae import checks, plots
+    from kvae.io import atomic
     from kvae.models import load_model
 
     checks.positive_integer(arguments.count, "count")
@@ -81,8 +82,8 @@ def generate(arguments):
         images = model.generate(labels=labels, seed=arguments.seed)
         rows = labels if len(arguments.label) > 1 else None
     if path.endswith(".npz"):
-        files.make_folder(os.path.dirname(path) or ".")
-        with files.replacing(path) as aside:
+        atomic.make_folder(os.path.dirname(path) or ".")
+        with atomic.replacing(path) as aside:
             np.savez_compressed(aside, images=images)
     else:
         shown = "" if arguments.label is None else f", label {', '.join(map(str, arguments.label))}"
@@ -92,7 +93,7 @@ def generate(arguments):
 
 def evaluate(arguments):
     """Print a trained model's numbers on a data set's test images."""
-    from kvae import folder, report, runs
+    from kvae.cli import printing, run_folder, runs
     from kvae.models import load_model
 
     model = load_model(arguments.model)
@@ -104,40 +105,40 @@ def evaluate(arguments):
     if found:
         metrics["findings"] = [vars(finding) for finding in found]
     if arguments.out:
-        folder.write_json(arguments.out, metrics)
-    report.metrics(metrics)
-    report.findings(found)
+        run_folder.write_json(arguments.out, metrics)
+    printing.metrics(metrics)
+    printing.findings(found)
 
 
 def plot(arguments):
     """Draw pictures of a trained model, or of a run's history."""
-    from kvae import gallery
+    from kvae.cli import plot
 
-    for path in gallery.draw(arguments.model, arguments.kind, arguments.dataset, arguments.label, arguments.out):
+    for path in plot.draw(arguments.model, arguments.kind, arguments.dataset, arguments.label, arguments.out):
         print(f"written to {path}")
 
 
 def apply(arguments):
     """Use a trained model: tell what is strange, take noise away, fill in, enlarge, compress."""
-    from kvae import report
-    from kvae.apply import apply
+    from kvae.cli import printing
+    from kvae.cli.apply import apply
 
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "debug", "model")}
     numbers, paths = apply(model_path=arguments.model, **given)
-    report.metrics(numbers)
+    printing.metrics(numbers)
     print(f"written to {' and '.join(map(str, paths))}")
 
 
 def data(arguments):
     """List the data sets, or describe one."""
-    from kvae import report
+    from kvae.cli import printing
     from kvae.data import DATASETS, load_data
 
     if arguments.name is None:
         print("\n".join([*DATASETS, "or a path to an .npz file with x_train, y_train, x_test, y_test, or images"]))
         return
     found = load_data(arguments.name)
-    report.dataset(found)
+    printing.dataset(found)
     if arguments.out:
         from kvae import plots
 
@@ -148,20 +149,22 @@ def data(arguments):
 
 def ladder(arguments):
     """Train PCA, autoencoders, VAE and CVAE at one latent size and budget, and draw them beside one another."""
-    from kvae import files, folder, plots, report
     from kvae import ladder as ladders
+    from kvae import plots
+    from kvae.cli import printing, run_folder
     from kvae.data import load_data
+    from kvae.io import atomic
 
     data = load_data(arguments.dataset)
-    out = files.make_folder(arguments.out)
+    out = atomic.make_folder(arguments.out)
     print(f"Training five methods on {data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs.")
     rungs = []
     for rung in ladders.climb(data, arguments.latent_dim, arguments.epochs, arguments.batch_size, seed=arguments.seed):
         print(f"{rung.name}: {rung.seconds:.1f} s", flush=True)
         rungs.append(rung)
     numbers = [rung.numbers() for rung in rungs]
-    report.ladder(numbers)
-    folder.write_json(out / "ladder.json", numbers)
+    printing.ladder(numbers)
+    run_folder.write_json(out / "ladder.json", numbers)
     title = f"{data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs each"
     path = plots.save(plots.ladder(rungs, data.x_test, data.y_test, title), out / "ladder.png")
     print(f"written to {path} and {out / 'ladder.json'}")
@@ -198,14 +201,14 @@ def _generated_name(arguments):
 
 
 def _train(options, arguments):
-    from kvae import report, runs
+    from kvae.cli import printing, runs
 
     resume, devices = bool(arguments.resume), arguments.strategy
     metrics, interrupted = runs.train(options, arguments.out, arguments.force, resume, devices=devices)
     if not metrics:
         print("done; the first worker writes the run folder")
         return int(interrupted)
-    report.metrics(metrics)
+    printing.metrics(metrics)
     print(f"\nwritten to {arguments.out}: model.keras, metrics.json, history.csv, config.json, pictures/")
     if interrupted:
         way = f"what was trained so far is saved; go on with: kvae train --resume {arguments.out}"

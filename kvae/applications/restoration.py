@@ -7,7 +7,7 @@ the least squared error, their standard deviation tells where the model is guess
 import numpy as np
 
 from kvae import checks, evaluation
-from kvae.applications import latent
+from kvae.applications import posterior_codes
 
 METHODS = ("gibbs", "metropolis", "optimise")
 WARM_UP = 10  # steps of the chain that a climb starts from
@@ -42,7 +42,7 @@ def denoise(model, noisy, sigma, y=None, num_samples=10, method="metropolis", st
     """
     _check(model, method)
     noisy = checks.array(noisy, model.image_shape, "noisy")
-    observation = latent.Observation(noisy, np.ones_like(noisy), sigma=checks.positive_number(sigma, "sigma"))
+    observation = posterior_codes.Observation(noisy, np.ones_like(noisy), sigma=checks.positive_number(sigma, "sigma"))
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
@@ -76,7 +76,7 @@ def inpaint(model, x, mask, y=None, num_samples=10, method="metropolis", steps=1
     _check(model, method)
     mask = check_mask(mask, np.shape(x), model.image_shape)
     x = model.check_images(np.where(mask, x, 0.0))
-    observation = latent.Observation(x, mask)
+    observation = posterior_codes.Observation(x, mask)
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
@@ -110,7 +110,9 @@ def super_resolve(
     """
     _check(model, method)
     small = checks.array(small, small_shape(model.image_shape, factor), "small")
-    observation = latent.Observation(small, np.ones_like(small), factor, checks.positive_number(sigma, "sigma"))
+    observation = posterior_codes.Observation(
+        small, np.ones_like(small), factor, checks.positive_number(sigma, "sigma")
+    )
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
@@ -188,7 +190,7 @@ def _restore(model, observation, y, num_samples, method, steps, learning_rate, s
     steps = checks.positive_integer(steps, "steps")
     y = model.check_labels(y, len(observation.value))
     chain = min(steps, WARM_UP) if method == "optimise" else steps
-    z = latent.sample_codes(model, observation, y, num_samples, chain, seed, correct=method == "metropolis")
+    z = posterior_codes.sample_codes(model, observation, y, num_samples, chain, seed, correct=method == "metropolis")
     if method == "optimise":
-        z = latent.optimise_codes(model, observation, y, z, steps, learning_rate)
-    return latent.complete(model, observation, z, y)
+        z = posterior_codes.optimise_codes(model, observation, y, z, steps, learning_rate)
+    return posterior_codes.complete(model, observation, z, y)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from kvae.models import archive
+from kvae.io import keras_archive
 from kvae.models.base import BaseModel
 
 
@@ -13,7 +13,7 @@ def load_model(path):
     """Load a kvae model from a `.keras` file that anybody may have written.
 
     `keras.saving.load_model` does the same after `import kvae`. This one tells apart the ways in which a file is none,
-    and checks it before Keras sees it (`kvae.models.archive`): it runs no code of the file's, even where
+    and checks it before Keras sees it (`kvae.io.keras_archive`): it runs no code of the file's, even where
     `keras.config.enable_unsafe_deserialization` has been called, and a model takes no more memory than its file
     accounts for. Layers of your own it refuses; for a file that you trust, `keras.saving.load_model` takes them.
 
@@ -36,7 +36,7 @@ def load_model(path):
     if path.suffix != ".keras":
         raise ValueError(f"{wanted}: give the file its .keras ending back")
     try:
-        archive.check(path)
+        keras_archive.check(path)
         model = keras.saving.load_model(path)
     except Exception as error:  # Keras, h5py and zipfile raise many kinds on a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]

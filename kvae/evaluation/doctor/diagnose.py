@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from kvae import checks
-from kvae.evaluation import findings
 from kvae.evaluation.density import needs_density
-from kvae.evaluation.findings import Finding
+from kvae.evaluation.doctor import findings
+from kvae.evaluation.doctor.figures import Patient
+from kvae.evaluation.doctor.findings import Finding
 from kvae.evaluation.likelihood import check_data
-from kvae.evaluation.patient import Patient
 
 MAX_EXAMPLES = 1000  # of each set: enough for every figure here, and quick on any data
 

@@ -53,17 +53,17 @@ def list_all(arguments):
 
 def copy(arguments):
     """Copy a student's notebook."""
-    from kvae import files
+    from kvae.io import FileError, atomic
     from kvae.worksheet import notebooks
 
     known = notebooks.student_notebooks()
     if arguments.number not in known:
         raise ValueError(f"`N` must be one of {sorted(known)}, see `kvae workshop list`. Received: {arguments.number}")
     source = known[arguments.number]
-    target = files.make_folder(arguments.folder) / source.name
+    target = atomic.make_folder(arguments.folder) / source.name
     if target.exists() and not arguments.force:
-        raise files.FileError(f"{target} is there already: choose another folder, or --force to lose what is in it")
-    with files.replacing(target) as aside:
+        raise FileError(f"{target} is there already: choose another folder, or --force to lose what is in it")
+    with atomic.replacing(target) as aside:
         aside.write_bytes(source.read_bytes())
     print(f"written to {target}")
     print(f"  open it:  jupyter lab {target}   (pip install jupyterlab, if that is missing; VS Code and Colab do too)")

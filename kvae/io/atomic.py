@@ -7,9 +7,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-
-class FileError(OSError, ValueError):
-    """A file or folder that is missing, taken or not to be written to: a bad value that the disk has told of."""
+from kvae.io import FileError
 
 
 def make_folder(folder):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from kvae import cli, report, runs, usage
-from kvae.evaluation import cards
-from kvae.evaluation.cards import Card, place
+from kvae.cli import main, parser, printing, runs
+from kvae.evaluation import reference_cards
+from kvae.evaluation.reference_cards import Card, place
 
 NO_FIGURE = {"value": None, "source": None, "why": "nobody measured it"}
 DEMO = Card("kvae demo", {"epochs": 60, "batch_size": 32}, "negative_elbo", (20.5, 21.0, 21.5), NO_FIGURE)
@@ -82,12 +82,12 @@ def test_a_card_of_one_seed_has_no_band(tmp_path):
     content = {"options": {}, "metric": "negative_elbo", "published": NO_FIGURE}
     path = tmp_path / "cards.json"
     path.write_text(json.dumps({"one": {**content, "runs": [run]}, "two": {**content, "runs": [run, run]}}))
-    assert [card.command for card in cards.load(path)] == ["two"]
+    assert [card.command for card in reference_cards.load(path)] == ["two"]
 
 
 def test_the_shipped_cards_are_of_todays_commands():
-    for card in cards.load():
-        arguments = usage.parser(cli.COMMANDS).parse_args(card.command.split()[1:])
+    for card in reference_cards.load():
+        arguments = parser.parser(main.COMMANDS).parse_args(card.command.split()[1:])
         given = {name: getattr(arguments, name, None) for name in runs.DEFAULTS}
         base = runs.DEMO if arguments.command == "demo" else runs.DEFAULTS
         options = base | {name: value for name, value in given.items() if value is not None and name != "seed"}
@@ -98,11 +98,11 @@ def test_the_shipped_cards_are_of_todays_commands():
 
 
 def test_metrics_hold_the_card_and_the_command_prints_it(monkeypatch, capsys):
-    monkeypatch.setattr(cards, "load", lambda: CARDS)
+    monkeypatch.setattr(reference_cards, "load", lambda: CARDS)
     metrics = {"negative_elbo": 21.2, "dataset": "digits"}
     runs.add_card(metrics, runs.DEFAULTS | DEMO.options)
     assert metrics["card"]["command"] == "kvae demo"
-    report.metrics(metrics)
+    printing.metrics(metrics)
     assert "Is it good? negative elbo 21.20 is within the band of `kvae demo`" in capsys.readouterr().out
     without = {"negative_elbo": 21.2, "dataset": "digits"}
     runs.add_card(without, {})

@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from kvae import files, reading
+from kvae.io import FileError, atomic, limits
 
 CHECKPOINT = "checkpoint.npz"  # there as long as the run is not finished
 FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
@@ -12,19 +12,19 @@ FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures"
 def check(out, force):
     """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
     if out.is_file():
-        raise files.FileError(f"`out` must be a folder. Received: the file {out}")
-    if out.is_dir() and set(out.iterdir()) - set(files.halves(out)):
+        raise FileError(f"`out` must be a folder. Received: the file {out}")
+    if out.is_dir() and set(out.iterdir()) - set(atomic.halves(out)):
         if not (out / "config.json").is_file():
-            raise files.FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
+            raise FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
         if not force:
-            raise files.FileError(
+            raise FileError(
                 f"`out` holds a run already: choose another folder, add --force, or --resume it. Received: {out}"
             )
 
 
 def sweep(out):
     """Remove what a process that was killed left half-written; no other may be writing there."""
-    for path in files.halves(out) + files.halves(out / "pictures"):
+    for path in atomic.halves(out) + atomic.halves(out / "pictures"):
         path.unlink(missing_ok=True)
 
 
@@ -44,7 +44,7 @@ def remove(out):
 
 def write_json(path, content):
     """Write `content` as indented JSON to `path`."""
-    with files.replacing(path) as aside:
+    with atomic.replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -71,7 +71,7 @@ def options_to_go_on(out, backend):
         ValueError: if there is none, it is finished, or it ran on another backend.
     """
     if not (out / "config.json").is_file():
-        raise files.FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
+        raise FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
     before = _config(out / "config.json", "backend")
     if before != backend:
         raise ValueError(f"`resume` needs the run's own backend: set KERAS_BACKEND={before}. Received: {backend}")
@@ -82,6 +82,6 @@ def options_to_go_on(out, backend):
 
 def _config(path, key):
     try:
-        return reading.parse_json(reading.read_bytes(path, reading.CONFIG, "config"))[key]
+        return limits.parse_json(limits.read_bytes(path, limits.CONFIG, "config"))[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"`config` must be the config.json of a run. Received: {path} ({error})") from error

@@ -8,7 +8,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from kvae.files import FileError
+from kvae.io import FileError
 
 UNPACKED = 4 * 2**30  # all members of an archive together; the environment variable KVAE_MAX_BYTES takes its place
 EXPANSION = 200  # times its packed size, for a member of more than SMALL: images reach 20, deflate's best is 1,032

@@ -1,0 +1,1 @@
+"""The `kvae` command. Nothing heavy is imported before a command needs it."""
