@@ -1,0 +1,27 @@
+"""What a model can do, asked in one way.
+
+A model lists its abilities in an attribute `capabilities`; what lists none, such as a PCA baseline, has none of them.
+"""
+
+from typing import Any
+
+CAPABILITIES = {
+    "density": "densities p(x|z), p(z) and q(z|x), as VAE and CVAE have: for others use the reconstruction error",
+    "prior": "a prior to draw codes from, as VAE and CVAE have: for an autoencoder use decode(random_codes(n, z_train))",
+    "networks": "an encoder and a decoder network",
+    "condition": "a condition y beside x: use CVAE",
+    "classes": "class labels: use CVAE(..., num_classes=)",
+}
+
+
+def has(model: Any, capability: str) -> bool:
+    """Whether `model` has `capability`, a key of `CAPABILITIES`."""
+    if capability not in CAPABILITIES:
+        raise ValueError(f"`capability` must be one of {sorted(CAPABILITIES)}. Received: {capability!r}")
+    return capability in getattr(model, "capabilities", ())
+
+
+def needs(model: Any, capability: str) -> None:
+    """Raise a `ValueError` unless `model` has `capability`, a key of `CAPABILITIES`."""
+    if not has(model, capability):
+        raise ValueError(f"`model` must have {CAPABILITIES[capability]}. Received: {type(model).__name__}")
