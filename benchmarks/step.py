@@ -60,6 +60,7 @@ def parts(x):
     optimizer.build(model.trainable_variables)
     weights = [variable.value for variable in model.trainable_variables]
     noise = [tf.random.normal(weight.shape) for weight in weights]
+    places = [tf.Variable(tf.zeros(weight.shape)) for weight in weights]
     rows = tf.constant(np.random.default_rng(0).permutation(len(x))[:BATCH])
     whole = tf.constant(np.rint(255 * x).astype("uint8"))
     kept = tf.Variable(tf.zeros_like(batch))
@@ -71,7 +72,7 @@ def parts(x):
         return tape.gradient(loss, weights)
 
     def keep_gradients():  # something must, or the graph leaves them out
-        for place, gradient in zip(optimizer._momentums, gradients(), strict=True):
+        for place, gradient in zip(places, gradients(), strict=True):
             place.assign(gradient)
 
     theirs = keras.optimizers.Adam(1e-3)  # its update not yet one kernel

@@ -10,7 +10,7 @@ import numpy as np
 
 from kvae import checks
 from kvae.io import atomic
-from kvae.training import strategy
+from kvae.training import keras_internals, strategy
 
 FORMAT = 1  # of the file; another one is refused
 
@@ -62,8 +62,16 @@ class Checkpoint(keras.callbacks.Callback):
                 self.model.optimizer.build(self.model.trainable_variables)
             self.history, self.epoch = restore(self.model, self.path)
         if self.epoch:
-            self.model._initial_epoch = self.epoch  # as Keras's BackupAndRestore tells `fit`
+            keras_internals.begin_at_epoch(self.model, self.epoch)
+        self.resumed_at = self.epoch
         self.restored = {name: list(values) for name, values in self.history.items()}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch < self.resumed_at:
+            raise ValueError(
+                f"`fit` must go on from the checkpoint: call it with initial_epoch={self.resumed_at}, which this "
+                f"version of Keras cannot be told by a callback. Received: {self.path}, and epoch {epoch}"
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         self.epoch = epoch + 1
@@ -73,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
             save(self.model, self.path, self.history, self.epoch)
 
     def on_train_end(self, logs=None):
-        self.model._initial_epoch = None
+        keras_internals.begin_at_epoch(self.model, None)
         history = self.model.history  # what `fit` returns
         if history is not None and self.restored:
             first = len(next(iter(self.restored.values())))

@@ -1,11 +1,17 @@
 """Adam's update of a weight by one kernel of TensorFlow, where Keras takes fifteen."""
 
+from __future__ import annotations
+
 import types
+from typing import Any
 
 import keras
 
+from kvae.training.keras_internals import adam_moments
+from kvae.training.optimizers import GroupedOptimizer
 
-def fuse_adam(optimizer):
+
+def fuse_adam(optimizer: keras.optimizers.Optimizer | None) -> None:
     """Let TensorFlow's own kernel do the updates of a Keras Adam or AdamW, in place.
 
     The equations stay (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, in the order at the end of section 2):
@@ -13,27 +19,38 @@ def fuse_adam(optimizer):
     averages, accumulation) is outside of them and stays Keras's, and so do sparse gradients.
 
     Args:
-        optimizer: that of a compiled model; one that computes otherwise, or `None`, is left as it is.
+        optimizer: that of a compiled model; one that computes otherwise, or `None`, is left as it is. Of a
+            `LossScaleOptimizer` the inner one is fused, of a `GroupedOptimizer` each member.
     """
-    if getattr(type(optimizer), "update_step", None) is keras.optimizers.Adam.update_step and not optimizer.amsgrad:
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        fuse_adam(optimizer.inner_optimizer)
+    elif isinstance(optimizer, GroupedOptimizer):
+        for member in optimizer.members():
+            fuse_adam(member)
+    elif (
+        optimizer is not None
+        and getattr(type(optimizer), "update_step", None) is keras.optimizers.Adam.update_step
+        and not optimizer.amsgrad
+    ):
         optimizer.update_step = types.MethodType(_update_step, optimizer)
 
 
-def _update_step(optimizer, gradient, variable, learning_rate):
+def _update_step(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) -> Any:
     """Keras's `update_step(gradient, variable, learning_rate)`, of variables that are TensorFlow's."""
     import tensorflow as tf
 
-    if isinstance(gradient, tf.IndexedSlices):
+    moments = adam_moments(optimizer, variable)
+    if moments is None or isinstance(gradient, tf.IndexedSlices):
         return keras.optimizers.Adam.update_step(optimizer, gradient, variable, learning_rate)
-    index, dtype = optimizer._get_variable_index(variable), variable.dtype
+    (m, v), dtype = moments, variable.dtype
     beta_1, beta_2, epsilon = (
         tf.cast(number, dtype) for number in (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon)
     )
     step = tf.cast(optimizer.iterations + 1, dtype)
     return tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
-        m=optimizer._momentums[index].value.handle,
-        v=optimizer._velocities[index].value.handle,
+        m=m.value.handle,
+        v=v.value.handle,
         beta1_power=beta_1**step,
         beta2_power=beta_2**step,
         lr=tf.cast(learning_rate, dtype),

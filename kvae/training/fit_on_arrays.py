@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.training import pipelines
+from kvae.training import keras_internals, pipelines, strategy
 
 MOST_STEPS = 100  # an execution: more gain nothing, and Ctrl-C waits for its end
 BARS = 20  # how often an epoch's progress bar moves
@@ -23,7 +23,7 @@ def covers(model, arguments):
     """Whether `fit` with these arguments, on arrays, can be fed this way."""
     return (
         not model.run_eagerly
-        and getattr(model, "_distribute_strategy", None) is None
+        and not strategy.is_distributed(model)
         and keras.distribution.distribution() is None
         and arguments.get("class_weight") is None
         and arguments.get("steps_per_epoch") is None
@@ -120,7 +120,7 @@ def _split(train, fraction, validation):
 
 
 def _convolves(model):
-    return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
+    return any("Conv" in type(layer).__name__ for layer in keras_internals.layers_of(model))
 
 
 def _numbers(arrays, batch_size, steps, shuffle=False, entropy=None):

@@ -154,8 +154,18 @@ def _chiefs(numbers):
 
 def scope_of(model):
     """The context in which a compiled model's variables live: that of the strategy it was made under, or none."""
-    made_under = getattr(model, "_distribute_strategy", None)
+    made_under = getattr(model, "distribute_strategy", None)  # on TensorFlow; the default one for a model without
     return made_under.scope() if made_under is not None else contextlib.nullcontext()
+
+
+def is_distributed(model):
+    """Whether a model was made under a TensorFlow strategy."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    with scope_of(model):
+        return tf.distribute.has_strategy()
 
 
 def several_workers():

@@ -1,0 +1,143 @@
+"""The only module that uses names which Keras does not promise to keep.
+
+Each function says what it is for and what happens once Keras has the name no longer: the same result on a slower path,
+or one line that says what to do instead. `NAMES` lists them; a test keeps them out of every other file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+NAMES = (
+    "_flatten_layers",
+    "_get_variable_index",
+    "_initial_epoch",
+    "_momentums",
+    "_use_cached_eval_dataset",
+    "_velocities",
+    "add_update",
+    "keras.src",
+)
+
+# Where Keras's classes and functions live in a saved configuration, which names them by their private modules.
+OPERATION_MODULES = ("keras.src.ops.numpy", "keras.src.ops.nn", "keras.src.ops.math")
+NETWORK_MODULES = ("keras.src.models.functional", "keras.src.models.sequential")
+BACKEND_MODULES = "keras.src.backend."  # followed by `torch.optimizers.torch_adam`, for example
+
+
+_GONE = object()
+
+
+def _private(owner: Any, name: str) -> Any:
+    """The attribute `name` of `owner`, or `_GONE` if Keras no longer has it."""
+    return getattr(owner, name, _GONE)
+
+
+def adam_moments(optimizer: keras.optimizers.Optimizer, variable: Any) -> tuple[Any, Any] | None:
+    """The moving averages m and v that an Adam keeps for a variable: what a fused kernel updates in place.
+
+    Without the names: `None`, and the caller leaves the update to Keras.
+
+    Args:
+        optimizer: a built `keras.optimizers.Adam` or `AdamW`.
+        variable: one of those that it was built with.
+
+    Returns:
+        `(m, v)`, Keras variables of the shape of `variable`.
+    """
+    index_of, m, v = (_private(optimizer, name) for name in ("_get_variable_index", "_momentums", "_velocities"))
+    if _GONE in (index_of, m, v):
+        return None
+    index = index_of(variable)
+    return m[index], v[index]
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """A model and all layers inside it, however deep.
+
+    Without the name: found through the public `layers`, which leaves out those held by a layer that is not a model. On
+    JAX, a convolution hidden there then runs inside a scan, where it is slow.
+    """
+    flatten = _private(model, "_flatten_layers")
+    if flatten is not _GONE:
+        return list(flatten())
+    inner = (layers_of(layer) for layer in getattr(model, "layers", ()))
+    return [model, *(layer for layers in inner for layer in layers)]
+
+
+def begin_at_epoch(model: keras.Model, epoch: int | None) -> bool:
+    """Let a running `fit` begin at an epoch, from `on_train_begin` of a callback; `None` undoes it.
+
+    Without the name: `False`, and the caller asks for `fit(initial_epoch=...)`.
+
+    Args:
+        model: the model that `fit` was called on.
+        epoch: int, counted from 0.
+
+    Returns:
+        Whether `fit` will do so.
+    """
+    if _private(model, "_initial_epoch") is _GONE:
+        return False
+    model._initial_epoch = epoch
+    return True
+
+
+def is_validation_in_fit(arguments: dict[str, Any]) -> bool:
+    """Whether `evaluate` was called by `fit`, which has checked the validation data already.
+
+    Without the name: `False`, and the data are checked again after each epoch.
+
+    Args:
+        arguments: the keyword arguments of `evaluate`.
+    """
+    return bool(arguments.get("_use_cached_eval_dataset", False))
+
+
+def with_public_optimizers(config: Any) -> Any:
+    """A saved configuration in which optimizers go by their public module: under PyTorch, Keras writes a private one.
+
+    Without the name: the configuration as it is; a model saved under PyTorch then loads only there.
+
+    Args:
+        config: nested dicts and lists, as `keras.saving.serialize_keras_object` returns them.
+    """
+    if isinstance(config, dict):
+        config = {key: with_public_optimizers(value) for key, value in config.items()}
+        if str(config.get("module")).startswith(BACKEND_MODULES):
+            config["module"] = "keras.optimizers"
+        return config
+    return [with_public_optimizers(each) for each in config] if isinstance(config, list) else config
+
+
+class TransparentScope(keras.StatelessScope):
+    """A `keras.StatelessScope` that changes nothing: variables are read and assigned as outside of it.
+
+    A subclass overrides `seen` to change what is read. Keras's own scope hides the one around it, such as that of a
+    step on JAX, and forgets the assignments of random streams and of batch normalization.
+
+    Keras tells a scope of an assignment through `add_update`. If it did so by another name, assignments inside would be
+    lost with the scope, as in Keras's own.
+    """
+
+    def seen(self, variable: keras.Variable, value: Any) -> Any:
+        """What `variable` is, to who reads it in this scope; `value` is what it is outside."""
+        return value
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        self.__exit__()
+        try:
+            value = variable.value
+        finally:
+            self.__enter__()
+        return self.seen(variable, value)
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        variable, value = update
+        self.__exit__()
+        try:
+            variable.assign(value)
+        finally:
+            self.__enter__()
