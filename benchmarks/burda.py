@@ -79,7 +79,7 @@ def run(row, mode, arguments):
     start = row.split("-")[0]
     data = kvae.load_data(arguments.fixed) if start == "fixed" else kvae.load_data("mnist", binarization="dynamic")
     model, training_seconds = trained(row, mode, data, arguments)
-    x, y = data.x_test, data.y_test if model.takes_labels else None
+    x, y = data.x_test, data.y_test if model.conditions else None
     if data.binarization:
         x = binarize(x, np.random.default_rng(SEED))
     if mode == "short":
@@ -150,7 +150,7 @@ def train(model, data, k, mode, folder, rate):
         optimizer=keras.optimizers.Adam(learning_rate(mode, rate, epochs, steps), epsilon=1e-4),
         steps_per_execution=steps if k < 50 else 50,
     )
-    batches = data.batches(batch_size=batch_size, labels=model.takes_labels, seed=SEED)
+    batches = data.batches(batch_size=batch_size, labels=model.conditions is not None, seed=SEED)
     backup = keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False)
     model.fit(batches, epochs=epochs, callbacks=[backup, Clock(folder / "training.json")], verbose=0)
     model.save(folder / "model.keras")

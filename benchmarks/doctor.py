@@ -18,7 +18,7 @@ class MeanBernoulli(distributions.Bernoulli):
 
     def log_prob(self, value, params):
         """Elementwise, and 64 times too small."""
-        return super().log_prob(value, params) / 64
+        return super().elementwise_log_prob(value, params) / 64
 
 
 def trained(data, scale=1.0, epochs=EPOCHS, likelihood="bernoulli", **kwargs):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 import kvae
-from kvae.models.base import BatchResult
+from kvae.models.batches import BatchResult
 
 LEAPFROG_STEPS = 10  # these three are the paper's
 WEIGHT_UPDATES = 5
@@ -25,20 +25,21 @@ class WakeSleep(kvae.VAE):
     negative sum, `elbo` the bound as in `VAE`.
     """
 
-    def run_batch(self, x, y, training):
+    def run_batch(self, batch, training):
         """A pass of wake and of sleep in training; the VAE's own otherwise."""
         if not training:
-            return super().run_batch(x, y, training)
-        params = self._apply(self.encoder, x, None, training)
+            return super().run_batch(batch, training)
+        x = batch.x
+        params = self.inference(x, training=training)
         z = ops.stop_gradient(self.posterior_family.sample(params, 1, self.seed_generator))
-        wake, x_params = self.score(x, z, params, None, self.seed_generator, training)
+        wake, x_params = self.score(x, z, params, (), self.seed_generator, training)
 
-        z_dream = self.prior.sample(ops.shape(x)[0], None, self.seed_generator)
-        dream_params = self._apply(self.decoder, z_dream, None, training)
+        z_dream = self.prior.sample(ops.shape(x)[0], (), self.seed_generator)
+        dream_params = self.generation(z_dream[None], training=training)[0]
         x_dream = ops.stop_gradient(self.likelihood.sample(dream_params, 1, self.seed_generator)[0])
-        log_q = self.posterior_family.log_prob(z_dream, self._apply(self.encoder, x_dream, None, training))
+        log_q = self.posterior_family.log_prob(z_dream, self.inference(x_dream, training=training))
 
-        losses = (-(wake.log_likelihood + wake.log_prior)[0], -ops.sum(log_q, axis=-1))
+        losses = (-(wake.log_likelihood + wake.log_prior)[0], -log_q)
         reconstruction_loss, kl = -wake.log_likelihood[0], wake.total_kl()
         terms = {"reconstruction_loss": reconstruction_loss, "kl_loss": kl, "elbo": -(reconstruction_loss + kl)}
         return BatchResult(self.likelihood.mean(x_params[0]), losses, terms)
@@ -99,15 +100,15 @@ class MonteCarloEM:
     def log_joint(self, x, z):
         """log p(x, z), `(batch,)`, of images and codes `(batch, latent_dim)`."""
         model = self.model
-        log_px = model.likelihood.log_prob(x, model.decoder(z, training=True))
-        return ops.sum(log_px, axis=tuple(range(1, len(log_px.shape)))) + model.prior.log_prob(z, None, self.noise)
+        log_px = model.likelihood.log_prob(x, model.decoder(z, training=True), len(model.image_shape))
+        return log_px + model.prior.log_prob(z, (), self.noise)
 
     def loss(self, x, z):
         """What the M-step minimises: −log p(x, z) − log q(z|x), averaged over the batch, and the prior on weights."""
         log_q = self.model.posterior_family.log_prob(z, self.model.encoder(x, training=True))
         weights = self.model.trainable_variables
         penalty = sum(weight.regularizer(weight) for weight in weights if weight.regularizer is not None)
-        return penalty - ops.mean(self.log_joint(x, z) + ops.sum(log_q, axis=-1))
+        return penalty - ops.mean(self.log_joint(x, z) + log_q)
 
 
 def hmc(log_prob, z, step_size, num_steps, seed):

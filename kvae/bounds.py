@@ -1,9 +1,11 @@
 """Lower bounds on log p(x): from log-densities of posterior samples to one number per example, in nats.
 
-A bound is a small object, `bound(sample, beta) -> (terms)`. The terms are what is minimised, each `(batch,)`, and their
-sum is the negative bound. β weighs the KL (or, in a multi-sample bound, the log-ratio log p(z) − log q(z|x)). How its
-gradient is estimated is an argument too; `estimate` does it.
+A bound is a small object, `bound(sample, beta) -> terms`. The terms are minimised, each `(batch,)`, and their sum is the
+negative bound. β weights the KL (or, in a multi-sample bound, the log-ratio log p(z) − log q(z|x)). How the gradient is
+estimated is an argument of the bound; `kvae.models.estimators` carries it out.
 """
+
+from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ import keras
 from keras import ops
 
 from kvae import checks
+from kvae.types import Number, Tensor
 
 GRADIENTS = ("reparameterized", "doubly_reparameterized", "score_function")
 NEAR_ONE = 1e-3  # |1 − α| below which the Rényi bound is computed through expm1, free of cancellation
@@ -24,27 +27,34 @@ class PosteriorSample(NamedTuple):
         log_likelihood: log p(x|z_s), `(samples, batch)`, summed over pixels.
         log_prior: log p(z_s), `(samples, batch)`, summed over latent dimensions.
         log_posterior: log q(z_s|x), `(samples, batch)`.
-        kl: KL(q(z|x) ‖ p(z)) in closed form, `(batch, latent)`, one number a dimension; `None` where there is none.
+        kl: KL(q(z|x) ‖ p(z)) in closed form, `(batch,)`; `None` where there is no closed form.
+        kl_per_dimension: its part of each latent dimension, `(batch, *latent_shape)`; `None` where q or p(z) does not
+            factorise.
     """
 
-    log_likelihood: Any
-    log_prior: Any
-    log_posterior: Any
-    kl: Any = None
+    log_likelihood: Tensor
+    log_prior: Tensor
+    log_posterior: Tensor
+    kl: Tensor | None = None
+    kl_per_dimension: Tensor | None = None
 
-    def log_weights(self, beta=1.0):
+    def log_weights(self, beta: Tensor | float = 1.0) -> Tensor:
         """log w_s = log p(x|z_s) + β (log p(z_s) − log q(z_s|x)), `(samples, batch)`."""
         return self.log_likelihood + beta * (self.log_prior - self.log_posterior)
 
-    def total_kl(self):
-        """KL(q(z|x) ‖ p(z)), `(batch,)`: exact where it can be, else the mean over the samples of log q − log p."""
-        if self.kl is None:
-            return ops.mean(self.log_posterior - self.log_prior, axis=0)
-        return ops.sum(self.kl, axis=-1)
+    def total_kl(self) -> Tensor:
+        """KL(q(z|x) ‖ p(z)), `(batch,)`: in closed form where there is one, else the samples' mean of log q − log p."""
+        return self.sampled_kl() if self.kl is None else self.kl
+
+    def sampled_kl(self) -> Tensor:
+        """The Monte Carlo estimate of KL(q(z|x) ‖ p(z)), `(batch,)`: the mean over the samples of log q − log p."""
+        return ops.mean(self.log_posterior - self.log_prior, axis=0)
 
 
 class Bound:
-    """Base of all bounds: configuration in the constructor's arguments, equality by it.
+    """Base class of all bounds: the constructor's arguments are the configuration, and equality compares it.
+
+    A bound may log terms of its own: it names them in `term_names` and returns them from `logged_terms`.
 
     Args:
         gradient: how the gradient is estimated. "reparameterized": through the samples z = g(ε, params) (Kingma &
@@ -54,15 +64,17 @@ class Bound:
             which needs no path through z and is far noisier (Paisley et al. 2012).
 
     Raises:
-        ValueError: for an unknown estimator, or one that the bound cannot carry.
+        ValueError: for an unknown estimator, or one that the bound does not support.
     """
 
-    def __init__(self, gradient="reparameterized"):
+    term_names: tuple[str, ...] = ()
+
+    def __init__(self, gradient: str = "reparameterized") -> None:
         if gradient not in GRADIENTS:
             raise ValueError(f"`gradient` must be one of {GRADIENTS}. Received: {gradient!r}")
         self.gradient = gradient
 
-    def __call__(self, sample, beta):
+    def __call__(self, sample: PosteriorSample, beta: Tensor) -> tuple[Tensor, ...]:
         """The terms to minimise.
 
         Args:
@@ -74,15 +86,19 @@ class Bound:
         """
         raise NotImplementedError
 
-    def path_weights(self, log_weights, beta):
+    def logged_terms(self, sample: PosteriorSample, beta: Tensor) -> dict[str, Tensor]:
+        """Further terms to log, by the names in `term_names`: tensors `(batch,)`, not minimised."""
+        return {}
+
+    def path_weights(self, log_weights: Tensor, beta: Tensor) -> Tensor:
         """Factors `(samples, batch)` on the gradient through each z_s, for the doubly reparameterized estimator."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"gradient": self.gradient}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Bound:
         return cls(**config)
 
     def __eq__(self, other):
@@ -101,43 +117,42 @@ class ELBO(Bound):
 
     Args:
         kl: "closed_form", where posterior and prior have one (else the mean over the samples), or "monte_carlo".
-        free_bits: nats, at least 0, that each latent dimension may hold at no cost: the KL of dimension j is
+        free_bits: nats, at least 0, that each latent dimension may use at no cost: the KL of dimension j is
             max(λ, its mean over the batch), Kingma et al. 2016 (https://arxiv.org/abs/1606.04934), eq. 15. Above 0
-            the loss lies above the negative ELBO. Needs a KL in closed form.
-        gradient: as in `Bound`; "doubly_reparameterized" goes with `kl="monte_carlo"`.
+            the loss exceeds the negative ELBO. Requires a closed-form KL per dimension.
+        gradient: as in `Bound`; "doubly_reparameterized" requires `kl="monte_carlo"`.
 
     Raises:
-        ValueError: if an argument is none of these, or two do not go together.
+        ValueError: if an argument is not one of these, or two exclude each other.
     """
 
-    def __init__(self, kl="closed_form", free_bits=0.0, gradient="reparameterized"):
+    def __init__(self, kl: str = "closed_form", free_bits: Number = 0.0, gradient: str = "reparameterized") -> None:
         super().__init__(gradient)
         if kl not in ("closed_form", "monte_carlo"):
             raise ValueError(f'`kl` must be "closed_form" or "monte_carlo". Received: {kl!r}')
-        number = isinstance(free_bits, (int, float)) and not isinstance(free_bits, bool)
-        if not (number and 0 <= free_bits < math.inf):
-            raise ValueError(f"`free_bits` must be a finite number of at least 0. Received: {free_bits!r}")
+        self.free_bits = checks.number(free_bits, "free_bits", at_least=0)
         if kl == "monte_carlo" and free_bits:
             raise ValueError(f'`free_bits` must go with kl="closed_form". Received: free_bits={free_bits}, kl={kl!r}')
         if kl == "closed_form" and gradient == "doubly_reparameterized":
             raise ValueError(f'gradient="doubly_reparameterized" must go with kl="monte_carlo". Received: kl={kl!r}')
         self.kl = kl
-        self.free_bits = float(free_bits)
 
     def __call__(self, sample, beta):
-        kl = ops.mean(sample.log_posterior - sample.log_prior, axis=0)
-        if self.kl == "closed_form" and sample.kl is not None:
-            per_dimension = sample.kl
-            if self.free_bits:
-                full = ops.mean(per_dimension, axis=0, keepdims=True) > self.free_bits
-                per_dimension = ops.where(full, per_dimension, self.free_bits)
-            kl = ops.sum(per_dimension, axis=-1)
+        if self.kl == "monte_carlo":
+            kl = sample.sampled_kl()
+        elif self.free_bits:
+            kl = sample.kl_per_dimension
+            full = ops.mean(kl, axis=0, keepdims=True) > self.free_bits
+            kl = ops.where(full, kl, self.free_bits)
+            kl = ops.sum(kl, axis=tuple(range(1, len(kl.shape))))
+        else:
+            kl = sample.total_kl()
         return -ops.mean(sample.log_likelihood, axis=0), beta * kl
 
     def path_weights(self, log_weights, beta):
         return ops.ones_like(log_weights)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kl": self.kl, "free_bits": self.free_bits}
 
 
@@ -145,34 +160,32 @@ class ELBO(Bound):
 class Renyi(Bound):
     """The variational Rényi bound L_α = 1/(1−α) log (1/K) Σ_s w_s^(1−α) (Li & Turner 2016, eq. 9 and 13).
 
-    https://arxiv.org/abs/1602.02311. It falls with α: α = −∞ is the largest log-weight (VR-max), α = 0 the
-    importance-weighted bound, α = 1 the ELBO. Below α = 0 it may exceed log p(x), the more so the more samples.
+    https://arxiv.org/abs/1602.02311. It decreases with α: α = −∞ is the largest log-weight (VR-max), α = 0 the
+    importance-weighted bound, α = 1 the ELBO. Below α = 0 it may exceed log p(x), and more so with more samples.
 
     Args:
         alpha: float down to and including `-math.inf`; not +∞ and not NaN.
-        gradient: as in `Bound`; "doubly_reparameterized" goes with a finite `alpha`, since the largest weight jumps
-            from sample to sample and its score has no path in its place.
+        gradient: as in `Bound`; "doubly_reparameterized" requires a finite `alpha`: the largest weight jumps from
+            sample to sample, so its score term cannot be replaced by a path derivative.
 
     Raises:
-        ValueError: if `alpha` is none of these, or does not go with `gradient`.
+        ValueError: if `alpha` is not one of these, or excluded by `gradient`.
 
     Example:
 
     >>> model = kvae.VAE(encoder, decoder, bound=kvae.bounds.Renyi(alpha=0.5), num_samples=5)
     """
 
-    def __init__(self, alpha=0.5, gradient="reparameterized"):
+    def __init__(self, alpha: Number = 0.5, gradient: str = "reparameterized") -> None:
         super().__init__(gradient)
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not alpha < math.inf:
-            raise ValueError(f"`alpha` must be a finite number or -inf. Received: {alpha!r}")
+        self.alpha = float(alpha) if alpha == -math.inf else checks.number(alpha, "alpha")
         if alpha == -math.inf and gradient == "doubly_reparameterized":
             raise ValueError(f'`alpha` must be finite with gradient="doubly_reparameterized". Received: {alpha!r}')
-        self.alpha = float(alpha)
 
     def __call__(self, sample, beta):
         return (-self.from_log_weights(sample.log_weights(beta)),)
 
-    def from_log_weights(self, log_weights):
+    def from_log_weights(self, log_weights: Tensor) -> Tensor:
         """L_α `(batch,)` of log-weights `(samples, batch)`; −∞, never NaN, where all weights are zero."""
         power = 1.0 - self.alpha
         if power == math.inf:
@@ -195,13 +208,13 @@ class Renyi(Bound):
         power = 1.0 - self.alpha
         return 1.0 - beta * power * (1.0 - ops.exp(ops.log_softmax(power * log_weights, axis=0)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha}
 
 
 @keras.saving.register_keras_serializable(package="kvae")
 class ImportanceWeighted(Renyi):
-    """The importance-weighted bound L_K = log (1/K) Σ_s w_s of IWAE, which grows with K towards log p(x).
+    """The importance-weighted bound L_K = log (1/K) Σ_s w_s of IWAE, which rises with K towards log p(x).
 
     K is the model's `num_samples`; K = 1 is the ELBO. Burda, Grosse, Salakhutdinov 2016, eq. 8
     (https://arxiv.org/abs/1509.00519).
@@ -214,17 +227,17 @@ class ImportanceWeighted(Renyi):
     >>> model = kvae.VAE(encoder, decoder, bound="importance_weighted", num_samples=5)
     """
 
-    def __init__(self, gradient="reparameterized"):
+    def __init__(self, gradient: str = "reparameterized") -> None:
         super().__init__(alpha=0.0, gradient=gradient)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"gradient": self.gradient}
 
 
 BOUNDS = {"elbo": ELBO, "importance_weighted": ImportanceWeighted, "renyi": Renyi}
 
 
-def get(name):
+def get(name: str | Bound) -> Bound:
     """The bound called `name` (a key of `BOUNDS`), or `name` itself if it is a `Bound`.
 
     Raises:
@@ -233,51 +246,8 @@ def get(name):
     return checks.lookup(name, BOUNDS, Bound, "bound")
 
 
-def log_mean_exp(log_weights):
+def log_mean_exp(log_weights: Tensor) -> Tensor:
     """log (1/K) Σ_s w_s of log-weights `(samples, batch)`: `(batch,)`, −∞ where every weight is zero."""
     peak = ops.stop_gradient(ops.max(log_weights, axis=0))
     peak = ops.where(ops.isfinite(peak), peak, ops.zeros_like(peak))
     return peak + ops.log(ops.mean(ops.exp(log_weights - peak), axis=0))
-
-
-def estimate(bound, score, z, params, beta):
-    """A bound's terms, with the gradient that its estimator asks for.
-
-    Args:
-        bound: a `Bound`.
-        score: function `(z, params) -> (PosteriorSample, anything)`.
-        z: posterior samples `(samples, batch, latent)`.
-        params: posterior parameters `(batch, parameters · latent)`.
-        beta: scalar weight of the KL.
-
-    Returns:
-        `(terms, sample, anything)`: the terms to minimise, each `(batch,)`, and what `score` gave.
-    """
-    if bound.gradient == "reparameterized":
-        sample, rest = score(z, params)
-        return bound(sample, beta), sample, rest
-    if bound.gradient == "doubly_reparameterized":
-        # The first pass only gives the factors. Both passes compute the same numbers, and XLA merges them.
-        sample, _ = score(ops.stop_gradient(z), ops.stop_gradient(params))
-        factors = bound.path_weights(ops.stop_gradient(sample.log_weights(beta)), beta)
-        sample, rest = score(_scale_gradient(z, factors[..., None]), ops.stop_gradient(params))
-        return bound(sample, beta), sample, rest
-    sample, rest = score(ops.stop_gradient(z), params)
-    terms = bound(sample, beta)
-    # Adds 0 to the value and f ∇ Σ_s log q(z_s|x) to the gradient.
-    log_q = ops.sum(sample.log_posterior, axis=0)
-    signal = ops.stop_gradient(sum(terms[1:], terms[0]))
-    return (terms[0] + signal * (log_q - ops.stop_gradient(log_q)), *terms[1:]), sample, rest
-
-
-@ops.custom_gradient
-def _scale_gradient(z, factors):
-    """The identity in `z`, whose gradient is multiplied by `factors`."""
-
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        return upstream * factors, ops.zeros_like(factors)
-
-    # z, by way of the factors: without that TensorFlow's graph optimiser cuts the first pass loose from the second, and
-    # it was seen to read weights that the step had updated already.
-    return ops.where(ops.isnan(factors), factors, z), gradient

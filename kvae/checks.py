@@ -33,12 +33,38 @@ def positive_integer(value, name):
     return int(value)
 
 
+def number(value, name, at_least=None, above=None, at_most=None, below=None):
+    """Return `value` as a float if it is a finite number, Python's or NumPy's, within the given limits.
+
+    Args:
+        value: the argument.
+        name: the argument's name, for the message.
+        at_least: smallest value allowed; `None` for no limit. Likewise the other three.
+        above: limit that it must exceed.
+        at_most: largest value allowed.
+        below: limit that it must stay under.
+
+    Raises:
+        ValueError: if it is not a number (a bool is not), not finite, or outside the limits.
+    """
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if (
+        not is_number
+        or not -LARGEST <= value <= LARGEST  # an integer from a file may exceed every float
+        or (at_least is not None and value < at_least)
+        or (above is not None and value <= above)
+        or (at_most is not None and value > at_most)
+        or (below is not None and value >= below)
+    ):
+        limits = {"of at least": at_least, "above": above, "of at most": at_most, "below": below}
+        wanted = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
+        raise ValueError(f"`{name}` must be a finite number{f' {wanted}' if wanted else ''}. Received: {name}={value!r}")
+    return float(value)
+
+
 def positive_number(value, name):
     """Return `value` as a float if it is a finite number above 0."""
-    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (is_number and 0 < value <= LARGEST):  # an integer from a file may be beyond all floats
-        raise ValueError(f"`{name}` must be a finite number above 0. Received: {value!r}")
-    return float(value)
+    return number(value, name, above=0)
 
 
 def array(x, shape, name):
@@ -76,35 +102,35 @@ def array(x, shape, name):
     return x
 
 
-def batch(element, image_shape, labelled=None):
-    """Raise a `ValueError` unless what a dataset gives, or says that it will, is a batch for a model.
+def batch(element, image_shape, conditions=None, model="model"):
+    """Raise a `ValueError` unless what a dataset gives, or declares that it will give, is a batch for a model.
 
     Args:
-        element: images, or a tuple of images, labels and sample weights; arrays, or their shapes and types.
+        element: images, or a tuple of images, conditions and sample weights; arrays, or their shapes and types.
         image_shape: tuple of ints, one example's shape.
-        labelled: name of a model that needs labels; `None` for one that needs none.
+        conditions: the `kvae.models.conditions.Conditions` of the model; `None` for a model without a condition.
+        model: name of the model's class, for the message.
     """
     parts = element if isinstance(element, (tuple, list)) else (element,)
-    if not (1 <= len(parts) <= 3 and all(part is None or hasattr(part, "shape") for part in parts)):
+    flat = [each for part in parts for each in (part if isinstance(part, (tuple, list)) else (part,))]
+    if not (1 <= len(parts) <= 3 and all(part is None or hasattr(part, "shape") for part in flat)):
         kinds = ", ".join(type(part).__name__ for part in parts)
         raise ValueError(
             f"The dataset must give images, (images, labels) or (images, labels, sample_weight). Received: ({kinds})"
         )
     x, y = (*parts, None)[:2]
-    if labelled and y is None:
-        raise ValueError(f"{labelled} needs a dataset of (images, labels). Received: a dataset of images alone")
-    ranks = [None if part is None else getattr(part.shape, "rank", len(tuple(part.shape))) for part in (x, y)]
-    if labelled and ranks[1] not in (None, 1, 2):
-        raise ValueError(
-            f"The dataset must give labels of shape (batch,) or (batch, k). Received: shape {tuple(y.shape)}"
-        )
-    if ranks[0] is None:
+    if conditions is not None:
+        if y is None:
+            raise ValueError(f"{model} needs a dataset of (images, labels). Received: a dataset of images alone")
+        conditions.check_spec(y)
+    rank = getattr(x.shape, "rank", len(tuple(x.shape)))
+    if rank is None:
         return
     fits = all(have in (None, want) for have, want in zip(x.shape[1:], image_shape, strict=False))
-    if not fits or ranks[0] != len(image_shape) + 1:
+    if not fits or rank != len(image_shape) + 1:
         raise ValueError(
-            f"The dataset must give batches of shape (batch, {', '.join(map(str, image_shape))}); is it "
-            f"batched, and has it a channel axis? Received: shape {tuple(x.shape)}"
+            f"The dataset must give batches of shape (batch, {', '.join(map(str, image_shape))}): batch it, and give "
+            f"images a channel axis. Received: shape {tuple(x.shape)}"
         )
     if "uint8" in str(x.dtype):
         raise ValueError("The dataset must give floats in [0, 1]: divide its images by 255. Received: uint8")

@@ -14,7 +14,7 @@ from kvae import baselines, evaluation, networks
 from kvae.applications import interpolate
 from kvae.applications.classifier import linear_probe
 from kvae.corruption import Gaussian
-from kvae.models import CVAE, VAE, Autoencoder
+from kvae.models import CVAE, VAE, Autoencoder, capabilities
 
 RANDOM_CODES = 1000  # images for the Fréchet distance
 PROBE_EXAMPLES = 10_000
@@ -107,15 +107,15 @@ def climb(data, latent_dim=2, epochs=40, batch_size=32, learning_rate=2e-3, nois
 def _fit(model, data, epochs, batch_size, learning_rate, seed):
     steps = epochs * -(-len(data.x_train) // batch_size)
     model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
-    model.fit(data.batches(batch_size=batch_size, labels=model.takes_labels, seed=seed), epochs=epochs, verbose=0)
+    model.fit(data.batches(batch_size=batch_size, labels=capabilities.has(model, "condition"), seed=seed), epochs=epochs, verbose=0)
 
 
 def _measure(name, model, data, features, end, seconds, seed):
-    takes_labels = getattr(model, "takes_labels", False)
+    conditional = capabilities.has(model, "condition")
     train_rows = np.random.default_rng(seed).permutation(len(data.x_train))[:PROBE_EXAMPLES]
 
     def labels(y):
-        return (y,) if takes_labels else ()
+        return (y,) if conditional else ()
 
     z_train = model.encode(data.x_train[train_rows], *labels(data.y_train[train_rows]))
     z = model.encode(data.x_test, *labels(data.y_test))
@@ -126,7 +126,7 @@ def _measure(name, model, data, features, end, seconds, seed):
     random, fitted = (
         model.decode(codes, *some) for codes in (noise, z_train.mean(axis=0) + z_train.std(axis=0) * noise)
     )
-    ends = data.y_test[[0, end]] if takes_labels else (None, None)
+    ends = data.y_test[[0, end]] if conditional else (None, None)
     way = interpolate(model, data.x_test[0], data.x_test[end], ends[0], ends[1], steps=STEPS)
     return Rung(
         name=name,

@@ -1,38 +1,43 @@
 """Encoder and decoder factories: plain Functional Keras models, to be used as they are or as a pattern for your own.
 
-The contract that any pair must keep: the encoder maps `x` (or `[x, y]`) to the posterior's parameters, the decoder maps
-`z` (or `[z, y]`) to the likelihood's, both on the last axis. `y` is a vector: a one-hot label or attributes.
+The contract that any pair must keep: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder maps
+`z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given beside `x`: a
+one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable, Sequence
 
 import keras
 from keras import layers, ops
 
 from kvae import checks
-from kvae.distributions import likelihood_family, posterior_family
+from kvae.distributions import Distribution, likelihood_family, posterior_family
+from kvae.types import Activation, Network, Shape, Tensor
 
 
 def mlp(
-    image_shape,
-    latent_dim,
-    hidden=(512, 256),
-    num_classes=None,
-    posterior="normal",
-    likelihood="bernoulli",
-    activation="relu",
-    code_activation=None,
-):
-    """A multilayer perceptron either way, the decoder the encoder's mirror.
+    image_shape: Iterable[int],
+    latent_dim: int,
+    hidden: Iterable[int] = (512, 256),
+    num_classes: int | None = None,
+    posterior: str | Distribution | None = "normal",
+    likelihood: str | Distribution = "bernoulli",
+    activation: Activation = "relu",
+    code_activation: Activation = None,
+) -> tuple[keras.Model, keras.Model]:
+    """A multilayer perceptron in each direction; the decoder mirrors the encoder.
 
     Args:
         image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables.
         latent_dim: int, latent dimensions.
-        hidden: units of the encoder's hidden layers, from the image on; reversed in the decoder.
+        hidden: units of the encoder's hidden layers, starting at the image; reversed in the decoder.
         num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` for none.
-        posterior: name or `Distribution`; sets how many outputs a latent dimension takes. `None` for the plain code of
+        posterior: name or `Distribution`; sets the number of outputs per latent dimension. `None` for the plain code of
             an `Autoencoder`: one.
-        likelihood: name or `Distribution`; sets how many outputs a pixel takes.
+        likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
         activation: of the hidden layers.
         code_activation: of a plain code, "sigmoid" for one in [0, 1]; `None` for a linear one, as a posterior's.
 
@@ -41,7 +46,7 @@ def mlp(
         Decoder: `(batch, latent_dim)` to `(batch, height, width, parameters · channels)`.
 
     Raises:
-        ValueError: on sizes that are no positive integers, on unknown names, and on a `code_activation` beside a
+        ValueError: for sizes that are not positive integers, unknown names, or a `code_activation` together with a
             posterior.
 
     Example:
@@ -73,16 +78,16 @@ def mlp(
 
 
 def conv(
-    image_shape,
-    latent_dim,
-    hidden=(32, 64),
-    num_classes=None,
-    posterior="normal",
-    likelihood="bernoulli",
-    activation="relu",
-    code_activation=None,
-):
-    """A convolutional pair after DCGAN's practice: strided convolutions, batch normalisation, ReLU, no pooling.
+    image_shape: Iterable[int],
+    latent_dim: int,
+    hidden: Iterable[int] = (32, 64),
+    num_classes: int | None = None,
+    posterior: str | Distribution | None = "normal",
+    likelihood: str | Distribution = "bernoulli",
+    activation: Activation = "relu",
+    code_activation: Activation = None,
+) -> tuple[keras.Model, keras.Model]:
+    """A convolutional pair in the style of DCGAN: strided convolutions, batch normalisation, ReLU, no pooling.
 
     Each entry of `hidden` halves height and width in the encoder (rounding up) and doubles them in the decoder, which
     crops what rounding added, so any image size works. See Radford, Metz, Chintala 2016, section 3
@@ -91,7 +96,7 @@ def conv(
     Args:
         image_shape: `(height, width, channels)`.
         latent_dim: int, latent dimensions.
-        hidden: filters of the encoder's convolutions, from the image on; reversed in the decoder.
+        hidden: filters of the encoder's convolutions, starting at the image; reversed in the decoder.
         num_classes: length of the condition `y` for a CVAE, which enters the encoder as one more image channel and the
             decoder beside `z`; `None` for none.
         posterior: name or `Distribution`; `None` for a plain code.
@@ -103,7 +108,7 @@ def conv(
         `(encoder, decoder)`, with the shapes that `mlp` describes.
 
     Raises:
-        ValueError: as `mlp`, and on an image shape without three axes.
+        ValueError: as `mlp`, and for an image shape that does not have three axes.
     """
     image_shape, parameters = _check(
         image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
@@ -145,52 +150,74 @@ def conv(
 NETWORKS = {"mlp": mlp, "conv": conv}
 
 
-def apply(network, h, condition=None, training=None):
+def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), training: bool | None = None) -> Tensor:
     """A network's outputs in float32, whatever it computes in: densities and their sums need more than half precision.
 
     Args:
-        network: a Functional model from `h` or `[h, condition]`.
+        network: Functional model from `h`, or from `[h, *condition]`.
         h: tensor `(batch, ...)`.
-        condition: tensor `(batch, condition_dim)` or `None`.
-        training: bool; `None` for that of the layer that calls.
+        condition: tensors `(batch, ...)` that the network takes beside `h`; none without a condition.
+        training: bool; `None` for that of the calling layer.
 
     Returns:
         Tensor `(batch, ...)`, float32.
     """
-    return ops.cast(network(h if condition is None else [h, condition], training=training), "float32")
+    return ops.cast(network([h, *condition] if condition else h, training=training), "float32")
 
 
-def check_pair(encoder, decoder, posterior, likelihood, takes_labels):
+def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:
+    """Repeat a condition's whole batch `times` times: tensors `(times · batch, ...)`."""
+    return tuple(ops.tile(part, (times, *[1] * (len(part.shape) - 1))) for part in condition)
+
+
+def condition_shapes(network: Network) -> tuple[Shape, ...]:
+    """Shapes of one example of what a network takes beside its first input."""
+    return tuple(tuple(each.shape[1:]) for each in network.inputs[1:])
+
+
+def check_pair(
+    encoder: Network,
+    decoder: Network,
+    posterior: Distribution | None,
+    likelihood: Distribution,
+    conditional: bool = False,
+) -> None:
     """Raise a `ValueError` unless a pair keeps the contract at the top of this file.
 
     Args:
-        encoder: from `x` or `[x, y]` to `(batch, parameters · latent_dim)`.
-        decoder: from `z` or `[z, y]` to `(batch, height, width, parameters · channels)`.
+        encoder: from `x` or `[x, *y]` to `(batch, *latent_shape[:-1], parameters · latent_shape[-1])`.
+        decoder: from `z` or `[z, *y]` to `(batch, height, width, parameters · channels)`.
         posterior: `Distribution` that the encoder parameterises; `None` for a plain code.
         likelihood: `Distribution` that the decoder parameterises.
-        takes_labels: whether the model has a condition `y`.
+        conditional: whether the model has a condition `y`.
     """
-    wanted = 2 if takes_labels else 1
     for network, role in ((encoder, "encoder"), (decoder, "decoder")):
         inputs = getattr(network, "inputs", None)
         if not isinstance(network, keras.Model) or not inputs:
             raise ValueError(f"`{role}` must be a built Functional keras.Model. Received: {network!r}")
-        if len(inputs) != wanted:
-            mend = "build it with num_classes=, or use VAE" if takes_labels else "use CVAE for a condition"
-            raise ValueError(f"`{role}` must have {wanted} input(s) in this model: {mend}. Received: {len(inputs)}")
-    latent_dim, each = decoder.inputs[0].shape[-1], _outputs_per_dimension(posterior)
-    if tuple(encoder.output_shape[1:]) != (each * latent_dim,):
+        if (len(inputs) > 1) != conditional:
+            wanted = "2 inputs or more" if conditional else "1 input"
+            fix = "build it with num_classes=, or use VAE" if conditional else "use CVAE for a condition"
+            raise ValueError(f"`{role}` must have {wanted} in this model: {fix}. Received: {len(inputs)}")
+    if condition_shapes(encoder) != condition_shapes(decoder):
         raise ValueError(
-            f"`encoder` and `decoder` must agree: the decoder takes {latent_dim} latent dimension(s), so the encoder "
-            f"must give (batch, {each * latent_dim}), {each} parameter(s) each"
-            f"{': build it with posterior=None' if posterior is None else ''}. "
+            "`encoder` and `decoder` must take the same condition: build both networks with the same num_classes. "
+            f"Received: conditions of shapes {condition_shapes(encoder)} and {condition_shapes(decoder)}"
+        )
+    *places, size = decoder.inputs[0].shape[1:]
+    each = _outputs_per_dimension(posterior)
+    if tuple(encoder.output_shape[1:]) != (*places, each * size):
+        plain = ": build it with posterior=None" if posterior is None else ""
+        raise ValueError(
+            f"`encoder` and `decoder` must agree: the decoder takes codes of shape {(*places, size)}, so the encoder "
+            f"must give {(*places, each * size)} per example, {each} parameter(s) per latent dimension{plain}. "
             f"Received: encoder output {encoder.output_shape}"
         )
     *sides, channels = encoder.inputs[0].shape[1:]
     expected = (*sides, likelihood.num_parameters * channels)
     if tuple(decoder.output_shape[1:]) != expected:
         raise ValueError(
-            f"`decoder` must give {expected} an example, {likelihood.num_parameters} parameter(s) a channel of the "
+            f"`decoder` must give {expected} per example, {likelihood.num_parameters} parameter(s) per channel of the "
             f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
             f"Received: decoder output {decoder.output_shape}"
         )
@@ -206,7 +233,7 @@ def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, 
         checks.positive_integer(num_classes, "num_classes")
     if code_activation is not None and posterior is not None:
         raise ValueError(
-            "`code_activation` is for a plain code, posterior=None: a posterior's parameters are not bounded. "
+            "`code_activation` requires a plain code, posterior=None: a posterior's parameters are not bounded. "
             f"Received: code_activation={code_activation!r}, posterior={posterior!r}"
         )
     posterior = None if posterior is None else posterior_family(posterior)

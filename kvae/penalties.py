@@ -1,35 +1,70 @@
-"""Penalties on an autoencoder's code: what keeps an encoder that could copy its input from doing so."""
+"""Penalties: terms added to the loss of an autoencoder or a VAE."""
+
+from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
 
 from kvae import checks, networks
 from kvae.settings import Settings
+from kvae.types import Network, Seed, Tensor
 
 DIFFERENCE_STEP = 1e-3  # of the input, times N(0, I); smaller drowns in float32's rounding, larger sees the curvature
 
 
 class Penalty(Settings):
-    """Base of the penalties; each carries its own weight."""
+    """Base class of the penalties; each carries its own weight.
 
-    def check(self, encoder):
-        """Raise a `ValueError` if the penalty cannot apply to the codes of `encoder`."""
+    A penalty may log terms of its own: it names them in `term_names` and returns them beside the penalty.
+    """
 
-    def __call__(self, x, z, encoder, seed):
+    term_names: tuple[str, ...] = ()
+
+    def check(self, model: Any) -> None:
+        """Raise a `ValueError` if the penalty cannot apply to `model`."""
+
+    def __call__(
+        self, x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """The weighted penalty of each example.
 
         Args:
             x: images as the encoder saw them, `(batch, *image_shape)`.
-            z: their codes `(batch, latent_dim)`.
-            encoder: the model that gave them.
+            z: their codes `(samples, batch, *latent_shape)`: draws of q(z|x), or an autoencoder's code as one sample.
+            params: the encoder's outputs: parameters of q(z|x) `(batch, ...)`, or an autoencoder's codes.
+            model: the `VAE` or `Autoencoder`, with its `encoder`, `posterior_family`, `prior`, ...
             seed: `keras.random.SeedGenerator`.
 
         Returns:
-            Tensor `(batch,)`.
+            Tensor `(batch,)`; or a tuple of it and a dict from `term_names` to tensors `(batch,)` to be logged.
         """
         raise NotImplementedError
+
+
+def as_list(penalty: Penalty | list[Penalty] | tuple[Penalty, ...] | None) -> list[Penalty]:
+    """The argument `penalty` of a model as a list, or a `ValueError`."""
+    penalties = [] if penalty is None else list(penalty) if isinstance(penalty, (list, tuple)) else [penalty]
+    for each in penalties:
+        if not isinstance(each, Penalty):
+            raise ValueError(f"`penalty` must be None, a kvae.penalties.Penalty or a list of them. Received: {each!r}")
+    return penalties
+
+
+def total(
+    penalties: list[Penalty], x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum of penalties `(batch,)`, and the terms that they log; arguments as in `Penalty.__call__`."""
+    terms: dict[str, Tensor] = {}
+    penalty_loss = ops.zeros(ops.shape(params)[:1])
+    for penalty in penalties:
+        result = penalty(x, z, params, model, seed)
+        loss, logged = result if isinstance(result, tuple) else (result, {})
+        penalty_loss = penalty_loss + loss
+        terms |= logged
+    return penalty_loss, terms
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -37,13 +72,13 @@ class Penalty(Settings):
 class L1(Penalty):
     """Sparse code: weight · Σ_j |z_j|.
 
-    The decoder can undo it by growing as the code shrinks; weight decay or tied weights hold it.
+    The decoder can undo it by growing as the code shrinks; weight decay or tied weights prevent that.
 
     Args:
         weight: at least 0.
 
     Raises:
-        ValueError: if `weight` is negative or no finite number.
+        ValueError: if `weight` is not a finite number of at least 0.
 
     Example:
 
@@ -52,11 +87,11 @@ class L1(Penalty):
 
     weight: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_number("weight")
 
-    def __call__(self, x, z, encoder, seed):
-        return self.weight * ops.sum(ops.abs(z), axis=-1)
+    def __call__(self, x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed) -> Tensor:
+        return self.weight * _mean_over_samples(ops.abs(z))
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -65,15 +100,15 @@ class KLSparsity(Penalty):
     """Sparse code: weight · Σ_j KL(ρ ‖ ρ̂_j), ρ̂_j unit j's mean activation over the batch.
 
     KL(ρ ‖ ρ̂) = ρ log(ρ / ρ̂) + (1 − ρ) log((1 − ρ) / (1 − ρ̂)), as between two coins (Ng 2011, Sparse autoencoder,
-    CS294A lecture notes, https://web.stanford.edu/class/cs294a/sparseAutoencoder.pdf). Every example of a batch is
-    charged the same. The batch should be large enough that it shows a unit with mean ρ.
+    CS294A lecture notes, https://web.stanford.edu/class/cs294a/sparseAutoencoder.pdf). Every example of a batch
+    gets the same penalty. The batch should be large enough to show a mean activation of ρ.
 
     Args:
         weight: at least 0.
         target: the wanted mean activation ρ, between 0 and 1.
 
     Raises:
-        ValueError: if `weight` or `target` is out of range; in a model, if its code is not bounded to [0, 1].
+        ValueError: if `weight` or `target` is out of range; in a model, if its codes are not confined to [0, 1].
 
     Example:
 
@@ -84,14 +119,14 @@ class KLSparsity(Penalty):
     weight: float
     target: float = 0.05
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_number("weight")
         self._check_number("target", high=1.0)
         if self.target in (0, 1):
             raise ValueError(f"`target` must lie between 0 and 1, not on them. Received: target={self.target!r}")
 
-    def check(self, encoder):
-        activation = getattr(encoder.layers[-1], "activation", None)
+    def check(self, model: Any) -> None:
+        activation = getattr(model.encoder.layers[-1], "activation", None)
         bounded = (keras.activations.sigmoid, keras.activations.hard_sigmoid, keras.activations.softmax)
         if activation not in bounded:
             raise ValueError(
@@ -100,11 +135,11 @@ class KLSparsity(Penalty):
                 f"Received: activation {getattr(activation, '__name__', activation)}"
             )
 
-    def __call__(self, x, z, encoder, seed):
+    def __call__(self, x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed) -> Tensor:
         rho = self.target
-        mean = ops.clip(ops.mean(z, axis=0), 1e-6, 1.0 - 1e-6)  # ρ̂; a dead or saturated unit costs much, not infinity
+        mean = ops.clip(ops.mean(z, axis=(0, 1)), 1e-6, 1.0 - 1e-6)  # ρ̂; a dead or saturated unit costs much, not ∞
         kl = rho * ops.log(rho / mean) + (1.0 - rho) * ops.log((1.0 - rho) / (1.0 - mean))
-        return self.weight * ops.sum(kl) * ops.ones_like(z[:, 0])
+        return self.weight * ops.sum(kl) * ops.ones(ops.shape(params)[:1])
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -116,15 +151,15 @@ class Contractive(Penalty):
     Glorot, Bengio 2011, Contractive Auto-Encoders, eq. 1, 7 and their section 5.1; https://icml.cc/2011/papers/455_icmlpaper.pdf):
     ‖J‖_F² = Σ_j s'(a_j)² Σ_i W_ij². For deeper ones it is Hutchinson's estimate ‖J‖_F² = E ‖Jv‖², v ~ N(0, I), with
     the forward difference Jv ≈ (f(x + hv) − f(x)) / h, h = 1e-3, which every backend can differentiate once more. Its
-    error is of order h², because E is over a symmetric v. Dropout and batch normalisation are in inference mode in it.
+    error is of order h², because v is symmetric. Dropout and batch normalisation run in inference mode here.
 
     Args:
         weight: at least 0.
-        num_samples: vectors v an example in the estimate.
+        num_samples: vectors v per example in the estimate.
 
     Raises:
-        ValueError: if `weight` is negative or `num_samples` no positive integer; in a model, if the estimate would go
-            through a layer in half precision, whose rounding is larger than the difference.
+        ValueError: if `weight` is negative or `num_samples` is not a positive integer; in a model, if the estimate
+            would pass through a layer in half precision, whose rounding exceeds the difference.
 
     Example:
 
@@ -134,29 +169,30 @@ class Contractive(Penalty):
     weight: float
     num_samples: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_number("weight")
         checks.positive_integer(self.num_samples, "num_samples")
 
-    def check(self, encoder):
+    def check(self, model: Any) -> None:
+        encoder = model.encoder
         half = [layer for layer in encoder.layers if layer.weights and layer.compute_dtype in ("bfloat16", "float16")]
         if half and one_dense_layer(encoder) is None:
             raise ValueError(
-                "`penalty` Contractive must go with an encoder in float32, since half precision rounds its differences "
-                f'away: build it under keras.config.set_dtype_policy("float32"). Received: layer {half[0].name!r} in '
+                "`penalty` Contractive requires an encoder in float32, since half precision rounds its differences away: "
+                f'build it under keras.config.set_dtype_policy("float32"). Received: layer {half[0].name!r} in '
                 f"{half[0].compute_dtype}"
             )
 
-    def __call__(self, x, z, encoder, seed):
-        dense = one_dense_layer(encoder)
+    def __call__(self, x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed) -> Tensor:
+        dense = one_dense_layer(model.encoder)
         if dense is None:
-            return self.weight * jacobian_norm_estimate(encoder, x, self.num_samples, seed)
+            return self.weight * jacobian_norm_estimate(model.encoder, x, self.num_samples, seed)
         squares = ops.sum(ops.square(dense.kernel), axis=0)  # Σ_i W_ij²
-        slope = SLOPES[dense.activation](z)
+        slope = SLOPES[dense.activation](params)
         return self.weight * ops.sum(ops.square(slope) * squares, axis=-1)
 
 
-# s'(a) by the value h = s(a).
+# s'(a) as a function of h = s(a).
 SLOPES = {
     keras.activations.sigmoid: lambda h: h * (1.0 - h),
     keras.activations.tanh: lambda h: 1.0 - ops.square(h),
@@ -164,21 +200,26 @@ SLOPES = {
 }
 
 
-def one_dense_layer(encoder):
-    """The `Dense` layer of an encoder that has no other and whose slope is known; else `None`."""
+def one_dense_layer(encoder: Network) -> keras.layers.Dense | None:
+    """The `Dense` layer of an encoder whose only layer it is, if its slope is known; else `None`."""
     *before, last = encoder.layers
     reshapes = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape)
     exact = isinstance(last, keras.layers.Dense) and last.activation in SLOPES
     return last if exact and all(isinstance(layer, reshapes) for layer in before) else None
 
 
-def jacobian_norm_estimate(function, x, num_samples, seed):
+def _mean_over_samples(values):
+    """Elementwise `values` `(samples, batch, *latent_shape)`, summed over dimensions: `(batch,)`."""
+    return ops.mean(ops.sum(values, axis=tuple(range(2, len(values.shape)))), axis=0)
+
+
+def jacobian_norm_estimate(function: Network, x: Tensor, num_samples: int, seed: Seed) -> Tensor:
     """Hutchinson's estimate of ‖J‖_F² of each example by forward differences.
 
     Args:
         function: a Keras model from `(batch, *shape)` to `(batch, size)`.
         x: tensor `(batch, *shape)`.
-        num_samples: int, vectors v an example; the estimate's variance falls as 1 / num_samples.
+        num_samples: vectors v per example; the estimate's variance falls as 1 / num_samples.
         seed: int or `keras.random.SeedGenerator`.
 
     Returns:

@@ -1,7 +1,6 @@
 """Small objects that are nothing but their settings: compared, saved and checked alike."""
 
 import dataclasses
-import math
 
 from kvae import checks
 
@@ -17,10 +16,6 @@ class Settings:
     def from_config(cls, config):
         return cls(**config)
 
-    def _check_number(self, name, low=0.0, high=math.inf):
+    def _check_number(self, name, low=0.0, high=None):
         """Raise a `ValueError` unless the setting `name` is a finite number from `low` to `high`."""
-        value = getattr(self, name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (is_number and abs(value) <= checks.LARGEST and low <= value <= high):
-            wanted = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-            raise ValueError(f"`{name}` must be a finite number {wanted}. Received: {name}={value!r}")
+        checks.number(getattr(self, name), name, at_least=low, at_most=high)

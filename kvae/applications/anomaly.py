@@ -3,6 +3,7 @@
 import numpy as np
 
 from kvae import evaluation
+from kvae.models import capabilities
 
 
 def anomaly_score(model, x, y=None, method="elbo", num_samples=50, seed=0):
@@ -33,7 +34,7 @@ def anomaly_score(model, x, y=None, method="elbo", num_samples=50, seed=0):
         reconstruction = model.reconstruct(x) if y is None else model.reconstruct(x, y)
         return np.square(x - reconstruction).reshape(len(x), -1).sum(axis=1)
     if method == "elbo":
-        evaluation.needs_density(model)
+        capabilities.needs(model, "density")
         return -model.elbo(x, y, num_samples=num_samples, seed=seed)
     if method == "importance":
         return -evaluation.log_likelihood(model, x, y, num_samples=num_samples, seed=seed).values

@@ -14,6 +14,7 @@ from keras import ops
 
 from kvae import checks, evaluation
 from kvae.distributions import Bernoulli, Normal
+from kvae.models import capabilities
 
 # Magic bytes, version; images, latent dimensions, label columns; step; dtypes of codes and labels. Little-endian.
 HEADER = struct.Struct("<4sBIIId2s2s")
@@ -48,7 +49,7 @@ def bits_back_rate(model, x, y=None, num_samples=50, seed=0):
     >>> data = kvae.load_data("digits", binarization="static")
     >>> kvae.applications.bits_back_rate(model, data.x_test).mean()
     """
-    evaluation.needs_density(model)
+    capabilities.needs(model, "density")
     if not isinstance(model.likelihood, Bernoulli):
         raise ValueError(
             "`model` must have a Bernoulli likelihood: of a continuous one a pixel has a density, no number of bits. "
@@ -237,7 +238,7 @@ def _quantised(model, x, step, y):
 def _code_distribution(model, z, y):
     """Mean and standard deviation of each code, broadcastable to `z`: the prior's, or those of `z` itself."""
     condition = None if y is None else model.condition(ops.convert_to_tensor(y))
-    params = model.prior.params(condition) if evaluation.has_density(model) else None
+    params = model.prior.params(condition) if capabilities.has(model, "density") else None
     if params is None or not isinstance(model.prior.family, Normal):
         return z.mean(axis=0), np.maximum(z.std(axis=0), 1e-6)
     mean, log_var = map(ops.convert_to_numpy, model.prior.family.mean_and_log_var(params))

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from kvae.distributions import Normal
-from kvae.evaluation import has_density
-from kvae.models.base import in_batches
+from kvae.models import capabilities
+from kvae.models.batches import in_batches
 
 ROWS = 1000  # codes at a time: bounds the memory
 WALK = 0.2  # a random-walk step in every dimension, against the prior's deviation of 1
@@ -36,9 +36,9 @@ class Observation:
     def log_prob(self, model, params, value, mask):
         """log p(observed | z), `(batch,)`, from the decoder's `params`."""
         if self.sigma is None:
-            log_prob = model.likelihood.log_prob(value, params)
+            log_prob = model.likelihood.elementwise_log_prob(value, params)
         else:
-            log_prob = Normal(sigma=self.sigma).log_prob(value, block_means(model.likelihood.mean(params), self.factor))
+            log_prob = Normal(sigma=self.sigma).elementwise_log_prob(value, block_means(model.likelihood.mean(params), self.factor))
         return ops.sum(mask * log_prob, axis=tuple(range(1, len(log_prob.shape))))
 
     def fill(self, mean, value, mask):
@@ -105,13 +105,13 @@ def sample_codes(model, observation, y, num_samples, steps, seed, correct):
 
         def look(z):
             """What a chain needs to know of its place: z, the encoder's view of x̂(z), and log p(observed, z)."""
-            params = model._apply(model.decoder, z, condition, False)
+            params = model.generation(z[None], condition)[0]
             x_hat = observation.fill(model.likelihood.mean(params), value, mask)
-            view = model._apply(model.encoder, x_hat, condition, False)
+            view = model.inference(x_hat, condition)
             return (z, view, log_joint(model, observation, z, params, value, mask, condition)) if correct else (z, view)
 
         def log_q(z, view):
-            return ops.sum(model.posterior_family.log_prob(z, view), axis=-1)
+            return model.posterior_family.log_prob(z, view, len(model.latent_shape))
 
         here = look(_first_codes(model, observation, value, mask, condition, noise))
         for step in range(steps):
@@ -125,10 +125,9 @@ def sample_codes(model, observation, y, num_samples, steps, seed, correct):
                 if not walk:
                     log_ratio = log_ratio + log_q(here[0], there[1]) - log_q(there[0], here[1])
                 accept = ops.log(keras.random.uniform(ops.shape(log_ratio), seed=noise)) < log_ratio
-                shaped = (accept[:, None], accept[:, None], accept)
-                there = tuple(ops.where(a, new, old) for a, new, old in zip(shaped, there, here, strict=True))
+                there = tuple(ops.where(_like(accept, new), new, old) for new, old in zip(there, here, strict=True))
             here = there
-        return ops.reshape(here[0], (-1, num_samples, model.latent_dim))
+        return ops.reshape(here[0], (-1, num_samples, *model.latent_shape))
 
     rows = max(1, ROWS // num_samples)
     return in_batches(function, observation.value, observation.mask, y, batch_size=rows).swapaxes(0, 1)
@@ -137,26 +136,35 @@ def sample_codes(model, observation, y, num_samples, steps, seed, correct):
 def log_joint(model, observation, z, params, value, mask, condition):
     """log p(observed, z), `(batch,)`, of codes whose decoder gave `params`; without a prior, log p(observed | z)."""
     log_prob = observation.log_prob(model, params, value, mask)
-    return log_prob + model.prior.log_prob(z, condition, model.seed_generator) if has_density(model) else log_prob
+    if not capabilities.has(model, "prior"):
+        return log_prob
+    return log_prob + model.prior.log_prob(z, condition, model.seed_generator)
+
+
+def _like(values, x):
+    """`values` `(batch,)` with as many axes as `x` `(batch, ...)`."""
+    return ops.reshape(values, (-1, *[1] * (len(x.shape) - 1)))
 
 
 def _draw(model, view, noise):
     """A code for each encoder output: drawn from the posterior, or an autoencoder's code itself."""
-    return model.posterior_family.sample(view, 1, noise)[0] if has_density(model) else view
+    return model.posterior_family.sample(view, 1, noise)[0] if capabilities.has(model, "density") else view
 
 
 def _first_codes(model, observation, value, mask, condition, noise):
     """Where chains start: codes of the prior, or without one those of noise with the observed pixels put in."""
-    if not has_density(model):
+    if not capabilities.has(model, "density"):
         mean = keras.random.uniform((value.shape[0], *model.image_shape), seed=noise)
-        return model._apply(model.encoder, observation.fill(mean, value, mask), condition, False)
+        return model.inference(observation.fill(mean, value, mask), condition)
     return model.prior.sample(value.shape[0], condition, noise)
 
 
 def _tile(model, value, mask, y, num_samples):
-    """Each row `num_samples` times, and the labels as the networks' condition."""
-    value, mask = ops.repeat(value, num_samples, axis=0), ops.repeat(mask, num_samples, axis=0)
-    return value, mask, None if y is None else ops.repeat(model.condition(y), num_samples, axis=0)
+    """Each row `num_samples` times, and `y` as the networks' condition."""
+    value, mask, *condition = (
+        ops.repeat(each, num_samples, axis=0) for each in (value, mask, *model.condition(y))
+    )
+    return value, mask, tuple(condition)
 
 
 def optimise_codes(model, observation, y, z, steps, learning_rate):
@@ -179,7 +187,7 @@ def optimise_codes(model, observation, y, z, steps, learning_rate):
         value, mask, condition = _tile(model, value, mask, y, num_samples)
 
         def objective(z):
-            params = model._apply(model.decoder, z, condition, False)
+            params = model.generation(z[None], condition)[0]
             return log_joint(model, observation, z, params, value, mask, condition)
 
         climber = _Climber(ops.reshape(z, (-1, model.latent_dim)), objective)

@@ -178,7 +178,7 @@ def _check(model, method):
         )
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
-    if method == "metropolis" and not evaluation.has_density(model):
+    if method == "metropolis" and not capabilities.has(model, "density"):
         raise ValueError(
             '`method` must be "gibbs" or "optimise" for a model without a density. '
             f"Received: method={method!r} for {type(model).__name__}"
@@ -188,7 +188,7 @@ def _check(model, method):
 def _restore(model, observation, y, num_samples, method, steps, learning_rate, seed):
     num_samples = checks.positive_integer(num_samples, "num_samples")
     steps = checks.positive_integer(steps, "steps")
-    y = model.check_labels(y, len(observation.value))
+    y = model.check_condition(y, len(observation.value))
     chain = min(steps, WARM_UP) if method == "optimise" else steps
     z = posterior_codes.sample_codes(model, observation, y, num_samples, chain, seed, correct=method == "metropolis")
     if method == "optimise":

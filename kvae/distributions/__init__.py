@@ -1,8 +1,8 @@
 """Families of distributions: sample, log-density, mean, and the KL where it has a closed form.
 
-A family holds no parameters of its own (but for one learned σ); they come in as one tensor whose last axis an encoder
-or decoder has filled, e.g. `(batch, 2 * latent)` holding `[mean, log_var]`. Every density is elementwise and keeps its
-normalising constant; the caller sums over pixels or latent dimensions.
+A family usually has no parameters of its own: they arrive as one tensor whose last axis an encoder or decoder filled,
+such as `(batch, 2 * latent_dim)` holding `[mean, log_var]`. Every density keeps its normalising constant. `Distribution`
+sums over pixels or latent dimensions, and nothing else does.
 """
 
 from kvae import checks
@@ -43,14 +43,14 @@ POSTERIORS = {
 LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": lambda: Normal(sigma="learned")}
 
 
-def posterior_family(name):
+def posterior_family(name: str | Distribution) -> Distribution:
     """The posterior family called `name` (a key of `POSTERIORS`), or `name` itself if it is a `Distribution`."""
     return checks.lookup(name, POSTERIORS, Distribution, "posterior")
 
 
-def likelihood_family(name):
+def likelihood_family(name: str | Distribution) -> Distribution:
     """The likelihood called `name` (a key of `LIKELIHOODS`), or `name` itself if it is a `Distribution`.
 
-    `"gaussian"` learns one σ for all pixels; give `Normal(sigma=0.1)` to fix it, `Normal()` for one a pixel.
+    `"gaussian"` learns one σ for all pixels; use `Normal(sigma=0.1)` to fix it, `Normal()` for one σ per pixel.
     """
     return checks.lookup(name, LIKELIHOODS, Distribution, "likelihood")

@@ -1,42 +1,54 @@
 """What every family of distributions offers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
-UNIFORM_EDGE = 2.0**-24  # what a uniform draw keeps away from 0 and 1, half a step of float32's grid
+from kvae.types import Array, Seed, Tensor
+
+UNIFORM_EDGE = 2.0**-24  # uniform draws keep this distance from 0 and 1: half a step of float32's grid
 
 
 class Distribution(keras.layers.Layer):
-    """Base of all families: elementwise, with parameters side by side on the last axis.
+    """Base class of all families: posteriors, likelihoods and the components of priors.
 
-    A Keras layer, so that a parameter that the family learns itself (one σ for all pixels) is tracked, trained and
-    saved with the model that uses it.
+    A model asks for the density of whole events: of a code, or of an image. `log_prob`, `sample_and_log_prob` and
+    `kl_divergence` therefore sum over the last `event_ndim` axes, and nothing else does. A family whose elements are
+    independent implements `elementwise_log_prob` (and `elementwise_kl` where there is a closed form) and inherits
+    these sums. A family that does not factorise, such as a normalising flow, overrides `log_prob` and, where a draw
+    and its density are computed together, `sample_and_log_prob`.
+
+    It is a Keras layer, so that weights of its own (one σ for all pixels, a flow) are tracked, trained and saved with
+    the model that uses it.
 
     Attributes:
-        num_parameters: how many numbers describe one element. An encoder for `latent` dimensions therefore ends in
-            `num_parameters * latent` units, a decoder for `channels` in `num_parameters * channels`.
+        num_parameters: how many numbers describe one element. An encoder for `latent_dim` dimensions therefore ends in
+            `num_parameters * latent_dim` units, a decoder for `channels` in `num_parameters * channels`.
         parameter_names: their names in the maths, such as `("loc", "log_scale")`.
         reparameterized: whether `sample` is differentiable in the parameters.
     """
 
-    reparameterized = True
-    num_parameters = 1
+    reparameterized: bool = True
+    num_parameters: int = 1
     parameter_names: tuple[str, ...] = ()
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})  # whatever the policy of the networks
         self.built = True
 
-    def parameters(self, params):
+    def parameters(self, params: Tensor) -> tuple[Tensor, ...]:
         """Split `params` `(..., num_parameters * size)` into the tensors `(..., size)` of `parameter_names`."""
         return tuple(ops.split(params, self.num_parameters, axis=-1))
 
-    def sample(self, params, num_samples, seed):
-        """Draw `num_samples` values an element.
+    def sample(self, params: Tensor, num_samples: int, seed: Seed) -> Tensor:
+        """Draw `num_samples` values per element.
 
         Args:
             params: tensor `(batch, ..., num_parameters * size)`.
-            num_samples: int, how many draws.
+            num_samples: number of draws.
             seed: int or `keras.random.SeedGenerator`.
 
         Returns:
@@ -44,29 +56,47 @@ class Distribution(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def log_prob(self, value, params):
-        """Elementwise log-density (nats) of `value` `(..., size)` under `params` `(..., num_parameters * size)`."""
-        raise NotImplementedError
+    def elementwise_log_prob(self, value: Tensor, params: Tensor) -> Tensor:
+        """Log-density (nats) of each element of `value` `(..., size)` under `params` `(..., num_parameters * size)`."""
+        raise NotImplementedError(f"{type(self).__name__} does not factorise over elements: use `log_prob`")
 
-    def sum_log_prob(self, value, params):
-        """Log-density of whole examples `(samples, batch)`, `log_prob` summed over all axes after these two.
+    def log_prob(self, value: Tensor, params: Tensor, event_ndim: int = 1) -> Tensor:
+        """Log-density of whole events, in nats.
 
         Args:
-            value: tensor `(batch, ..., size)`.
-            params: tensor `(samples, batch, ..., num_parameters * size)`.
+            value: tensor `(..., *event)`.
+            params: tensor `(..., *event_params)`, whose leading axes broadcast against those of `value`; its last axis
+                is `num_parameters` times as long as that of `value`.
+            event_ndim: number of axes of an event: 1 for a latent vector, 3 for an image.
 
         Returns:
-            Tensor `(samples, batch)`.
+            Tensor of the broadcast leading axes.
         """
-        log_prob = self.log_prob(value, params)
-        return ops.sum(log_prob, axis=tuple(range(2, len(log_prob.shape))))
+        return sum_event(self.elementwise_log_prob(value, params), event_ndim)
 
-    def mean(self, params):
-        """Mean `(..., size)` of the distributions that `params` `(..., num_parameters * size)` describe."""
+    def sample_and_log_prob(
+        self, params: Tensor, num_samples: int, seed: Seed, event_ndim: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Draw events together with their log-densities.
+
+        Args:
+            params: tensor `(batch, *event_params)`.
+            num_samples: number of draws.
+            seed: int or `keras.random.SeedGenerator`.
+            event_ndim: number of axes of an event.
+
+        Returns:
+            Tuple of the draws `(num_samples, batch, *event)` and their log-densities `(num_samples, batch)`.
+        """
+        value = self.sample(params, num_samples, seed)
+        return value, self.log_prob(value, params, event_ndim)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Mean `(..., size)` of the distributions described by `params` `(..., num_parameters * size)`."""
         raise NotImplementedError
 
-    def kl_divergence(self, params, prior, prior_params):
-        """KL(q ‖ p) in closed form, elementwise, in nats.
+    def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
+        """KL(q ‖ p) of each element in closed form, in nats; `None` where there is none.
 
         Args:
             params: tensor `(..., num_parameters * size)`, of q, which is of this family.
@@ -74,26 +104,48 @@ class Distribution(keras.layers.Layer):
             prior_params: tensor `(..., prior.num_parameters * size)`.
 
         Returns:
-            Tensor `(..., size)`; `None` where there is no closed form, so that the KL must be sampled.
+            Tensor `(..., size)`, or `None`.
         """
         return None
 
-    def standard_prior(self):
-        """The family of the prior that suits this one as a posterior; with all parameters 0 it is the standard one."""
+    def kl_divergence(
+        self, params: Tensor, prior: Distribution, prior_params: Tensor, event_ndim: int = 1
+    ) -> Tensor | None:
+        """KL(q ‖ p) of whole events in closed form, in nats; `None` where it has to be estimated from samples.
+
+        Args:
+            params: as in `elementwise_kl`.
+            prior: as in `elementwise_kl`.
+            prior_params: as in `elementwise_kl`.
+            event_ndim: number of axes of an event.
+
+        Returns:
+            Tensor of the leading axes, or `None`.
+        """
+        kl = self.elementwise_kl(params, prior, prior_params)
+        return None if kl is None else sum_event(kl, event_ndim)
+
+    def standard_prior(self) -> Distribution:
+        """The family of the prior that goes with this one as a posterior; with all parameters 0 it is the standard."""
         return type(self)()
 
-    def check(self, value, name):
+    def check(self, value: Array, name: str) -> None:
         """Raise a `ValueError` if the NumPy array `value`, called `name`, lies outside the family's support."""
 
 
-def noise_shape(num_samples, loc):
+def sum_event(values: Tensor, event_ndim: int) -> Tensor:
+    """Sum over the last `event_ndim` axes: from numbers per element to one number per event."""
+    return ops.sum(values, axis=tuple(range(-event_ndim, 0)))
+
+
+def noise_shape(num_samples: int, loc: Tensor) -> tuple[Any, ...]:
     """Shape of the noise of `num_samples` draws for each element of `loc`."""
     return (num_samples, *ops.shape(loc))
 
 
-def uniform(shape, seed):
+def uniform(shape: tuple[Any, ...], seed: Seed) -> Tensor:
     """Draws from U(0, 1) that are neither 0 nor 1, so that every quantile function is finite.
 
-    In float32 whatever the model computes in: half precision would round those near 1 to 1.
+    In float32 whatever the model computes in: half precision would round values near 1 to 1.
     """
     return ops.clip(keras.random.uniform(shape, seed=seed, dtype="float32"), UNIFORM_EDGE, 1.0 - UNIFORM_EDGE)

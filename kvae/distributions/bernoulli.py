@@ -1,5 +1,7 @@
 """Binary pixels."""
 
+from __future__ import annotations
+
 import math
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from kvae.distributions.base import Distribution
+from kvae.types import Array, Seed, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -19,56 +22,64 @@ class Bernoulli(Distribution):
     Example:
 
     >>> bernoulli = kvae.distributions.Bernoulli()
-    >>> float(bernoulli.log_prob(1.0, keras.ops.zeros(1))[0])  # log ½
+    >>> float(bernoulli.elementwise_log_prob(1.0, keras.ops.zeros(1))[0])  # log ½
     -0.6931471824645996
     """
 
     reparameterized = False
 
-    def sample(self, params, num_samples, seed):
+    def sample(self, params: Tensor, num_samples: int, seed: Seed) -> Tensor:
         uniform = keras.random.uniform((num_samples, *ops.shape(params)), seed=seed)
         return ops.cast(uniform < self.mean(params), params.dtype)
 
-    def log_prob(self, value, params):
+    def elementwise_log_prob(self, value: Tensor, params: Tensor) -> Tensor:
         # x log π + (1 − x) log(1 − π) = x a − log(1 + exp(a)) = (x − ½) a − log(2 cosh(a/2)), with a the logits.
         scale = _log_2_cosh_half_and_slope if keras.backend.backend() == "tensorflow" else _log_2_cosh_half
         return (value - 0.5) * params - scale(params)
 
-    def sum_log_prob(self, value, params):
-        if type(self).log_prob is not Bernoulli.log_prob:  # a subclass's own may look at the image's axes
-            return super().sum_log_prob(value, params)
-        pixels = math.prod(params.shape[2:])  # in one axis: XLA's loop over them is twice as fast
-        value = ops.reshape(value, (-1, pixels))
-        return super().sum_log_prob(value, ops.reshape(params, (params.shape[0], -1, pixels)))
+    def log_prob(self, value: Tensor, params: Tensor, event_ndim: int = 1) -> Tensor:
+        own = type(self).elementwise_log_prob is Bernoulli.elementwise_log_prob
+        if not own or event_ndim == 1:  # a subclass's formula may look at the image's axes
+            return super().log_prob(value, params, event_ndim)
+        # All pixels in one axis: XLA's loop over them is twice as fast.
+        return super().log_prob(_flat_event(value, event_ndim), _flat_event(params, event_ndim))
 
-    def mean(self, params):
+    def mean(self, params: Tensor) -> Tensor:
         return ops.sigmoid(params)
 
-    def check(self, value, name):
+    def check(self, value: Array, name: str) -> None:
         low, high = float(np.min(value)), float(np.max(value))
         if low < 0.0 or high > 1.0:
-            mend = (
+            fix = (
                 "divide by 255"
                 if low >= 0.0 and high <= 255.0
                 else 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
             )
             raise ValueError(
-                f"`{name}` must hold pixels in [0, 1] for the Bernoulli likelihood: {mend}. "
+                f"`{name}` must hold pixels in [0, 1] for the Bernoulli likelihood: {fix}. "
                 f"Received: {value.dtype} values from {low:g} to {high:g}"
             )
 
 
+def _flat_event(x, event_ndim):
+    """`x` `(..., *event)` with the axes of an event joined into one."""
+    known = [-1 if length is None else length for length in x.shape[:-event_ndim]]
+    if known.count(-1) > 1:
+        known = list(ops.shape(x)[:-event_ndim])
+    return ops.reshape(x, (*known, math.prod(x.shape[-event_ndim:])))
+
+
 def _log_2_cosh_half(a):
-    """log(exp(a/2) + exp(−a/2)), with the largest part taken out of the logarithm: XLA makes that one fast loop."""
+    """log(exp(a/2) + exp(−a/2)), with the larger part outside the logarithm, which XLA compiles to one fast loop."""
     size = ops.abs(a)
     return 0.5 * size + ops.log(1.0 + ops.exp(-size))
 
 
 @ops.custom_gradient
 def _log_2_cosh_half_and_slope(a):
-    """The same, its derivative π − ½ told: the way back through logarithm and exponential has more operations.
+    """The same, with its gradient π − ½ in closed form: backpropagation through logarithm and exponential is longer.
 
-    For TensorFlow alone: JAX would lose its forward mode by it and PyTorch the second derivative, and gain nothing.
+    For TensorFlow only: JAX would lose forward mode and PyTorch the second derivative, and neither would be faster.
     """
 
     def gradient(*args, upstream=None):

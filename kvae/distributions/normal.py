@@ -1,24 +1,29 @@
 """The normal distribution: the usual posterior, and a likelihood of real-valued pixels."""
 
+from __future__ import annotations
+
 import math
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
+from kvae import checks
 from kvae.distributions.base import Distribution, noise_shape
+from kvae.types import Array, Number, Seed, Tensor
 
 LOG_2PI = math.log(2.0 * math.pi)
 
-# σ between 1e-3 and 1e3. Without a floor a pixel that never changes drives σ to 0 and the density to infinity; without
-# a ceiling exp(log_var) overflows. Inside the range the clip is exact.
+# σ between 1e-3 and 1e3. Without a floor, a pixel that never changes drives σ to 0 and the density to infinity; without
+# a ceiling, exp(log_var) overflows. Inside the range the clip is exact.
 LOG_VAR_RANGE = (-14.0, 14.0)
 
-# log σ² of the one learned σ is this many times its weight. Adam moves a weight by about its rate a step, so a plain
-# weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL starves the code.
+# log σ² of the single learned σ is this many times its weight. Adam moves a weight by about its learning rate per step,
+# so an unscaled weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL starves the code.
 LEARNED_SPEED = 10.0
 
-# Squares of larger values, over the smallest σ² and summed over an image, leave float32.
+# The squares of larger values, divided by the smallest σ² and summed over an image, overflow float32.
 LARGEST_VALUE = 1e15
 
 
@@ -27,7 +32,7 @@ class Normal(Distribution):
     """Normal distribution N(mean, σ²), as a posterior or (with `sigma`) as a likelihood.
 
     Args:
-        sigma: where σ comes from. `None`: from the parameters, `[mean, log_var]` on the last axis, one σ an element.
+        sigma: where σ comes from. `None`: from the parameters, `[mean, log_var]` on the last axis, one σ per element.
             A float: fixed at that value. `"learned"`: one σ shared by all elements and trained with the model, the
             calibrated decoder of Rybkin et al. 2021 (https://arxiv.org/abs/2006.13202). With a float or `"learned"`
             the parameters are the mean alone.
@@ -38,27 +43,26 @@ class Normal(Distribution):
     Example:
 
     >>> normal = kvae.distributions.Normal()
-    >>> float(normal.log_prob(0.0, keras.ops.zeros(2))[0])  # log N(0 | 0, 1)
+    >>> float(normal.elementwise_log_prob(0.0, keras.ops.zeros(2))[0])  # log N(0 | 0, 1)
     -0.9189385175704956
     """
 
-    def __init__(self, sigma=None, **kwargs):
+    def __init__(self, sigma: Number | Literal["learned"] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        is_number = isinstance(sigma, (int, float)) and not isinstance(sigma, bool)
-        if not (sigma is None or sigma == "learned" or (is_number and sigma > 0 and math.isfinite(sigma))):
+        if isinstance(sigma, str) and sigma != "learned":
             raise ValueError(f'`sigma` must be None, "learned" or a positive number. Received: sigma={sigma!r}')
-        self.sigma = sigma
+        self.sigma = sigma if sigma is None or isinstance(sigma, str) else checks.positive_number(sigma, "sigma")
         self.num_parameters = 2 if sigma is None else 1
         self.parameter_names = ("mean", "log_var") if sigma is None else ("mean",)
         if sigma == "learned":
             self.slow_log_var = self.add_weight(shape=(), initializer="zeros", name="slow_log_var", dtype="float32")
 
     @property
-    def log_var(self):
+    def log_var(self) -> Tensor:
         """The learned log σ², a scalar tensor; it starts at 0."""
         return LEARNED_SPEED * ops.convert_to_tensor(self.slow_log_var)
 
-    def mean_and_log_var(self, params):
+    def mean_and_log_var(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """Split `params` into `mean` and `log_var`, each `(..., size)`; `log_var` is a scalar if σ is shared."""
         if self.sigma is None:
             mean, log_var = ops.split(params, 2, axis=-1)
@@ -68,25 +72,25 @@ class Normal(Distribution):
             return params, 2.0 * math.log(self.sigma)
         return mean, ops.clip(log_var, *LOG_VAR_RANGE)
 
-    def parameters(self, params):
+    def parameters(self, params: Tensor) -> tuple[Tensor, ...]:
         return self.mean_and_log_var(params)
 
-    def sample(self, params, num_samples, seed):
+    def sample(self, params: Tensor, num_samples: int, seed: Seed) -> Tensor:
         mean, log_var = self.mean_and_log_var(params)
         noise = keras.random.normal(noise_shape(num_samples, mean), dtype=mean.dtype, seed=seed)
         return mean + ops.exp(0.5 * log_var) * noise  # z = μ + σ ⊙ ε,  ε ~ N(0, I)
 
-    def log_prob(self, value, params):
+    def elementwise_log_prob(self, value: Tensor, params: Tensor) -> Tensor:
         mean, log_var = self.mean_and_log_var(params)
         return -0.5 * (LOG_2PI + log_var + ops.square(value - mean) * ops.exp(-log_var))
 
-    def mean(self, params):
+    def mean(self, params: Tensor) -> Tensor:
         return self.mean_and_log_var(params)[0]
 
-    def kl_divergence(self, params, prior, prior_params):
+    def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
         """KL(N(μ, σ²) ‖ N(m, s²)) = ½ (log s² − log σ² + (σ² + (μ − m)²) / s² − 1).
 
-        For m = 0, s = 1 this is Kingma & Welling 2014, appendix B. Arguments and result as in `Distribution`.
+        For m = 0, s = 1 this is Kingma & Welling 2014, appendix B. Arguments and result are those of `Distribution`.
         """
         if not isinstance(prior, Normal):
             return None
@@ -95,8 +99,8 @@ class Normal(Distribution):
         squares = (ops.exp(log_var) + ops.square(mean - prior_mean)) * ops.exp(-prior_log_var)
         return 0.5 * (prior_log_var - log_var + squares - 1.0)
 
-    def cross_entropy(self, mean, variance, params):
-        """−E[log N(z | m, s²)] over any z of the given mean and variance: all that the normal density asks of it.
+    def cross_entropy(self, mean: Tensor, variance: Tensor, params: Tensor) -> Tensor:
+        """−E[log N(z | m, s²)] for any distribution of z with the given mean and variance, which determine it.
 
         Args:
             mean: tensor `(..., size)`.
@@ -109,10 +113,10 @@ class Normal(Distribution):
         m, log_var = self.mean_and_log_var(params)
         return 0.5 * (LOG_2PI + log_var + (variance + ops.square(mean - m)) * ops.exp(-log_var))
 
-    def standard_prior(self):
+    def standard_prior(self) -> Distribution:
         return Normal()
 
-    def check(self, value, name):
+    def check(self, value: Array, name: str) -> None:
         low, high = float(np.min(value)), float(np.max(value))
         if max(-low, high) > LARGEST_VALUE:
             raise ValueError(
@@ -120,5 +124,5 @@ class Normal(Distribution):
                 f"rescale. Received: values from {low:g} to {high:g}"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "sigma": self.sigma}

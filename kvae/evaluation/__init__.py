@@ -2,7 +2,6 @@
 
 from kvae.evaluation import reference_cards
 from kvae.evaluation.annealed import annealed_log_likelihood
-from kvae.evaluation.density import has_density, needs_density
 from kvae.evaluation.doctor.diagnose import diagnose
 from kvae.evaluation.doctor.findings import Finding
 from kvae.evaluation.grid import Grid, grid_log_likelihood
@@ -39,13 +38,11 @@ __all__ = [
     "diagnose",
     "frechet_distance",
     "grid_log_likelihood",
-    "has_density",
     "inference_gap",
     "kl_per_dimension",
     "label_agreement",
     "log_likelihood",
     "mutual_information",
-    "needs_density",
     "precision_recall",
     "prior_log_likelihood",
     "reconstruction_mse",

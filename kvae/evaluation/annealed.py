@@ -60,24 +60,25 @@ def annealed_log_likelihood(model, x, y=None, num_chains=16, num_steps=1000, bat
         )
 
     def step(noise, x, params, u, log_px, setting, y=None):
-        """One transition of every chain from u `(chains, batch, latent)`, in units of the prior."""
+        """One transition of every chain from u `(chains, batch, *latent_shape)`, in units of the prior."""
         beta, rho = setting[0], setting[1]  # (batch,) each
-        moved = ops.sqrt(1.0 - ops.square(rho))[:, None] * u
-        moved = moved + rho[:, None] * random.normal(ops.shape(u), dtype=u.dtype, seed=noise)
+        rho = ops.reshape(rho, (-1, *[1] * len(model.latent_shape)))
+        moved = ops.sqrt(1.0 - ops.square(rho)) * u
+        moved = moved + rho * random.normal(ops.shape(u), dtype=u.dtype, seed=noise)
         condition = model.condition(y)
         mean, log_var = model.prior.family.mean_and_log_var(model.prior.params(condition))
-        sample, _ = model.score(x, mean + ops.exp(0.5 * log_var) * moved, params, condition, noise)
-        log_ratio = beta * (sample.log_likelihood - log_px)
+        moved_px = model.log_likelihood(x, model.generation(mean + ops.exp(0.5 * log_var) * moved, condition))
+        log_ratio = beta * (moved_px - log_px)
         refused = ops.log(random.uniform(ops.shape(log_px), dtype=u.dtype, seed=noise)) >= log_ratio
         return (
-            ops.where(refused[..., None], u, moved),
-            ops.where(refused, log_px, sample.log_likelihood),
+            ops.where(ops.reshape(refused, (*refused.shape, *[1] * len(model.latent_shape))), u, moved),
+            ops.where(refused, log_px, moved_px),
             ops.mean(ops.cast(refused, u.dtype), axis=0),
         )
 
     compiled = Compiled(step, seed)
     values, sizes = np.empty(len(x)), np.empty(len(x))
-    shape = (num_chains, model.latent_dim)
+    shape = (num_chains, *model.latent_shape)
     for rows, parts in chunks((x, encoded(model, x, y), y), batch_size // num_chains, verbose, "annealing"):
         betas, pilot_betas = _schedule(num_steps), _schedule(PILOT)
         _, found = _anneal(compiled, parts, shape, pilot_betas)
@@ -99,7 +100,7 @@ def _anneal(step, parts, shape, betas, log_rhos=None):
     Args:
         step: the compiled transition.
         parts: arrays `x`, `params` and `y` of a batch.
-        shape: `(chains, latent_dim)`.
+        shape: `(chains, *latent_shape)`.
         betas: array `(steps + 1,)`.
         log_rhos: logarithms of the step sizes `(steps, batch)`; `None` to look for them on the way.
 
@@ -107,8 +108,8 @@ def _anneal(step, parts, shape, betas, log_rhos=None):
         The log-weights `(chains, batch)`, and the `log_rhos` that were used.
     """
     x, params, y = parts
-    num_chains, latent_dim = shape
-    u = np.zeros((num_chains, len(x), latent_dim), "float32")
+    num_chains, *latent_shape = shape
+    u = np.zeros((num_chains, len(x), *latent_shape), "float32")
     log_px = np.zeros((num_chains, len(x)), "float32")
     log_weights = np.zeros((num_chains, len(x)))
     log_rho, used = np.zeros(len(x)), []  # with β = 0 and ρ = 1 the first step draws from the prior

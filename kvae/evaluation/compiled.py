@@ -6,6 +6,8 @@ import time
 import keras
 import numpy as np
 
+from kvae.models import conditions
+
 QUIET = 2.0  # seconds without a word: shorter runs need no progress
 
 
@@ -65,7 +67,7 @@ def chunks(arrays, size, verbose=False, label=""):
     for start in range(0, n, size):
         index = np.minimum(np.arange(start, start + size), n - 1)
         rows = slice(start, min(start + size, n))
-        yield rows, [None if a is None else a[index] for a in arrays]
+        yield rows, [conditions.take(a, index) for a in arrays]
         if progress:
             progress.update(rows.stop)
 

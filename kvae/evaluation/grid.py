@@ -87,9 +87,9 @@ def grid_log_likelihood(model, x, y=None, limit=6.0, points=301, batch_size=5000
         """log p(x, z) `(points, batch)` at points `(points, latent)`."""
         condition = model.condition(y)
         codes = z[:, None]  # (points, 1, latent): without a condition all examples share what is decoded
-        if condition is not None:
+        if condition:
             codes = ops.broadcast_to(codes, (z.shape[0], x.shape[0], z.shape[1]))
-        log_px = model.log_likelihood(x, model._decode(codes, condition, False))
+        log_px = model.log_likelihood(x, model.generation(codes, condition))
         return log_px + model.prior.log_prob(codes, condition, noise)
 
     compiled = Compiled(log_joint)

@@ -70,6 +70,7 @@ def active_units(model, x, y=None, threshold=0.01, num_samples=50, seed=0):
     if isinstance(model.prior, priors.Hierarchical):
         top = ActiveUnits(_top_means(model, params, num_samples, seed).var(axis=0, ddof=1), threshold)
     means = ops.convert_to_numpy(model.posterior_family.mean(ops.convert_to_tensor(params)))
+    means = means.reshape(len(x), model.latent_dim)
     return ActiveUnits(means.var(axis=0, ddof=1, dtype="float64"), threshold, top)
 
 
@@ -105,15 +106,15 @@ def kl_per_dimension(model, x, y=None, num_samples=50, seed=0):
 
     def function(noise, params, y=None):
         condition = model.condition(y)
-        kl = prior.kl(family, params, condition)
+        _, kl = prior.kl(family, params, condition)
         if kl is None:
             z = family.sample(params, num_samples, noise)
-            kl = ops.mean(family.log_prob(z, params) - prior.family.log_prob(z, prior.params(condition)), axis=0)
+            kl = ops.mean(family.elementwise_log_prob(z, params) - prior.family.elementwise_log_prob(z, prior.params(condition)), axis=0)
         return kl
 
     compiled = Compiled(function, seed)
     parts = [compiled.run(*part)[: rows.stop - rows.start] for rows, part in chunks((encoded(model, x, y), y), ROWS)]
-    return np.concatenate(parts).mean(axis=0, dtype="float64")
+    return np.concatenate(parts).reshape(len(x), model.latent_dim).mean(axis=0, dtype="float64")
 
 
 def mutual_information(model, x, y=None, num_samples=10, seed=0):
@@ -181,13 +182,13 @@ def _log_densities(model, x, y, num_samples, seed):
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")
     all_params, family = encoded(model, x, y), model.posterior_family
-    every = ops.convert_to_tensor(all_params)
+    every, event_ndim = ops.convert_to_tensor(all_params), len(model.latent_shape)
 
     def function(noise, params, y=None):
         z = family.sample(params, 1, noise)[0]
-        log_each = ops.sum(family.log_prob(z[:, None], every), axis=-1)  # (rows, n)
+        log_each = family.log_prob(z[:, None], every, event_ndim)  # (rows, n)
         return (
-            ops.sum(family.log_prob(z, params), axis=-1),
+            family.log_prob(z, params, event_ndim),
             ops.logsumexp(log_each, axis=-1) - math.log(len(all_params)),
             model.prior.log_prob(z, model.condition(y), noise),
         )

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from keras import ops
 
-from kvae import checks
+from kvae import checks, networks
 from kvae.evaluation.compiled import Compiled, chunks, even_share
-from kvae.evaluation.density import needs_density
-from kvae.models.base import in_batches
+from kvae.models import capabilities
+from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 
 
@@ -97,15 +97,16 @@ def prior_log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, se
     >>> kvae.evaluation.prior_log_likelihood(model, data.x_test, num_samples=500, seed=0).effective_sample_size
     """
 
-    def draw(num_samples, noise, params, y=None):
-        condition = model.condition(y)
-        tiled = None if condition is None else ops.tile(condition, (num_samples, 1))
-        z = model.prior.sample(num_samples * params.shape[0], tiled, noise)
-        return ops.reshape(z, (num_samples, params.shape[0], model.latent_dim))
+    def draw(num_samples, noise, x, y=None):
+        tiled = networks.tile(model.condition(y), num_samples)
+        z = model.prior.sample(num_samples * x.shape[0], tiled, noise)
+        return (ops.reshape(z, (num_samples, x.shape[0], *model.latent_shape)),)
+
+    def log_weigh(noise, z, x, y=None):
+        return model.log_likelihood(x, model.generation(z, model.condition(y)))
 
     x, y = check_data(model, x, y)
-    data = x, encoded(model, x, y), y
-    return _estimate(model, draw, lambda sample: sample.log_likelihood, data, num_samples, batch_size, seed, verbose)
+    return _estimate(draw, log_weigh, (x, y), num_samples, batch_size, seed, verbose)
 
 
 def bits_per_dimension(log_likelihood, image_shape):
@@ -160,34 +161,37 @@ def log_mean(log_weights, first=0):
 
 def check_data(model, x, y):
     """Images as float32, and labels or `None`, that the model can score; a `ValueError` if it cannot."""
-    needs_density(model)
+    capabilities.needs(model, "density")
     x = model.check_images(x)
-    return np.asarray(x, "float32"), model.check_labels(y, len(x)) if model.takes_labels else None
+    return np.asarray(x, "float32"), model.check_condition(y, len(x))
 
 
 def encoded(model, x, y):
     """Parameters of q(z|x), `(n, parameters · latent_dim)`, of what `check_data` gave."""
-    return in_batches(model.posterior_params, x, y, batch_size=EVALUATION_BATCH)
+    return in_batches(lambda x, y: model.inference(x, model.condition(y)), x, y, batch_size=EVALUATION_BATCH)
 
 
 def importance_sampling(model, x, y, params, num_samples, batch_size, seed, verbose=False):
     """What `log_likelihood` does, with any `params` `(n, parameters · latent_dim)` of q(z|x)."""
 
-    def draw(num_samples, noise, params, y=None):
-        return model.posterior_family.sample(params, num_samples, noise)
+    def draw(num_samples, noise, x, params, y=None):
+        return model.posterior_family.sample_and_log_prob(params, num_samples, noise, len(model.latent_shape))
 
-    data = x, params, y
-    return _estimate(model, draw, lambda sample: sample.log_weights(), data, num_samples, batch_size, seed, verbose)
+    def log_weigh(noise, z, log_posterior, x, params, y=None):
+        sample, _ = model.score(x, z, params, model.condition(y), noise, log_posterior=log_posterior)
+        return sample.log_weights()
+
+    return _estimate(draw, log_weigh, (x, params, y), num_samples, batch_size, seed, verbose)
 
 
-def _estimate(model, draw, weigh, data, num_samples, batch_size, seed, verbose):
-    """A `LogLikelihood` from codes `draw(num_samples, noise, params, y)` and their log-weights, run in chunks.
+def _estimate(draw, log_weigh, data, num_samples, batch_size, seed, verbose):
+    """A `LogLikelihood` from codes and their log-weights, run in chunks.
 
     Args:
-        model: a `VAE` or `CVAE`.
-        draw: function to codes `(samples, batch, latent_dim)`.
-        weigh: function from their `bounds.PosteriorSample` to log-weights `(samples, batch)`.
-        data: images, parameters of q(z|x), and labels or `None`.
+        draw: function `(num_samples, noise, *data)` to a tuple, codes `(samples, batch, *latent_shape)` and whatever
+            else was computed with them.
+        log_weigh: function `(noise, *drawn, *data)` to log-weights `(samples, batch)`.
+        data: arrays of equal length, images first; `None`s are left out.
         num_samples: as in `log_likelihood`, and so the other arguments.
         batch_size: int.
         seed: int or `None`.
@@ -195,22 +199,18 @@ def _estimate(model, draw, weigh, data, num_samples, batch_size, seed, verbose):
     """
     num_samples = checks.positive_integer(num_samples, "num_samples")
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    # Every chunk has the same number of samples, so one compiled shape serves them; what is too many is left out.
+    # Every chunk has the same number of samples, so that one compiled shape serves all; the surplus is dropped.
     samples = even_share(num_samples, batch_size)
-    # Noise and score apart, because only the score gains from XLA.
+    # Drawing and scoring are compiled apart, because only scoring gains from XLA.
     drawn = Compiled(lambda noise, *args: draw(samples, noise, *args), seed)
-    scored = Compiled(
-        lambda noise, z, x, params, y=None: weigh(model.score(x, z, params, model.condition(y), noise)[0]),
-        None if seed is None else seed + 1,
-        fuse=True,
-    )
+    scored = Compiled(log_weigh, None if seed is None else seed + 1, fuse=True)
     n = len(data[0])
     values, sizes = np.empty(n), np.empty(n)
     runs = -(-num_samples // samples)
     jobs = (job for job in chunks(data, batch_size // samples, verbose, "log-likelihood") for _ in range(runs))
     tables = []
-    for (rows, (x, params, y)), z in _one_ahead(lambda job: drawn.run(*job[1][1:]), jobs):
-        tables.append(scored.run(z, x, params, y))
+    for (rows, parts), codes in _one_ahead(lambda job: drawn.run(*job[1]), jobs):
+        tables.append(scored.run(*codes, *parts))
         if len(tables) == runs:
             log_weights = np.concatenate(tables)[:num_samples, : rows.stop - rows.start]
             values[rows], sizes[rows] = log_mean(log_weights, rows.start)

@@ -1,25 +1,31 @@
 """The autoencoder and its relatives: tied, denoising, sparse and contractive."""
 
+from __future__ import annotations
+
 import math
+from typing import Any, Literal, NoReturn
 
 import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks, networks
+from kvae import checks, networks, penalties
 from kvae.corruption import Noise
-from kvae.distributions import Bernoulli, Normal
+from kvae.distributions import Bernoulli, Distribution, Normal
+from kvae.distributions.base import sum_event
 from kvae.layers import tied_decoder
-from kvae.models.base import BatchResult
+from kvae.models.batches import Batch, BatchResult, Pass
 from kvae.models.encoder_decoder import EncoderDecoder
-from kvae.penalties import Penalty
 from kvae.training import strategy
+from kvae.types import Array, ArrayLike, Network, Tensor
 
 
 class Loss:
     """How far decoder outputs are from an image; `likelihood` turns outputs into pixels."""
 
-    def __call__(self, x, x_params):
+    likelihood: Distribution
+
+    def __call__(self, x: Tensor, x_params: Tensor) -> Tensor:
         """The loss of each element of `x`, given decoder outputs of the same shape."""
         raise NotImplementedError
 
@@ -27,21 +33,21 @@ class Loss:
 class SquaredError(Loss):
     """(x − x̂)², the outputs being x̂: −log N(x | x̂, σ² = ½) without its constant."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.likelihood = Normal(sigma=math.sqrt(0.5))
 
-    def __call__(self, x, x_params):
+    def __call__(self, x: Tensor, x_params: Tensor) -> Tensor:
         return ops.square(x - x_params)
 
 
 class CrossEntropy(Loss):
     """−x log π − (1 − x) log(1 − π), the outputs being the logits of π: −log p(x) of a Bernoulli, in nats."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.likelihood = Bernoulli()
 
-    def __call__(self, x, x_params):
-        return -self.likelihood.log_prob(x, x_params)
+    def __call__(self, x: Tensor, x_params: Tensor) -> Tensor:
+        return -self.likelihood.elementwise_log_prob(x, x_params)
 
 
 LOSSES = {"mse": SquaredError, "cross_entropy": CrossEntropy}
@@ -56,13 +62,13 @@ class Autoencoder(EncoderDecoder):
     Baldi & Hornik 1989); deeper ones a curved one. Its relatives are arguments: denoising (`noise`), sparse and
     contractive (`penalty`), tied weights (`tied`).
 
-    It has no prior and no density: where the codes lie is nobody's choice, so there is nothing to generate from.
+    It has no prior and no density: nothing determines where the codes lie, so there is nothing to sample from.
 
     Args:
         encoder: Functional Keras model from images `(batch, *image_shape)` to codes `(batch, latent_dim)`, as
-            `networks.mlp(..., posterior=None)` gives it.
+            `networks.mlp(..., posterior=None)` builds it.
         decoder: Functional Keras model from codes to `(batch, *image_shape)`.
-        loss: "mse", the squared error of pixel values; or "cross_entropy", the decoder's outputs being logits.
+        loss: "mse", the squared error of pixel values; or "cross_entropy", whose decoder outputs are logits.
         noise: a `kvae.corruption.Noise` on the encoder's input, in training only; the target stays clean (Vincent et
             al. 2010).
         penalty: a `kvae.penalties.Penalty` on the code, or a list of them; `None` for none.
@@ -89,40 +95,70 @@ class Autoencoder(EncoderDecoder):
 
     term_names = ("reconstruction_loss", "penalty_loss")
 
-    def __init__(self, encoder, decoder, loss="mse", noise=None, penalty=None, tied=False, seed=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        encoder: Network,
+        decoder: Network,
+        loss: Literal["mse", "cross_entropy"] = "mse",
+        noise: Noise | None = None,
+        penalty: penalties.Penalty | list[penalties.Penalty] | None = None,
+        tied: bool = False,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
         self._loss_name = loss
-        self._reconstruction_loss = checks.lookup(loss, LOSSES, Loss, "loss")
-        self.likelihood = self._reconstruction_loss.likelihood
-        networks.check_pair(encoder, decoder, None, self.likelihood, self.takes_labels)
+        self._pixel_loss = checks.lookup(loss, LOSSES, Loss, "loss")
+        self.likelihood = self._pixel_loss.likelihood
+        networks.check_pair(encoder, decoder, None, self.likelihood)
         self.encoder = encoder
         self.decoder = tied_decoder(encoder, decoder) if tied else decoder
         if not (noise is None or isinstance(noise, Noise)):
             raise ValueError(f"`noise` must be None or a kvae.corruption.Noise. Received: {noise!r}")
         self.noise = noise
-        self.penalties = [] if penalty is None else list(penalty) if isinstance(penalty, (list, tuple)) else [penalty]
-        for each in self.penalties:
-            if not isinstance(each, Penalty):
-                raise ValueError(f"`penalty` must be None, a kvae.penalties.Penalty or a list. Received: {each!r}")
-            each.check(encoder)
+        self._set_penalties(penalty)
         self.tied = bool(tied)
         self.seed = seed
         self.seed_generator = strategy.SeedGenerator(seed)
         self.built = True
 
-    def run_batch(self, x, y, training):
-        seen = x if self.noise is None or not training else self.noise(x, self.seed_generator)
-        z = self._apply(self.encoder, seen, None, training)
-        x_params = self._apply(self.decoder, z, None, training)
-        loss = self._reconstruction_loss(x, x_params)
-        reconstruction_loss = ops.sum(loss, axis=tuple(range(1, len(loss.shape))))
-        penalty_loss = ops.zeros_like(reconstruction_loss)
-        for penalty in self.penalties:
-            penalty_loss = penalty_loss + penalty(seen, z, self.encoder, self.seed_generator)
-        terms = {"reconstruction_loss": reconstruction_loss, "penalty_loss": penalty_loss}
-        return BatchResult(self.likelihood.mean(x_params), tuple(terms.values()), terms)
+    @property
+    def logged_terms(self) -> tuple[str, ...]:
+        return (*self.term_names, *(name for penalty in self.penalties for name in penalty.term_names))
 
-    def energy(self, x):
+    def run_batch(self, batch: Batch, training: bool) -> BatchResult:
+        x = batch.x if self.noise is None or not training else self.noise(batch.x, self.seed_generator)
+        condition = self.condition(batch.y)
+        code = self.inference(x, condition, training)
+        z = code[None]
+        forward = Pass(condition, code, z, self.generation(z, condition, training))
+        return self.loss_terms(batch._replace(x=x), batch.x, forward)
+
+    def loss_terms(self, batch: Batch, target: Tensor, forward: Pass) -> BatchResult:
+        """The losses of a pass over a batch, and what is logged of it.
+
+        Args:
+            batch: what the encoder saw, noise included.
+            target: the clean images `(batch, *image_shape)`.
+            forward: the `Pass`, with a single sample of codes.
+        """
+        x_params = forward.x_params[0]
+        reconstruction_loss = sum_event(self._pixel_loss(target, x_params), len(self.image_shape))
+        penalty_loss, terms = penalties.total(
+            self.penalties, batch.x, forward.z, forward.params, self, self.seed_generator
+        )
+        return BatchResult(
+            self.likelihood.mean(x_params),
+            (reconstruction_loss, penalty_loss),
+            {"reconstruction_loss": reconstruction_loss, "penalty_loss": penalty_loss, **terms},
+        )
+
+    def code(self, params: Tensor) -> Tensor:
+        return params
+
+    def energy(self, x: ArrayLike) -> Array:
         """The squared reconstruction error ‖x − x̂‖² of each example, whatever loss trains: low where data were.
 
         Args:
@@ -134,7 +170,7 @@ class Autoencoder(EncoderDecoder):
         squares = np.square(np.asarray(x, "float32") - self.reconstruct(x))
         return squares.reshape(len(squares), -1).sum(axis=1)
 
-    def generate(self, n=1, seed=None):
+    def generate(self, n: int = 1, seed: int | None = None) -> NoReturn:
         """Raise a `ValueError`: an autoencoder has no prior to draw from.
 
         Raises:
@@ -142,38 +178,37 @@ class Autoencoder(EncoderDecoder):
         """
         raise ValueError(
             "`generate` needs a prior, and an autoencoder has none: use a VAE, or decode(random_codes(n, z_train)) to "
-            f"see what codes at random give. Received: {type(self).__name__}"
+            f"see what random codes decode to. Received: {type(self).__name__}"
         )
 
-    def random_codes(self, n, z, seed=None):
+    def random_codes(self, n: int, z: ArrayLike, seed: int | None = None) -> Array:
         """Codes from a Gaussian of the mean and standard deviation that training codes have in each dimension.
 
-        It is what one may try in the place of a prior. Most of what such codes decode to is no digit: the codes of data
-        fill only a part of that Gaussian, of a shape that it does not know.
+        This is a naive replacement for a prior. Most of these codes do not decode to a digit: the codes of data fill only
+        a part of that Gaussian, of another shape.
 
         Args:
-            n: int, how many.
-            z: codes of training images `(m, latent_dim)`, from `encode`.
+            n: number of codes.
+            z: codes of training images `(m, *latent_shape)`, from `encode`.
             seed: int for a reproducible draw.
 
         Returns:
-            Array `(n, latent_dim)`.
+            Array `(n, *latent_shape)`.
 
         Raises:
-            ValueError: if `n` is no positive integer or `z` are no codes of this model.
+            ValueError: if `n` is not a positive integer or `z` does not hold codes of this model.
         """
         n = checks.positive_integer(n, "n")
-        z = checks.array(z, (self.latent_dim,), "z")
-        return np.random.default_rng(seed).normal(z.mean(axis=0), z.std(axis=0), (n, self.latent_dim)).astype("float32")
+        z = checks.array(z, self.latent_shape, "z")
+        return (
+            np.random.default_rng(seed).normal(z.mean(axis=0), z.std(axis=0), (n, *self.latent_shape)).astype("float32")
+        )
 
     def _check_pair(self, x, y):
-        # Unlike a target, what is encoded may leave [0, 1] whatever the loss: noisy images are there to be cleaned.
+        # Unlike a target, an input may leave [0, 1] whatever the loss: noisy images are encoded to be denoised.
         return checks.array(x, self.image_shape, "x").astype("float32"), None
 
-    def _encode(self, x, y):
-        return self._apply(self.encoder, x, None, False)
-
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         parts = {"encoder": self.encoder, "decoder": self.decoder, "noise": self.noise, "penalty": self.penalties}
         return {
             **super().get_config(),

@@ -1,7 +1,14 @@
-"""What every model shares: the way through Keras's `fit`, and verbs that take and give NumPy arrays."""
+"""What every model shares: how it plugs into Keras's `fit`.
+
+Keras hands `call` nothing but `x`. Labels and weights therefore ride in it: `train_step` packs `(x, y, sample_weight)`
+into one `Batch`, which Keras takes for `x` from there on, and `call` returns a `BatchResult`, which Keras takes for
+`y_pred`. The methods below that Keras calls name them `batch` and `result`.
+"""
+
+from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,92 +16,87 @@ from keras import ops
 
 from kvae import checks
 from kvae.data import plain_errors
-from kvae.training import fit_on_arrays, strategy
+from kvae.models.batches import Batch, BatchResult
+from kvae.models.conditions import Conditions
+from kvae.training import fit_on_arrays, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
 from kvae.training.finite_steps import FiniteSteps
 from kvae.training.pipelines import Rows
-
-
-class Batch(NamedTuple):
-    """A batch on its way through a step: images, labels (or `None`) and example weights (or `None`)."""
-
-    x: object
-    y: object
-    sample_weight: object
-
-
-class BatchResult(NamedTuple):
-    """What a pass over a batch gives.
-
-    Attributes:
-        reconstruction: `(batch, *image_shape)`, pixel means.
-        losses: tuple of tensors `(batch,)`, nats; their sum is minimised.
-        terms: dict from names in `term_names` to tensors `(batch,)`, nats, to be logged.
-    """
-
-    reconstruction: object
-    losses: tuple
-    terms: dict
+from kvae.types import Array, ArrayLike, Shape
 
 
 class BaseModel(keras.Model):
-    """Base of the models: subclasses write `run_batch` and name its logged terms in `term_names`.
+    """Base class of the models: subclasses implement `run_batch` and name the terms they log in `term_names`.
 
-    The model trains with an own `train_step`: labels travel with the images into `call`, which registers the loss terms
-    with `add_loss`; Keras minimises their sum, and the terms of each example update the trackers. Logged numbers are in
-    nats per example: summed over pixels and latent dimensions, averaged over examples. As in Keras, a `sample_weight`
-    multiplies its example's terms before that average.
+    Keras minimises the sum of the losses, which `call` registers with `add_loss`; the terms of each example update the
+    trackers. Logged numbers are in nats per example: summed over pixels and latent dimensions, averaged over examples.
+    As in Keras, a `sample_weight` multiplies its example's terms before that average.
+
+    A subclass that logs more extends the names, `term_names = (*kvae.VAE.term_names, "accuracy")`, and returns the
+    term in `BatchResult.terms`; its `val_` twin comes by itself.
     """
 
     term_names: tuple[str, ...] = ()
-    takes_labels = False
+    optimizer_groups: dict[str, tuple[str, ...]] = {}  # from a name to the attributes that its optimizer trains
+    conditions: Conditions | None = None  # what the model is given beside x
     steps_per_execution: int
     steps_given = False  # whether `compile` was told how many steps an execution takes
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.term_trackers = [keras.metrics.Mean(name=name) for name in self.term_names]
-        self.finite_steps = FiniteSteps(len(self.term_names), name="finite_steps")
         self._counts_finite_steps = False
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do: keys of `kvae.models.capabilities.CAPABILITIES`."""
+        if self.conditions is None:
+            return frozenset()
+        labels = len(self.conditions.parts) == 1 and self.conditions.parts[0].num_classes is not None
+        return frozenset({"condition", "classes"} if labels else {"condition"})
+
+    @property
+    def logged_terms(self) -> tuple[str, ...]:
+        """Names of all terms that are logged: the model's own and those of its parts."""
+        return self.term_names
 
     @property
     def compute_dtype(self):
         """Float32 under every policy, for images, densities and sums; networks compute in what theirs says."""
         return "float32"
 
-    # What a subclass writes.
+    # What a subclass implements.
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> Shape:
         """Shape of one example."""
         raise NotImplementedError
 
-    def run_batch(self, x, y, training):
-        """One pass over a batch: a `BatchResult`."""
+    def run_batch(self, batch: Batch, training: bool) -> BatchResult:
+        """One pass over a batch, with `batch.x` in float32."""
         raise NotImplementedError
 
-    def check_images(self, x, name="x"):
-        """Return `x` as an array that the model can score, or raise a `ValueError` that says how to mend it."""
+    def check_images(self, x: ArrayLike, name: str = "x") -> Array:
+        """Return `x` as an array that the model can score, or raise a `ValueError` that says how to fix it."""
         return checks.array(x, self.image_shape, name)
 
-    def check_labels(self, y, num_examples):
-        """Return `y` as the labels of `num_examples` examples, or raise a `ValueError`; here labels are ignored."""
-        return y
+    def check_condition(self, y: Any, num_examples: int | None) -> Any:
+        """Return `y` as arrays for `num_examples` examples, or raise a `ValueError`; ignored without a condition."""
+        return None if self.conditions is None else self.conditions.check(y, num_examples)
 
-    # Keras: a step, and the arrays that enter it.
+    # How the model plugs into Keras.
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Reconstruct a batch and register its losses.
 
         Args:
-            inputs: images `(batch, *image_shape)`; `(images, labels)` for a model that takes labels.
+            inputs: images `(batch, *image_shape)`; `(images, y)` for a model with a condition.
             training: bool.
 
         Returns:
             Pixel means `(batch, *image_shape)`.
         """
         batch = inputs if isinstance(inputs, Batch) else self._as_batch(inputs)
-        result = self.run_batch(ops.cast(batch.x, "float32"), batch.y, training)
+        result = self.run_batch(batch._replace(x=ops.cast(batch.x, "float32")), training)
         for loss in result.losses:
             self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))
         return result if isinstance(inputs, Batch) else result.reconstruction
@@ -102,16 +104,21 @@ class BaseModel(keras.Model):
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Configure training as in Keras, without `loss`; `metrics` compare the images with their reconstructions.
 
+        A model with `optimizer_groups` takes an optimizer for each, such as `discriminator_optimizer`; `optimizer` is
+        that of all other networks.
+
         Raises:
-            ValueError: if a loss is given: the model knows its own.
+            ValueError: if a loss is given: the model knows its own; or if an optimizer is missing or has no group.
         """
         if loss is not None:
             raise ValueError(
                 f"{type(self).__name__} computes its own loss: drop `loss` from `compile`. Received: loss={loss!r}"
             )
+        self._make_trackers()
+        optimizer = optimizers.for_model(self, optimizer, kwargs)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
         self.steps_given = kwargs.get("steps_per_execution") is not None
-        if keras.backend.backend() == "tensorflow" and self._distribute_strategy is None:
+        if keras.backend.backend() == "tensorflow" and not strategy.is_distributed(self):
             fuse_adam(self.optimizer)
         if metrics is not None:  # built here, because Keras would build them by calling the model without labels
             images = np.zeros((1, *self.image_shape), "float32")
@@ -119,12 +126,8 @@ class BaseModel(keras.Model):
             self.reset_metrics()
 
     def get_compile_config(self):
-        """As Keras's, but the optimizer by its public name: under PyTorch Keras writes one that only PyTorch loads."""
-        config = super().get_compile_config()
-        optimizer = (config or {}).get("optimizer")
-        if isinstance(optimizer, dict) and str(optimizer.get("module")).startswith("keras.src.backend."):
-            optimizer["module"] = "keras.optimizers"
-        return config
+        """As Keras's, but optimizers by their public names: under PyTorch Keras writes some that only PyTorch loads."""
+        return keras_internals.with_public_optimizers(super().get_compile_config())
 
     def compile_from_config(self, config):
         """Compile as the saved model was; Keras leaves this to a class with a `compile` of its own."""
@@ -153,25 +156,39 @@ class BaseModel(keras.Model):
         """Reconstruct a batch."""
         *state, data = args
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return super().predict_step(*state, ((x, y) if self.takes_labels and y is not None else x,))
+        return super().predict_step(*state, (x if self.conditions is None or y is None else (x, y),))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The sum of the registered losses, such that its gradient is that of the whole batch on several replicas."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        share = strategy.share(ops.shape(x.x)[0])
+        batch, result = x, y_pred
+        loss = super().compute_loss(batch, y, result, sample_weight, training)
+        share = strategy.share(ops.shape(batch.x)[0])
         if share is None:
             return loss
-        # Keras weighs the value by the number of examples when it is logged, but not its gradient.
-        loss = ops.where(share > 0, loss, 0.0)  # of a short last batch a replica may get nothing, whose mean is NaN
+        # Keras weights the value by the number of examples when it is logged, but not its gradient.
+        loss = ops.where(share > 0, loss, 0.0)  # a replica may get none of a short last batch, whose mean is NaN
         return share * loss + ops.stop_gradient((1 - share) * loss)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the trackers with the terms of each example and return all logs."""
-        for tracker in self.term_trackers:  # vectors, so that a short last batch weighs what it should
-            tracker.update_state(_weighted(y_pred.terms[tracker.name], x.sample_weight))
+        batch, result = x, y_pred
+        names = [tracker.name for tracker in self.term_trackers]
+        if set(result.terms) != set(names):
+            raise ValueError(
+                f"`run_batch` must return the terms {sorted(names)}: name each in `term_names`, as in "
+                f"term_names = (*kvae.VAE.term_names, 'accuracy'). Received: {sorted(result.terms)}"
+            )
+        for tracker in self.term_trackers:  # vectors, so that a short last batch counts by its size
+            tracker.update_state(_weighted(result.terms[tracker.name], batch.sample_weight))
         if self._counts_finite_steps:
             self.finite_steps.update_state(self.term_trackers)
-        return super().compute_metrics(x, x.x, y_pred.reconstruction, x.sample_weight)
+        return super().compute_metrics(batch, batch.x, result.reconstruction, batch.sample_weight)
+
+    def _make_trackers(self):
+        """Create what the logged terms are averaged in, once: a subclass and its parts have their names by then."""
+        if not hasattr(self, "term_trackers"):
+            self.term_trackers = [keras.metrics.Mean(name=name) for name in self.logged_terms]
+            self.finite_steps = FiniteSteps(len(self.term_trackers), name="finite_steps")
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """Train as in Keras, after a check of what came; arrays are fed faster than there.
@@ -223,14 +240,14 @@ class BaseModel(keras.Model):
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """Evaluate as in Keras, after the same check as `fit`."""
-        if not kwargs.get("_use_cached_eval_dataset"):  # set by `fit`, which has checked already
+        if not keras_internals.is_validation_in_fit(kwargs):  # `fit` has checked already
             x, y = self._check_data(x, y, kwargs.get("sample_weight"))
         with plain_errors():
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        """Reconstructions of `x` (`(x, y)` for a model that takes labels), as in Keras, after a check of the arrays."""
-        if self.takes_labels and isinstance(x, (tuple, list)) and len(x) == 2:
+        """Reconstructions of `x` (`(x, y)` for a model with a condition), as in Keras, with validated arrays."""
+        if self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2:
             x = self._check_data(*x)
         else:
             x, _ = self._check_data(x)
@@ -238,56 +255,32 @@ class BaseModel(keras.Model):
             return super().predict(x, *args, **kwargs)
 
     def _as_batch(self, inputs):
-        if self.takes_labels:
-            if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
-                raise ValueError(f"{type(self).__name__} must be called on (images, labels). Received: images alone")
-            x, y = inputs
-            return Batch(x, y, None)
-        return Batch(inputs, None, None)
+        if self.conditions is None:
+            return Batch(inputs)
+        if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+            raise ValueError(f"{type(self).__name__} must be called on (images, labels). Received: images alone")
+        return Batch(*inputs)
 
     def _pack(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return (Batch(x, y if self.takes_labels else None, sample_weight),)
+        return (Batch(x, None if self.conditions is None else y, sample_weight),)
 
     def _check_data(self, x, y=None, sample_weight=None, prefix=""):
         """Check arrays by value, datasets by what they declare; return `(x, y)` as Keras should get them."""
         if hasattr(x, "element_spec"):  # tf.data
             if hasattr(x, "cardinality") and int(x.cardinality()) == 0:
                 raise ValueError("The dataset must give at least one batch. Received: an empty one")
-            checks.batch(x.element_spec, self.image_shape, type(self).__name__ if self.takes_labels else None)
+            checks.batch(x.element_spec, self.image_shape, self.conditions, type(self).__name__)
         elif isinstance(x, keras.utils.PyDataset):
-            checks.batch(x[0], self.image_shape, type(self).__name__ if self.takes_labels else None)
+            checks.batch(x[0], self.image_shape, self.conditions, type(self).__name__)
         elif hasattr(x, "__array__") or isinstance(x, list):
             x = self.check_images(x if hasattr(x, "shape") else np.asarray(x), prefix + "x")
-            y = self.check_labels(y, len(x))
+            y = y if self.conditions is None else self.check_condition(y, len(x))
             strategy.check_equal_parts(len(x), f"len({prefix}x)")
             if sample_weight is not None:
                 checks.same_length(sample_weight, len(x), prefix + "sample_weight")
                 y = np.zeros(len(x)) if y is None else y  # Keras drops the weights of data without targets
         return x, y
-
-
-def in_batches(function, *arrays, batch_size):
-    """Apply `function` to slices of `arrays` and join the results, so that memory stays flat.
-
-    Args:
-        function: from tensors `(batch, ...)`, one for each array, to a tensor `(batch, ...)` or a tuple of such.
-        *arrays: NumPy arrays of equal length n; `None` is handed on as it is.
-        batch_size: int, rows at a time.
-
-    Returns:
-        NumPy array `(n, ...)`, or a tuple of such.
-    """
-    results = []
-    for start in range(0, len(arrays[0]), batch_size):
-        rows = slice(start, start + batch_size)
-        parts = function(*(None if a is None else ops.convert_to_tensor(a[rows]) for a in arrays))
-        results.append(
-            tuple(map(ops.convert_to_numpy, parts)) if isinstance(parts, tuple) else ops.convert_to_numpy(parts)
-        )
-    if isinstance(results[0], tuple):
-        return tuple(np.concatenate(column) for column in zip(*results, strict=True))
-    return np.concatenate(results)
 
 
 def _reducible(logs):

@@ -1,29 +1,49 @@
 """The conditional variational autoencoder (Sohn, Lee, Yan 2015; Kingma et al. 2014)."""
 
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
-from kvae import checks, priors
+from kvae import bounds, networks, penalties, priors
+from kvae.distributions import Distribution
+from kvae.models import conditions
 from kvae.models.vae import VAE
+from kvae.types import Array, ArrayLike, Network, Number
 
 
 @keras.saving.register_keras_serializable(package="kvae")
 class CVAE(VAE):
-    """Conditional VAE, trained with `fit(x, y)`: p(x|z, y) and q(z|x, y) in the place of p(x|z) and q(z|x).
+    """Conditional VAE, trained with `fit(x, y)`: p(x|z, y) and q(z|x, y) in place of p(x|z) and q(z|x).
 
     Args:
-        encoder: Functional Keras model from `[x, y]` to posterior parameters, `y` a vector (one-hot or attributes).
-        decoder: Functional Keras model from `[z, y]` to likelihood parameters.
-        num_classes: number of classes, for integer labels `(n,)`; `None` if labels are attribute vectors `(n, k)` of
-            floats, which the networks get as they are.
-        prior: "standard" for p(z) = N(0, I); "learned" for p(z|y), a mean and variance a class (or linear in the
-            attributes), trained with the rest; a Functional model of your own from `y` to the parameters; "mixture" or
-            a `kvae.priors.Prior` for one that is the same for all labels.
-        **kwargs: the arguments of `VAE`, from `likelihood` on.
+        encoder: Functional Keras model from `[x, y]` to posterior parameters. `y` is a one-hot label, a vector, an
+            image, or several of these, `[x, y_1, y_2, ...]`.
+        decoder: Functional Keras model from `[z, y]` to likelihood parameters, with the same `y`.
+        num_classes: number of classes, for integer labels `(n,)`; `None` if `y` is given as arrays `(n, ...)`, such as
+            attribute vectors, which the networks see as they are. For several conditions a tuple with one entry each;
+            `y` is then a tuple as well.
+        likelihood: as in `VAE`, and so the arguments up to `seed`.
+        posterior: as in `VAE`.
+        bound: as in `VAE`.
+        beta: as in `VAE`.
+        num_samples: as in `VAE`.
+        seed: as in `VAE`.
+        prior: "standard" for p(z) = N(0, I); "learned" for p(z|y), a mean and a variance per class (or linear in a
+            vector), trained with the rest; a Functional model of your own from `y` (or a list of its parts) to the
+            parameters; "mixture" or a `kvae.priors.Prior` for one that is the same for all conditions.
+        penalty: as in `VAE`, and so the remaining arguments.
+        name: as in `keras.Model`.
+        dtype: as in `keras.Model`.
+        trainable: as in `keras.Model`.
 
     Raises:
-        ValueError: as `VAE`, and if the networks' condition is not `num_classes` long.
+        ValueError: as `VAE`, and if the networks' condition does not have `num_classes` entries.
 
     Example:
 
@@ -37,89 +57,101 @@ class CVAE(VAE):
     ```
     """
 
-    takes_labels = True
-
-    def __init__(self, encoder, decoder, num_classes=None, prior="standard", **kwargs):
-        if num_classes is not None:
-            checks.positive_integer(num_classes, "num_classes")
-        super().__init__(encoder, decoder, prior=prior, **kwargs)
+    def __init__(
+        self,
+        encoder: Network,
+        decoder: Network,
+        num_classes: int | Sequence[int | None] | None = None,
+        likelihood: str | Distribution = "bernoulli",
+        posterior: str | Distribution = "normal",
+        bound: str | bounds.Bound = "elbo",
+        beta: Number = 1.0,
+        num_samples: int = 1,
+        seed: int | None = None,
+        prior: Any = "standard",
+        penalty: penalties.Penalty | list[penalties.Penalty] | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        shapes = networks.condition_shapes(encoder) if getattr(encoder, "inputs", None) else ()
+        # `networks.check_pair` says what is wrong with networks that take no condition.
+        self.conditions = (
+            conditions.Conditions.from_shapes(shapes, num_classes) if shapes else conditions.Conditions(())
+        )
         self.num_classes = num_classes
-        for network, role in ((encoder, "encoder"), (decoder, "decoder")):
-            width = network.inputs[1].shape[-1]
-            if num_classes not in (None, width) or width != encoder.inputs[1].shape[-1]:
-                raise ValueError(
-                    f"`{role}` must take a condition of the length that `num_classes` and its partner have: build both "
-                    f"networks with the same num_classes. Received: num_classes={num_classes}, condition of {width}"
-                )
+        super().__init__(
+            encoder,
+            decoder,
+            likelihood=likelihood,
+            posterior=posterior,
+            bound=bound,
+            beta=beta,
+            num_samples=num_samples,
+            seed=seed,
+            prior=prior,
+            penalty=penalty,
+            name=name,
+            dtype=dtype,
+            trainable=trainable,
+        )
 
-    @property
-    def condition_dim(self):
-        """Length of the vector that both networks see beside their input."""
-        return self.encoder.inputs[1].shape[-1]
-
-    def condition(self, y):
-        if self.num_classes is None:
-            return ops.cast(y, "float32")
-        return ops.one_hot(ops.cast(y, "int32"), self.num_classes, dtype="float32")
-
-    def check_labels(self, y, num_examples):
-        if self.num_classes is not None:
-            return checks.class_labels(y, self.num_classes, num_examples)
-        if y is None:
-            raise ValueError(
-                f"`labels` is missing: this model needs {self.condition_dim} attributes an example. Received: None"
-            )
-        y = checks.array(y, (self.condition_dim,), "labels").astype("float32")
-        checks.same_length(y, num_examples, "labels")
-        return y
-
-    def generate(self, labels=None, seed=None):
-        """Draw latent codes from the prior and decode them under `labels`.
+    def generate(self, labels: Any = None, seed: int | None = None) -> Array:  # type: ignore[override]
+        """Draw latent codes from the prior and decode them under a condition.
 
         Args:
-            labels: integers `(n,)`, or attribute vectors `(n, k)`: one image for each.
+            labels: the condition of each image: integers `(n,)`, arrays `(n, ...)`, or a tuple of these.
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
 
         Returns:
             Array `(n, *image_shape)` of pixel means.
 
         Raises:
-            ValueError: if labels are missing, none, or do not fit the model.
+            ValueError: if labels are missing, empty, or do not fit the model.
         """
-        labels = self.check_labels(labels, None)
-        if len(labels) == 0:
+        labels = self.check_condition(labels, None)
+        if conditions.length(labels) == 0:
             raise ValueError("`labels` must hold at least one label. Received: none")
-        return self.decode(self.sample_prior(len(labels), labels, seed), labels)
+        return self.decode(self.sample_prior(conditions.length(labels), labels, seed), labels)
 
-    def transfer_style(self, x, y, labels):
-        """Encode images under their own labels and decode their style under others.
+    def transfer_style(self, x: ArrayLike, y: Any, labels: Any) -> Array:
+        """Encode images under their own condition and decode their style under others.
 
         Args:
             x: images `(n, *image_shape)`.
-            y: their labels `(n,)`.
-            labels: labels `(m,)` to decode each style under.
+            y: their conditions, such as labels `(n,)`.
+            labels: conditions of m images, such as labels `(m,)`, to decode each style under.
 
         Returns:
             Array `(n, m, *image_shape)` of pixel means.
         """
         z = self.encode(x, y)
-        n, m = len(z), len(labels)
-        images = self.decode(np.repeat(z, m, axis=0), np.concatenate([np.asarray(labels)] * n))
+        labels = self.check_condition(labels, None)
+        n, m = len(z), conditions.length(labels)
+        every = conditions.take(labels, np.tile(np.arange(m), n))
+        images = self.decode(np.repeat(z, m, axis=0), every)
         return images.reshape(n, m, *self.image_shape)
 
     def _as_prior(self, prior):
-        if prior == "learned":  # starts at N(0, I) for every label
-            width = self.posterior_family.num_parameters * self.latent_dim
-            prior = keras.Sequential(
-                [keras.Input((self.condition_dim,)), layers.Dense(width, kernel_initializer="zeros")], name="prior"
-            )
+        parts = self.conditions.parts
+        if isinstance(prior, str) and prior == "learned":  # starts at N(0, I) under every condition
+            *places, size = self.latent_shape
+            shape = (*places, self.posterior_family.num_parameters * size)
+            inputs = [keras.Input(part.shape) for part in parts]
+            flat = [layers.Flatten()(each) if len(each.shape) > 2 else each for each in inputs]
+            h = flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
+            h = layers.Dense(math.prod(shape), kernel_initializer="zeros")(h)
+            h = h if len(shape) == 1 else layers.Reshape(shape)(h)
+            prior = keras.Model(inputs if len(inputs) > 1 else inputs[0], h, name="prior")
         if isinstance(prior, keras.Model) and getattr(prior, "inputs", None):
-            if prior.input_shape[-1] != self.condition_dim:
+            expected, given = [part.shape for part in parts], [tuple(each.shape[1:]) for each in prior.inputs]
+            if given != expected:
                 raise ValueError(
-                    f"`prior` must map a condition of length {self.condition_dim}. Received: {prior.input_shape}"
+                    f"`prior` must be a network from the condition, of shape {', '.join(map(str, expected))}. "
+                    f"Received: inputs of shape {', '.join(map(str, given))}"
                 )
             return priors.Conditional(prior)
         return super()._as_prior(prior)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}

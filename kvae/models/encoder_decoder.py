@@ -1,72 +1,137 @@
-"""What every model of an encoder and a decoder shares: their verbs, run in batches, and their way into a file."""
+"""What every model of an encoder and a decoder shares: their verbs, on tensors and on arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from kvae import checks, networks
-from kvae.models.base import BaseModel, in_batches
+from kvae import checks, networks, penalties
+from kvae.models.base import BaseModel
+from kvae.models.batches import in_batches
+from kvae.types import Array, ArrayLike, Shape, Tensor
 
 EVALUATION_BATCH = 1000  # rows at a time in the NumPy verbs
 
 
 class EncoderDecoder(BaseModel):
-    """Base of the models with an `encoder`, a `decoder` and a `likelihood` that reads the decoder's outputs."""
+    """Base class of the models with an `encoder`, a `decoder` and a `likelihood` that reads the decoder's outputs.
+
+    A pass over a batch has three verbs, each of which a subclass may override alone: `inference`, from images to the
+    encoder's outputs; `generation`, from codes to the decoder's; and `loss_terms`, from both to a `BatchResult`.
+    """
+
+    penalties: list[penalties.Penalty]
 
     @property
-    def image_shape(self):
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities | {"networks"}
+
+    @property
+    def image_shape(self) -> Shape:
         """Shape of one example, `(height, width, channels)`."""
         return tuple(self.encoder.inputs[0].shape[1:])
 
     @property
-    def latent_dim(self):
+    def latent_shape(self) -> Shape:
+        """Shape of one code, `(latent_dim,)` for a vector."""
+        return tuple(self.decoder.inputs[0].shape[1:])
+
+    @property
+    def latent_dim(self) -> int:
         """Number of latent dimensions."""
-        return self.decoder.inputs[0].shape[-1]
+        return math.prod(self.latent_shape)
 
-    def condition(self, y):
-        """The vector `(batch, condition_dim)` that both networks see beside their input; `None` without labels."""
-        return None
+    # The verbs: tensors in, tensors out.
 
-    def encode(self, x, y=None):
+    def condition(self, y: Any) -> tuple[Tensor, ...]:
+        """What both networks see of `y` beside their input: tensors `(batch, ...)`, none without a condition."""
+        return () if self.conditions is None else self.conditions.encode(y)
+
+    def inference(self, x: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:
+        """The encoder's outputs: parameters of q(z|x), or an autoencoder's codes.
+
+        Args:
+            x: tensor `(batch, *image_shape)`.
+            condition: as `condition` gives it.
+            training: bool.
+
+        Returns:
+            Tensor `(batch, ..., parameters · size)`.
+        """
+        return networks.apply(self.encoder, x, condition, training)
+
+    def generation(self, z: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:
+        """The decoder's outputs: parameters of p(x|z), in one pass over all samples.
+
+        Args:
+            z: codes `(samples, batch, *latent_shape)`.
+            condition: as `condition` gives it, for the batch.
+            training: bool.
+
+        Returns:
+            Tensor `(samples, batch, ...)`.
+        """
+        num_samples, batch = z.shape[0], ops.shape(z)[1]
+        rows = ops.reshape(z, (-1, *z.shape[2:]))
+        params = networks.apply(self.decoder, rows, networks.tile(condition, num_samples), training)
+        return ops.reshape(params, (num_samples, batch, *params.shape[1:]))
+
+    def code(self, params: Tensor) -> Tensor:
+        """The code `(batch, *latent_shape)` that `inference`'s outputs stand for: a mean, or the code itself."""
+        raise NotImplementedError
+
+    # The verbs: arrays in, arrays out.
+
+    def encode(self, x: ArrayLike, y: Any = None) -> Array:
         """Latent codes: a variational model's posterior means, an autoencoder's codes.
 
         Args:
             x: images `(n, *image_shape)`.
-            y: labels, for a conditional model.
+            y: the condition, for a conditional model.
 
         Returns:
-            Array `(n, latent_dim)`.
+            Array `(n, *latent_shape)`.
         """
-        return in_batches(self._encode, *self._check_pair(x, y), batch_size=EVALUATION_BATCH)
+        return in_batches(
+            lambda x, y: self.code(self.inference(x, self.condition(y))),
+            *self._check_pair(x, y),
+            batch_size=EVALUATION_BATCH,
+        )
 
-    def decode(self, z, y=None):
+    def decode(self, z: ArrayLike, y: Any = None) -> Array:
         """Pixel means of latent codes.
 
         Args:
-            z: array `(n, latent_dim)`.
-            y: labels, for a conditional model.
+            z: array `(n, *latent_shape)`.
+            y: the condition, for a conditional model.
 
         Returns:
             Array `(n, *image_shape)`.
         """
-        z = checks.array(z, (self.latent_dim,), "z").astype("float32")
+        z = checks.array(z, self.latent_shape, "z").astype("float32")
         return in_batches(
-            lambda z, y: self.likelihood.mean(self._apply(self.decoder, z, self.condition(y), False)),
+            lambda z, y: self.likelihood.mean(self.generation(z[None], self.condition(y))[0]),
             z,
-            self.check_labels(y, len(z)),
+            self.check_condition(y, len(z)),
             batch_size=EVALUATION_BATCH,
         )
 
-    def reconstruct(self, x, y=None):
+    def reconstruct(self, x: ArrayLike, y: Any = None) -> Array:
         """Decode the codes of `x` `(n, *image_shape)`: an array of the same shape."""
         return self.decode(self.encode(x, y), y)
 
-    def check_images(self, x, name="x"):
+    def check_images(self, x: ArrayLike, name: str = "x") -> Array:
         x = super().check_images(x, name)
         self.likelihood.check(x, name)
         return x
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> EncoderDecoder:
         parts = {
             name: keras.saving.deserialize_keras_object(value, custom_objects)
             if isinstance(value, (dict, list))
@@ -75,12 +140,12 @@ class EncoderDecoder(BaseModel):
         }
         return cls(**parts)
 
-    def _encode(self, x, y):
-        """Latent codes `(batch, latent_dim)` of a batch, as a tensor."""
-        raise NotImplementedError
-
-    _apply = staticmethod(networks.apply)
-
     def _check_pair(self, x, y):
         x = self.check_images(x)
-        return np.asarray(x, "float32"), self.check_labels(y, len(x))
+        return np.asarray(x, "float32"), self.check_condition(y, len(x))
+
+    def _set_penalties(self, penalty):
+        """Keep the argument `penalty` as a list, once the networks are set."""
+        self.penalties = penalties.as_list(penalty)
+        for each in self.penalties:
+            each.check(self)

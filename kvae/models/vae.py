@@ -1,13 +1,20 @@
 """The variational autoencoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
-from kvae import bounds, checks, networks, priors
-from kvae.distributions import likelihood_family, posterior_family
-from kvae.models.base import BatchResult, in_batches
+from kvae import bounds, checks, networks, penalties, priors
+from kvae.distributions import Distribution, likelihood_family, posterior_family
+from kvae.models import estimators
+from kvae.models.batches import Batch, BatchResult, Pass, in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder
 from kvae.training import strategy
+from kvae.types import Array, ArrayLike, Network, Number, Seed, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -22,17 +29,21 @@ class VAE(EncoderDecoder):
 
     Args:
         encoder: Functional Keras model from images `(batch, *image_shape)` to posterior parameters
-            `(batch, parameters · latent_dim)`.
+            `(batch, parameters · latent_dim)`. Codes may have any shape: the last axis holds the parameters.
         decoder: Functional Keras model from `(batch, latent_dim)` to likelihood parameters
             `(batch, height, width, parameters · channels)`, logits for Bernoulli.
         likelihood: "bernoulli", "gaussian" or a `kvae.distributions.Distribution`.
         posterior: a key of `kvae.distributions.POSTERIORS`, such as "normal" or "laplace", or a `Distribution`.
         bound: "elbo", "importance_weighted", "renyi" (α = ½) or a `kvae.bounds.Bound`.
-        beta: weight of the KL, at least 0; 1 is the bound itself. Kept in a variable, so a callback can change it.
-        num_samples: posterior samples an example in training and evaluation: L of the ELBO, K of the other bounds.
+        beta: weight of the KL, at least 0; 1 is the bound itself. Kept in a variable, so that a callback can change it.
+        num_samples: posterior samples per example in training and evaluation: L of the ELBO, K of the other bounds.
         seed: int for reproducible noise; `None` for a random one.
         prior: "standard" for N(0, I), "mixture", "vamp" or a `kvae.priors.Prior`.
-        **kwargs: `name`, `dtype`, `trainable`, as in `keras.Model`.
+        penalty: a `kvae.penalties.Penalty` added to the loss and logged as `penalty_loss`, or a list of them; `None`
+            for none.
+        name: as in `keras.Model`.
+        dtype: as in `keras.Model`.
+        trainable: as in `keras.Model`.
 
     Raises:
         ValueError: if encoder, decoder, likelihood and posterior do not fit together, or a name is unknown.
@@ -52,171 +63,226 @@ class VAE(EncoderDecoder):
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        likelihood="bernoulli",
-        posterior="normal",
-        bound="elbo",
-        beta=1.0,
-        num_samples=1,
-        seed=None,
-        prior="standard",
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
+        encoder: Network,
+        decoder: Network,
+        likelihood: str | Distribution = "bernoulli",
+        posterior: str | Distribution = "normal",
+        bound: str | bounds.Bound = "elbo",
+        beta: Number = 1.0,
+        num_samples: int = 1,
+        seed: int | None = None,
+        prior: Any = "standard",
+        penalty: penalties.Penalty | list[penalties.Penalty] | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood_family(likelihood)
         self.posterior_family = posterior_family(posterior)
         self.bound = bounds.get(bound)
         self.num_samples = checks.positive_integer(num_samples, "num_samples")
-        if not (isinstance(beta, (int, float)) and 0 <= beta <= checks.LARGEST):
-            raise ValueError(f"`beta` must be a finite number of at least 0. Received: beta={beta!r}")
-        self._initial_beta = float(beta)
+        self._initial_beta = checks.number(beta, "beta", at_least=0)
         self.seed = seed
         self.seed_generator = strategy.SeedGenerator(seed)
-        networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.takes_labels)
+        networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.conditions is not None)
         self.prior = self._bind(self._as_prior(prior))
         # A variable, not a float: a float would freeze into the compiled step.
         self.beta = self.add_weight(
             shape=(),
-            initializer=keras.initializers.Constant(beta),
+            initializer=keras.initializers.Constant(self._initial_beta),
             trainable=False,
             dtype="float32",
             autocast=False,
             name="beta",
         )
+        self._set_penalties(penalty)
         self.built = True
 
-    # Inference, generation, loss: tensors in, tensors out.
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities | {"density", "prior"}
 
-    def run_batch(self, x, y, training):
-        condition = self.condition(y)
-        params = self._apply(self.encoder, x, condition, training)
-        z = self.posterior_family.sample(params, self.num_samples, self.seed_generator)
-        losses, sample, x_params = bounds.estimate(
-            self.bound,
-            lambda z, params: self.score(x, z, params, condition, self.seed_generator, training),
-            z,
-            params,
-            self.beta,
+    @property
+    def logged_terms(self) -> tuple[str, ...]:
+        penalty_terms = [name for penalty in self.penalties for name in penalty.term_names]
+        return (
+            *self.term_names,
+            *self.bound.term_names,
+            *(("penalty_loss", *penalty_terms) if self.penalties else ()),
         )
+
+    # Inference, generation, losses: tensors in, tensors out.
+
+    def run_batch(self, batch: Batch, training: bool) -> BatchResult:
+        condition = self.condition(batch.y)
+        params = self.inference(batch.x, condition, training)
+        estimate = estimators.estimate(
+            self.bound,
+            self.posterior_family,
+            params,
+            self.num_samples,
+            self.seed_generator,
+            lambda z, log_posterior, params: self.score(
+                batch.x, z, params, condition, self.seed_generator, training, log_posterior
+            ),
+            self.beta,
+            len(self.latent_shape),
+        )
+        forward = Pass(condition, params, estimate.z, estimate.x_params, estimate.sample, estimate.losses)
+        return self.loss_terms(batch, forward, training)
+
+    def loss_terms(self, batch: Batch, forward: Pass, training: bool) -> BatchResult:
+        """The losses of a pass over a batch, and what is logged of it.
+
+        Args:
+            batch: the `Batch`.
+            forward: the `Pass`: parameters of q(z|x), codes, parameters of p(x|z), log-densities and the bound.
+            training: bool.
+        """
         if training:
-            mean_params = x_params[0]
+            mean_params = forward.x_params[0]
         else:  # the clean reconstruction; where only the losses are used, a compiled graph drops it
-            z_mean = self.posterior_family.mean(params)
-            mean_params = self._apply(self.decoder, z_mean, condition, training)
+            mean_params = self.generation(self.code(forward.params)[None], forward.condition, training)[0]
+        sample = forward.sample
         reconstruction_loss, kl = -ops.mean(sample.log_likelihood, axis=0), sample.total_kl()
+        losses = forward.losses
         terms = {"reconstruction_loss": reconstruction_loss, "kl_loss": kl, "elbo": -(reconstruction_loss + kl)}
+        terms |= self.bound.logged_terms(sample, self.beta)
+        if self.penalties:
+            penalty_loss, penalty_terms = penalties.total(
+                self.penalties, batch.x, forward.z, forward.params, self, self.seed_generator
+            )
+            losses = (*losses, penalty_loss)
+            terms |= {"penalty_loss": penalty_loss, **penalty_terms}
         return BatchResult(self.likelihood.mean(mean_params), losses, terms)
 
-    def posterior_params(self, x, y):
-        """Parameters of q(z|x) `(batch, parameters · latent_dim)`, of tensors."""
-        return self._apply(self.encoder, x, self.condition(y), False)
-
-    def score(self, x, z, params, condition, seed, training=False):
-        """The log-densities of posterior samples, from which every bound is made.
+    def score(
+        self,
+        x: Tensor,
+        z: Tensor,
+        params: Tensor,
+        condition: Sequence[Tensor],
+        seed: Seed,
+        training: bool = False,
+        log_posterior: Tensor | None = None,
+    ) -> tuple[bounds.PosteriorSample, Tensor]:
+        """The log-densities of posterior samples, of which every bound is made.
 
         Args:
             x: tensor `(batch, *image_shape)`.
-            z: tensor `(samples, batch, latent_dim)`, drawn from q(z|x).
-            params: parameters of q(z|x) `(batch, parameters · latent_dim)`.
-            condition: tensor `(batch, condition_dim)` or `None`.
+            z: tensor `(samples, batch, *latent_shape)`, drawn from q(z|x).
+            params: parameters of q(z|x) `(batch, ..., parameters · size)`.
+            condition: what the networks see beside `x` and `z`, as `condition` gives it.
             seed: int or `keras.random.SeedGenerator`, for a prior that draws samples of its own.
             training: bool.
+            log_posterior: log q(z|x) `(samples, batch)` if it is known, as from `sample_and_log_prob`.
 
         Returns:
-            `(PosteriorSample, x_params)`: summed over pixels and latent dimensions, and the likelihood's parameters
-            `(samples, batch, ...)`.
+            Tuple of a `PosteriorSample` and the parameters of p(x|z) `(samples, batch, ...)`.
         """
-        x_params = self._decode(z, condition, training)
+        x_params = self.generation(z, condition, training)
+        if log_posterior is None:
+            log_posterior = self.posterior_family.log_prob(z, params, len(self.latent_shape))
         sample = bounds.PosteriorSample(
             self.log_likelihood(x, x_params),
             self.prior.log_prob(z, condition, seed),
-            ops.sum(self.posterior_family.log_prob(z, params), axis=-1),
-            self.prior.kl(self.posterior_family, params, condition),
+            log_posterior,
+            *self.prior.kl(self.posterior_family, params, condition),
         )
         return sample, x_params
 
-    def log_likelihood(self, x, x_params):
-        """log p(x|z), summed over pixels, `(samples, batch)`, of tensors `x` and likelihood parameters `x_params`."""
-        return self.likelihood.sum_log_prob(x, x_params)
+    def sample_and_score(
+        self, x: Tensor, params: Tensor, condition: Sequence[Tensor], num_samples: int, seed: Seed
+    ) -> tuple[Tensor, bounds.PosteriorSample, Tensor]:
+        """Draw codes from q(z|x) and score them, outside training; arguments as in `score`.
 
-    def _decode(self, z, condition, training):
-        """Likelihood parameters `(samples, batch, ...)` of `z` `(samples, batch, latent)`, in one pass."""
-        num_samples, batch, latent = z.shape[0], ops.shape(z)[1], z.shape[2]
-        if condition is not None:
-            condition = ops.tile(condition, (num_samples, 1))
-        params = self._apply(self.decoder, ops.reshape(z, (-1, latent)), condition, training)
-        return ops.reshape(params, (num_samples, batch, *params.shape[1:]))
+        Returns:
+            Tuple of codes `(samples, batch, *latent_shape)`, their `PosteriorSample`, and the parameters of p(x|z).
+        """
+        z, log_posterior = self.posterior_family.sample_and_log_prob(params, num_samples, seed, len(self.latent_shape))
+        return z, *self.score(x, z, params, condition, seed, log_posterior=log_posterior)
 
-    # Verbs: NumPy in, NumPy out.
+    def log_likelihood(self, x: Tensor, x_params: Tensor) -> Tensor:
+        """log p(x|z) of whole images `(samples, batch)`, from `x` `(batch, ...)` and parameters of p(x|z)."""
+        return self.likelihood.log_prob(x, x_params, len(self.image_shape))
 
-    def posterior(self, x, y=None):
+    def code(self, params: Tensor) -> Tensor:
+        return self.posterior_family.mean(params)
+
+    # The verbs: arrays in, arrays out.
+
+    def posterior(self, x: ArrayLike, y: Any = None) -> tuple[Array, ...]:
         """The parameters of q(z|x).
 
         Args:
             x: images `(n, *image_shape)`.
-            y: labels, for a conditional model.
+            y: the condition, for a conditional model.
 
         Returns:
-            Tuple of arrays `(n, latent_dim)`, `posterior_family.parameter_names`: `z_mean, z_log_var` for the normal.
+            Tuple of arrays `(n, *latent_shape)`, named by `posterior_family.parameter_names`: `z_mean, z_log_var` for
+            the normal.
         """
         return in_batches(
-            lambda *args: self.posterior_family.parameters(self.posterior_params(*args)),
+            lambda x, y: self.posterior_family.parameters(self.inference(x, self.condition(y))),
             *self._check_pair(x, y),
             batch_size=EVALUATION_BATCH,
         )
 
-    def generate(self, n=1, seed=None):
+    def generate(self, n: int = 1, seed: int | None = None) -> Array:
         """Draw latent codes from the prior and decode them.
 
         Args:
-            n: int, how many images.
+            n: number of images.
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
 
         Returns:
             Array `(n, *image_shape)` of pixel means.
 
         Raises:
-            ValueError: if `n` is no positive integer.
+            ValueError: if `n` is not a positive integer.
         """
         n = checks.positive_integer(n, "n")
         return self.decode(self.sample_prior(n, seed=seed))
 
-    def sample_prior(self, n, y=None, seed=None):
+    def sample_prior(self, n: int, y: Any = None, seed: int | None = None) -> Array:
         """Latent codes from the prior.
 
         Args:
-            n: int, how many.
-            y: labels of the n codes, for a conditional model: its prior may be p(z|y).
+            n: number of codes.
+            y: the condition of each, for a conditional model: its prior may be p(z|y).
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
 
         Returns:
-            Array `(n, latent_dim)`.
+            Array `(n, *latent_shape)`.
         """
-        condition = None
-        if self.takes_labels:
-            condition = self.condition(ops.convert_to_tensor(self.check_labels(y, n)))
-        z = self.prior.sample(n, condition, self.seed_generator if seed is None else keras.random.SeedGenerator(seed))
-        return ops.convert_to_numpy(z)
+        y = self.check_condition(y, n)
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
+        condition = (
+            () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
+        )
+        return ops.convert_to_numpy(self.prior.sample(n, condition, noise))
 
-    def elbo(self, x, y=None, num_samples=None, seed=None):
+    def elbo(self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None) -> Array:
         """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`."""
         log_likelihood, kl = self.elbo_terms(x, y, num_samples, seed)
         return log_likelihood - kl
 
-    def energy(self, x, y=None, num_samples=16, seed=0):
+    def energy(self, x: ArrayLike, y: Any = None, num_samples: int | None = 16, seed: int | None = 0) -> Array:
         """−ELBO of each example, low where the model expects data: array `(n,)`, nats. Arguments as in `elbo_terms`."""
         return -self.elbo(x, y, num_samples, seed)
 
-    def elbo_terms(self, x, y=None, num_samples=None, seed=None):
+    def elbo_terms(
+        self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None
+    ) -> tuple[Array, Array]:
         """The two terms of the evidence lower bound.
 
         Args:
             x: images `(n, *image_shape)`.
-            y: labels, for a conditional model.
-            num_samples: posterior samples an example; `None` for the model's own.
+            y: the condition, for a conditional model.
+            num_samples: posterior samples per example; `None` for the model's own number.
             seed: int for reproducible noise; `None` for the next of the model's own stream.
 
         Returns:
@@ -227,53 +293,44 @@ class VAE(EncoderDecoder):
 
         def function(x, y):
             condition = self.condition(y)
-            params = self.posterior_params(x, y)
-            z = self.posterior_family.sample(params, num_samples, noise)
-            sample, _ = self.score(x, z, params, condition, noise)
+            _, sample, _ = self.sample_and_score(x, self.inference(x, condition), condition, num_samples, noise)
             return ops.mean(sample.log_likelihood, axis=0), sample.total_kl()
 
         return in_batches(function, *self._check_pair(x, y), batch_size=max(1, EVALUATION_BATCH // num_samples))
-
-    def _encode(self, x, y):
-        return self.posterior_family.mean(self.posterior_params(x, y))
 
     def _as_prior(self, prior):
         """The `Prior` that the argument `prior` names."""
         return priors.get(prior)
 
     def _bind(self, prior):
-        """Tie the prior to this model."""
-        if self.takes_labels and isinstance(prior, priors.Vamp):
+        """Bind the prior to this model, after a check that posterior, bound and prior fit together."""
+        if self.conditions is not None and isinstance(prior, priors.Vamp):
             raise ValueError(
-                '`prior` must be another for a model with labels: "standard", "learned" or "mixture". Received: vamp'
+                '`prior` must be "standard", "learned" or "mixture" for a model with a condition. Received: vamp'
             )
-        if prior.stochastic and self.bound.gradient == "doubly_reparameterized":
+        gradient, family = self.bound.gradient, self.posterior_family
+        if prior.stochastic and gradient == "doubly_reparameterized":
             raise ValueError(
                 f"`bound` must use another gradient with a {type(prior).__name__} prior, which draws samples of its "
-                f"own. Received: gradient={self.bound.gradient!r}"
+                f"own. Received: gradient={gradient!r}"
             )
-        if not self.posterior_family.reparameterized and self.bound.gradient != "score_function":
+        if not family.reparameterized and gradient != "score_function":
             raise ValueError(
-                f'`bound` must use gradient="score_function" with a {type(self.posterior_family).__name__} posterior, '
-                f"whose samples have no derivative. Received: gradient={self.bound.gradient!r}"
+                f'`bound` must use gradient="score_function" with a {type(family).__name__} posterior, '
+                f"whose samples have no derivative. Received: gradient={gradient!r}"
             )
-        prior.bind(
-            self.posterior_family,
-            self.latent_dim,
-            self.image_shape,
-            lambda images: self._apply(self.encoder, images, None, False),
-        )
+        prior.bind(family, self.latent_shape, self.image_shape, self.inference)
         if getattr(self.bound, "free_bits", 0.0):
-            params = ops.zeros((1, self.encoder.output_shape[-1]))
-            condition = ops.zeros((1, self.encoder.inputs[1].shape[-1])) if self.takes_labels else None
-            if prior.kl(self.posterior_family, params, condition) is None:
+            params = ops.zeros((1, *self.encoder.output_shape[1:]))
+            condition = () if self.conditions is None else self.conditions.zeros()
+            if prior.kl(family, params, condition)[1] is None:
                 raise ValueError(
-                    f"`bound` must go without free bits where the KL has no closed form, as here with a "
+                    f"`bound` must not use free bits where there is no closed-form KL per dimension, as here with a "
                     f"{type(prior).__name__} prior. Received: free_bits={self.bound.free_bits}"
                 )
         return prior
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         parts = {
             "encoder": self.encoder,
             "decoder": self.decoder,
@@ -281,6 +338,7 @@ class VAE(EncoderDecoder):
             "posterior": self.posterior_family,
             "bound": self.bound,
             "prior": self.prior,
+            "penalty": self.penalties,
         }
         return {
             **super().get_config(),

@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from kvae import checks
-from kvae.evaluation.density import needs_density
 from kvae.evaluation.doctor import findings
 from kvae.evaluation.doctor.figures import Patient
 from kvae.evaluation.doctor.findings import Finding
 from kvae.evaluation.likelihood import check_data
+from kvae.models import capabilities
 
 MAX_EXAMPLES = 1000  # of each set: enough for every figure here, and quick on any data
 
@@ -42,7 +42,7 @@ def diagnose(model, x, y=None, x_train=None, y_train=None, seed=0):
     >>> for finding in kvae.evaluation.diagnose(model, data.x_test, data.y_test, data.x_train, data.y_train):
     ...     print(finding)
     """
-    needs_density(model)
+    capabilities.needs(model, "density")
     x, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
     wrong_scale = findings.pixels(x, model.image_shape)
     try:

@@ -11,7 +11,7 @@ from kvae import priors
 from kvae.distributions import Bernoulli, Normal
 from kvae.evaluation.doctor import loss_scale
 from kvae.evaluation.latent_usage import active_units, kl_per_dimension
-from kvae.models.base import in_batches
+from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 
 SAMPLES = 16  # of the posterior, an example
@@ -47,7 +47,8 @@ class Patient:
         self._scales = score[0] / self.density_scale, score[1]  # of what `elbo_terms` gives
         self.log_likelihood, self.kl = (term / scale for term, scale in zip(terms, self._scales, strict=True))
         self.train = None if x_train is None else self._elbo(x_train, y_train)
-        self.z, self.width, self.squared_residual, self.squared_noise = self._draw()
+        z, width, self.squared_residual, self.squared_noise = self._draw()
+        self.z, self.width = (each.reshape(len(x), model.latent_dim) for each in (z, width))
 
     @property
     def elbo(self):
@@ -88,9 +89,9 @@ class Patient:
 
         def function(x, y):
             condition = model.condition(y)
-            params = model.posterior_params(x, y)
-            z = model.posterior_family.sample(params, SAMPLES, noise)
-            x_params = model.score(x, z, params, condition, noise)[1][0]
+            params = model.inference(x, condition)
+            z, _, x_params = model.sample_and_score(x, params, condition, SAMPLES, noise)
+            x_params = x_params[0]
             mean = model.likelihood.mean(x_params)
             try:
                 drawn = model.likelihood.sample(x_params, 1, noise)[0]
@@ -117,7 +118,7 @@ class Patient:
         from sklearn.neighbors import NearestNeighbors
 
         n = len(self.z)
-        both = np.concatenate([self.z, self.model.sample_prior(n, self.y, self.seed)])
+        both = np.concatenate([self.z, self.model.sample_prior(n, self.y, self.seed).reshape(n, -1)])
         nearest = NearestNeighbors(n_neighbors=2).fit(both).kneighbors(self.z, return_distance=False)
         other = np.where(nearest[:, 0] == np.arange(n), nearest[:, 1], nearest[:, 0])  # a point is near itself
         return float(np.mean(other < n))
@@ -135,6 +136,6 @@ class Patient:
                 params = np.concatenate([mean, np.log(np.maximum(self.x.var(axis=0), 1e-12))], axis=-1)
         else:
             return None
-        log_prob = likelihood.log_prob(ops.convert_to_tensor(self.x), ops.convert_to_tensor(params[None], "float32"))
+        log_prob = likelihood.elementwise_log_prob(ops.convert_to_tensor(self.x), ops.convert_to_tensor(params[None], "float32"))
         log_prob = ops.convert_to_numpy(log_prob).astype("float64")
         return log_prob.reshape(len(self.x), -1).sum(axis=1) * self.density_scale

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kvae.bounds import PosteriorSample
-from kvae.models.base import in_batches
+from kvae.models.batches import Batch, in_batches
 
 MASS_TOLERANCE = 0.03  # on log ∫ p, what a grid in float32 may miss
 DISTANCES = 10.0 ** np.linspace(-5, 6, 1200)  # from the mean, so that no family is too narrow or too wide
@@ -66,15 +66,14 @@ def score_weights(model, x, y=None, seed=0):
         `(log_likelihood, kl)`: floats, the factors on Σ log p(x|z) over pixels and on E[log q(z|x) − log p(z)].
     """
     noise = keras.random.SeedGenerator(seed)
-    width = model.posterior_family.num_parameters * model.latent_dim
-    params = np.random.default_rng(seed).normal(size=(len(x), width)).astype("float32")
+    params = np.random.default_rng(seed).normal(size=(len(x), *model.encoder.output_shape[1:])).astype("float32")
 
     def function(x, y, params):
         condition = model.condition(y)
-        z = model.posterior_family.sample(params, 64, noise)
-        sample, x_params = model.score(x, z, params, condition, seed)  # an int, so that a prior draws the same again
-        log_likelihood = _sum(model.likelihood.log_prob(x, x_params), 2)
-        log_posterior = _sum(model.posterior_family.log_prob(z, params), 2)
+        z, log_posterior = model.posterior_family.sample_and_log_prob(params, 64, noise, len(model.latent_shape))
+        # An int as seed, so that a prior draws the same again.
+        sample, x_params = model.score(x, z, params, condition, seed, log_posterior=log_posterior)
+        log_likelihood = model.likelihood.log_prob(x, x_params, len(model.image_shape))
         kl = ops.mean(log_posterior - model.prior.log_prob(z, condition, seed), axis=0)
         return sample.log_likelihood[0], log_likelihood[0], sample.total_kl(), kl
 
@@ -100,6 +99,7 @@ def bound_weights(bound, latent_dim):
             ops.convert_to_tensor(densities[0] + log_likelihood),
             ops.convert_to_tensor(densities[1] - kl),
             ops.convert_to_tensor(densities[2]),
+            ops.full((8,), 100.0 * latent_dim + kl),
             ops.full((8, latent_dim), 100.0 + kl / latent_dim),  # far above any free bits
         )
         return sum(float(ops.mean(term)) for term in bound(sample, 1.0))
@@ -124,7 +124,8 @@ def logged_weights(model, x, y, log_likelihood, kl):
     """
     state = ops.convert_to_numpy(model.seed_generator.state)
     try:
-        terms = model.run_batch(ops.convert_to_tensor(x), None if y is None else ops.convert_to_tensor(y), False).terms
+        y = keras.tree.map_structure(ops.convert_to_tensor, y) if y is not None else None
+        terms = model.run_batch(Batch(ops.convert_to_tensor(x), y), training=False).terms
     finally:
         model.seed_generator.state.assign(state)
     reconstruction_loss, kl_loss = (ops.convert_to_numpy(terms[name]) for name in ("reconstruction_loss", "kl_loss"))
@@ -151,7 +152,7 @@ def _log_masses(family, shape, support):
         else:
             widths = np.ones(len(values))
         images = np.broadcast_to(values.reshape(-1, *[1] * len(shape)), (len(values), *shape)).astype("float32")
-        log_prob = _sum(family.log_prob(ops.convert_to_tensor(images), params[None]), 2)[0]
+        log_prob = _sum(family.elementwise_log_prob(ops.convert_to_tensor(images), params[None]), 2)[0]
         log_prob = ops.convert_to_numpy(log_prob).astype("float64") / math.prod(shape)
         rows.append((np.where(np.isnan(log_prob), -np.inf, log_prob), np.log(widths)))
     return lambda c: np.array([np.logaddexp.reduce(c * log_prob + width) for log_prob, width in rows])

@@ -1,0 +1,89 @@
+"""A batch, what a pass over it gives, and functions of tensors applied to arrays batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from kvae.models import conditions
+from kvae.types import Tensor
+
+
+class Batch(NamedTuple):
+    """A batch on its way through a step.
+
+    Attributes:
+        x: images `(batch, *image_shape)`.
+        y: the condition: a tensor `(batch, ...)` or a tuple of them; `None` without one.
+        sample_weight: `(batch,)`, or `None`.
+    """
+
+    x: Tensor
+    y: Any = None
+    sample_weight: Tensor | None = None
+
+
+class BatchResult(NamedTuple):
+    """What a pass over a batch gives.
+
+    Attributes:
+        reconstruction: `(batch, *image_shape)`, pixel means.
+        losses: tensors `(batch,)`, nats; their sum is minimised.
+        terms: dict from names to tensors `(batch,)`, to be logged.
+    """
+
+    reconstruction: Tensor
+    losses: tuple[Tensor, ...]
+    terms: dict[str, Tensor]
+
+
+class Pass(NamedTuple):
+    """What inference and generation gave for a batch: all that its losses are made of.
+
+    Attributes:
+        condition: what the networks saw beside `x` and `z`: a tuple of tensors `(batch, ...)`.
+        params: the encoder's outputs, parameters of q(z|x) or an autoencoder's code: `(batch, ...)`.
+        z: codes `(samples, batch, *latent_shape)`.
+        x_params: the decoder's outputs, parameters of p(x|z): `(samples, batch, ...)`.
+        sample: a VAE's `kvae.bounds.PosteriorSample`, the log-densities of `z`.
+        losses: a VAE's bound: tensors `(batch,)` whose sum is its negative.
+    """
+
+    condition: tuple[Tensor, ...]
+    params: Tensor
+    z: Tensor
+    x_params: Tensor
+    sample: Any = None
+    losses: tuple[Tensor, ...] = ()
+
+
+def in_batches(function: Callable[..., Any], *arrays: Any, batch_size: int) -> Any:
+    """Apply `function` to slices of `arrays` and join the results, so that memory stays flat.
+
+    Args:
+        function: from tensors `(batch, ...)`, one per array, to a tensor `(batch, ...)` or a tuple of them.
+        *arrays: NumPy arrays of equal length n, or tuples of them; `None` is passed on as it is.
+        batch_size: rows at a time.
+
+    Returns:
+        NumPy array `(n, ...)`, or a tuple of them.
+    """
+    results = []
+    for start in range(0, len(arrays[0]), batch_size):
+        rows = slice(start, start + batch_size)
+        parts = function(*(_tensors(conditions.take(array, rows)) for array in arrays))
+        results.append(
+            tuple(map(ops.convert_to_numpy, parts)) if isinstance(parts, tuple) else ops.convert_to_numpy(parts)
+        )
+    if isinstance(results[0], tuple):
+        return tuple(np.concatenate(column) for column in zip(*results, strict=True))
+    return np.concatenate(results)
+
+
+def _tensors(array):
+    if isinstance(array, tuple):
+        return tuple(map(_tensors, array))
+    return None if array is None else ops.convert_to_tensor(array)

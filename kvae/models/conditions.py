@@ -1,0 +1,140 @@
+"""The condition y of a model: class labels, vectors, images, or several of these, checked and encoded in one way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from kvae import checks
+from kvae.types import Array, Shape, Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """One part of y: class labels, which the networks see one-hot encoded, or arrays, which they see as they are.
+
+    Attributes:
+        shape: shape of what the networks take per example.
+        num_classes: number of classes of integer labels; `None` for arrays of `shape`.
+        name: what to call it in errors.
+    """
+
+    shape: Shape
+    num_classes: int | None = None
+    name: str = "labels"
+
+    def check(self, y: Any, num_examples: int | None) -> Array:
+        """Return `y` as an array, or raise a `ValueError`.
+
+        Args:
+            y: integers `(n,)`, or numbers `(n, *shape)`.
+            num_examples: the n expected; `None` if any will do.
+        """
+        if self.num_classes is not None:
+            return checks.class_labels(y, self.num_classes, num_examples, self.name)
+        if y is None:
+            raise ValueError(
+                f"`{self.name}` is missing: this model needs an array of shape (n, {', '.join(map(str, self.shape))}). "
+                "Received: None"
+            )
+        y = checks.array(y, self.shape, self.name).astype("float32")
+        checks.same_length(y, num_examples, self.name)
+        return y
+
+    def check_spec(self, y: Any) -> None:
+        """Raise a `ValueError` unless a dataset's `y`, of which shape and type are known, can be this condition."""
+        rank = getattr(y.shape, "rank", len(tuple(y.shape)))
+        if rank is None:
+            return
+        wanted = () if self.num_classes is not None else self.shape
+        fits = rank == len(wanted) + 1 and all(
+            have in (None, want) for have, want in zip(y.shape[1:], wanted, strict=True)
+        )
+        if not fits:
+            expected = ", ".join(map(str, ("batch", *wanted)))
+            raise ValueError(
+                f"The dataset must give `{self.name}` of shape ({expected}{',' if not wanted else ''}). "
+                f"Received: shape {tuple(y.shape)}"
+            )
+
+    def encode(self, y: Tensor) -> Tensor:
+        """What the networks see of `y`: a float32 tensor `(batch, *shape)`."""
+        if self.num_classes is None:
+            return ops.cast(y, "float32")
+        return ops.one_hot(ops.cast(y, "int32"), self.num_classes, dtype="float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """All parts of y: a single one is given as it is, several as a tuple of them in the networks' order."""
+
+    parts: tuple[Condition, ...]
+
+    @classmethod
+    def from_shapes(cls, shapes: Sequence[Shape], num_classes: int | Sequence[int | None] | None) -> Conditions:
+        """The conditions of networks that take inputs of these shapes beside `x` or `z`.
+
+        Args:
+            shapes: one per condition.
+            num_classes: number of classes of integer labels, `None` for arrays; a sequence for several conditions.
+
+        Raises:
+            ValueError: if there is not one number per condition, or a width differs from its number of classes.
+        """
+        given = tuple(num_classes) if isinstance(num_classes, (tuple, list)) else (num_classes,)
+        if len(given) != len(shapes):
+            raise ValueError(
+                f"`num_classes` must have one entry, an integer or None, per condition of the networks, "
+                f"{len(shapes)}. Received: {num_classes!r}"
+            )
+        parts = []
+        for i, (shape, classes) in enumerate(zip(shapes, given, strict=True)):
+            if classes is not None and shape != (checks.positive_integer(classes, "num_classes"),):
+                raise ValueError(
+                    "`num_classes` must be the width of the networks' condition: build both networks with the same "
+                    f"num_classes. Received: num_classes={classes}, condition of shape {shape}"
+                )
+            parts.append(Condition(shape, classes, "labels" if len(shapes) == 1 else f"labels[{i}]"))
+        return cls(tuple(parts))
+
+    def check(self, y: Any, num_examples: int | None = None) -> Any:
+        """Return `y` as an array or a tuple of arrays, or raise a `ValueError`; arguments as in `Condition.check`."""
+        return self._each(y, lambda part, value: part.check(value, num_examples))
+
+    def check_spec(self, y: Any) -> None:
+        """Raise a `ValueError` unless what a dataset declares can be these conditions."""
+        self._each(y, Condition.check_spec)
+
+    def encode(self, y: Any) -> tuple[Tensor, ...]:
+        """What the networks see beside `x` or `z`: a tuple of tensors `(batch, ...)`."""
+        encoded = self._each(y, Condition.encode)
+        return encoded if isinstance(encoded, tuple) else (encoded,)
+
+    def zeros(self, n: int = 1) -> tuple[Tensor, ...]:
+        """What the networks see of `n` examples whose conditions are all zero."""
+        return tuple(ops.zeros((n, *part.shape)) for part in self.parts)
+
+    def _each(self, y, function):
+        if len(self.parts) == 1:
+            return function(self.parts[0], y)
+        if not isinstance(y, (tuple, list)) or len(y) != len(self.parts):
+            kind = f"{len(y)} of them" if isinstance(y, (tuple, list)) else type(y).__name__
+            wanted = ", ".join("integers (n,)" if p.num_classes else f"(n, *{p.shape})" for p in self.parts)
+            raise ValueError(f"`labels` must be a tuple of {len(self.parts)} conditions: {wanted}. Received: {kind}")
+        return tuple(function(part, value) for part, value in zip(self.parts, y, strict=True))
+
+
+def take(y: Any, rows: Any) -> Any:
+    """The given rows of a condition: an array, a tuple of arrays, or `None`."""
+    if isinstance(y, tuple):
+        return tuple(take(part, rows) for part in y)
+    return None if y is None else np.asarray(y)[rows]
+
+
+def length(y: Any) -> int:
+    """How many examples a condition is for."""
+    return len(y[0]) if isinstance(y, tuple) else len(y)

@@ -1,0 +1,94 @@
+"""Posterior samples, a bound of them, and the gradient that the bound's estimator asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from keras import ops
+
+from kvae.bounds import Bound, PosteriorSample
+from kvae.distributions import Distribution
+from kvae.training.held import held
+from kvae.types import Seed, Tensor
+
+
+class Estimate(NamedTuple):
+    """What `estimate` gives.
+
+    Attributes:
+        losses: the terms to minimise, each `(batch,)`.
+        z: posterior samples `(samples, batch, *latent_shape)`.
+        sample: their `PosteriorSample`.
+        x_params: parameters of p(x|z), `(samples, batch, ...)`.
+    """
+
+    losses: tuple[Tensor, ...]
+    z: Tensor
+    sample: PosteriorSample
+    x_params: Tensor
+
+
+def estimate(
+    bound: Bound,
+    family: Distribution,
+    params: Tensor,
+    num_samples: int,
+    seed: Seed,
+    score: Callable[[Tensor, Tensor, Tensor], tuple[PosteriorSample, Tensor]],
+    beta: Tensor,
+    event_ndim: int = 1,
+) -> Estimate:
+    """Draw from the posterior and compute a bound's terms, with the gradient that its estimator asks for.
+
+    Args:
+        bound: a `Bound`.
+        family: `Distribution` of q(z|x).
+        params: its parameters `(batch, ..., parameters · size)`.
+        num_samples: posterior samples per example.
+        seed: int or `keras.random.SeedGenerator`.
+        score: function `(z, log_posterior, params)` to a `PosteriorSample` and the parameters of p(x|z).
+        beta: scalar weight of the KL.
+        event_ndim: number of axes of a code.
+    """
+    if bound.gradient == "reparameterized":
+        z, log_posterior = family.sample_and_log_prob(params, num_samples, seed, event_ndim)
+        sample, x_params = score(z, log_posterior, params)
+        return Estimate(bound(sample, beta), z, sample, x_params)
+    z = family.sample(params, num_samples, seed)
+    if bound.gradient == "doubly_reparameterized":
+        # log q(z|x) as a function of z alone: q's parameters, and its own weights if it has any, are constants.
+        constant = ops.stop_gradient(params)
+
+        def held_log_posterior(z):
+            with held(family):
+                return family.log_prob(z, constant, event_ndim)
+
+        # The first pass only gives the factors. Both passes compute the same numbers, and XLA merges them.
+        still = ops.stop_gradient(z)
+        sample, _ = score(still, held_log_posterior(still), constant)
+        factors = bound.path_weights(ops.stop_gradient(sample.log_weights(beta)), beta)
+        z = _scale_gradient(z, ops.reshape(factors, (*factors.shape[:1], -1, *[1] * event_ndim)))
+        sample, x_params = score(z, held_log_posterior(z), constant)
+        return Estimate(bound(sample, beta), z, sample, x_params)
+    z = ops.stop_gradient(z)
+    log_posterior = family.log_prob(z, params, event_ndim)
+    sample, x_params = score(z, log_posterior, params)
+    first, *others = bound(sample, beta)
+    # Adds 0 to the value and f ∇ Σ_s log q(z_s|x) to the gradient.
+    log_q = ops.sum(log_posterior, axis=0)
+    signal = ops.stop_gradient(sum(others, first))
+    return Estimate((first + signal * (log_q - ops.stop_gradient(log_q)), *others), z, sample, x_params)
+
+
+@ops.custom_gradient
+def _scale_gradient(z, factors):
+    """The identity in `z`, whose gradient is multiplied by `factors`."""
+
+    def gradient(*args, upstream=None):
+        (upstream,) = args if upstream is None else (upstream,)
+        return upstream * factors, ops.zeros_like(factors)
+
+    # z, computed from the factors: otherwise TensorFlow's graph optimiser detaches the first pass from the second, and
+    # it was seen to read weights that the step had already updated.
+    return ops.where(ops.isnan(factors), factors, z), gradient
