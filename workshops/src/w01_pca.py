@@ -13,28 +13,28 @@
 #
 # **50 minutes.** After it you can
 #
-# 1. say what a principal component is, and find the first $k$ of them with a singular value decomposition;
-# 2. encode an image as $k$ numbers, decode them, and say how much is lost;
-# 3. draw digits as points in the plane, and say what the two axes mean;
-# 4. read PCA as an energy, $E(\mathbf x) = \|\mathbf x - \hat{\mathbf x}\|^2$, and say where it is low although no data are there.
+# 1. explain what a principal component is and find the first $k$ of them with a singular value decomposition;
+# 2. encode an image as $k$ numbers, decode them again, and say how much is lost;
+# 3. draw digits as points in the plane and say what the two axes mean;
+# 4. read PCA as an energy, $E(\mathbf x) = \|\mathbf x - \hat{\mathbf x}\|^2$, and say where it is low even though there are no data.
 #
-# **How it works.** Replace each `...` marked `YOUR CODE`, and run the cell; its last line checks your answer. A check
-# says what is wrong, not only that something is. It hands back your answer if that is right and ours if not, so the cells further down always
+# **How it works.** Replace each `...` marked `YOUR CODE` and run the cell; its last line checks your answer. If the answer is wrong, the
+# check tells you why. It returns your answer if it is right and ours if it is not, so the cells further down always
 # run. You need NumPy: `@`, `.T`, `axis`. No Keras yet.
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Reading and the first picture 5 minutes, exercises 1.1 to 1.6 36 minutes, the pictures and the summary
-# 9 minutes. The slowest part is 1.3: say beforehand that NumPy hands back $W^T$, and let them find out what follows. Whoever is quick goes on to 1.7.
+# *For the instructor.* Reading and the first figure take 5 minutes, exercises 1.1 to 1.6 take 36, the figures and the summary
+# 9. Students spend the most time on 1.3: tell them beforehand that NumPy returns $W^T$, and let them work out the consequences. Fast students continue with 1.7.
 
 # %%
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
 import numpy as np
 
 import kvae
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about half a minute
+DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about half a minute
 
 data = kvae.load_data(DATASET)
 x_train, y_train = data.x_train[:10_000], data.y_train[:10_000]
@@ -46,30 +46,30 @@ kvae.worksheet.show(kvae.plots.image_grid(some, title="Each image is one point x
 # %% [markdown]
 # ## Why a digit needs fewer numbers than it has pixels
 #
-# An image of $D$ pixels is a point in $\mathbb R^D$. Most points there are television snow. Digits keep together: if one
-# pixel of a stroke is white, its neighbour probably is, too. So there should be a few directions along which digits differ much, and many along
-# which they hardly differ. PCA finds these directions.
+# An image of $D$ pixels is a point in $\mathbb R^D$. Most points of that space look like television static. Digits are different, because their
+# pixels are correlated: if one pixel of a stroke is white, its neighbour probably is too. So there should be a few directions along which digits vary a lot, and many
+# along which they hardly vary. PCA finds these directions.
 #
 # | | | |
 # | --- | --- | --- |
-# | $X$ | $N \times D$ | one image a row, every column with mean 0 |
+# | $X$ | $N \times D$ | one image per row, every column with mean 0 |
 # | $\mathbf w$ | $D$ | a direction, $\lVert\mathbf w\rVert = 1$ |
-# | $W_k$ | $D \times k$ | the best $k$ directions, one a column |
+# | $W_k$ | $D \times k$ | the best $k$ directions, one per column |
 # | $X_k = X W_k$ | $N \times k$ | the codes: each image as $k$ numbers |
 #
 # ## Exercise 1.1: the matrix $X$ (4 minutes)
 #
-# Make one row of each image, and give every column (every pixel) the mean 0.
+# Turn each image into a row, and centre every column (every pixel) at 0.
 #
 # <details><summary>Hint</summary>
 #
-# `x.reshape(len(x), -1)` are the rows. Which axis counts the images?
+# `x.reshape(len(x), -1)` gives the rows. Which axis runs over the images?
 # </details>
 
 
 # %%
 def centred(x):
-    """X `(N, D)` of images `(N, height, width, 1)`."""
+    """Matrix X `(N, D)` of images `(N, height, width, 1)`."""
     ### BEGIN SOLUTION
     rows = x.reshape(len(x), -1)
     return rows - rows.mean(axis=0)
@@ -81,22 +81,22 @@ centred = kvae.worksheet.check("1.1", centred)
 # %% [markdown]
 # ## Exercise 1.2: variance along a direction (7 minutes)
 #
-# The coordinate of an image along the direction $\mathbf w$ is $\mathbf x^T \mathbf w$; of all images at once, $X\mathbf w$.
-# As the columns of $X$ have mean 0, so has $X\mathbf w$, and its variance is
+# The coordinate of an image along the direction $\mathbf w$ is $\mathbf x^T \mathbf w$; for all images at once, $X\mathbf w$.
+# Since the columns of $X$ have mean 0, so does $X\mathbf w$, and its variance is
 #
 # $$\operatorname{Var}(\mathbf w) = \frac1N \lVert X \mathbf w \rVert^2, \qquad \lVert\mathbf w\rVert = 1$$
 #
-# Write it for a `w` of any length: only the direction may count.
+# Write it for a `w` of any length: only its direction should matter.
 #
 # <details><summary>Hint</summary>
 #
-# Divide `w` by `np.linalg.norm(w)` first. Then: square, and take the mean.
+# First divide `w` by `np.linalg.norm(w)`. Then square, and take the mean.
 # </details>
 
 
 # %%
 def variance(x, w):
-    """The variance of centred rows `(N, D)` along `w` `(D,)`, a number."""
+    """Variance of centred rows `(N, D)` along `w` `(D,)`, a number."""
     ### BEGIN SOLUTION
     w = w / np.linalg.norm(w)
     return np.mean((x @ w) ** 2)
@@ -106,10 +106,10 @@ def variance(x, w):
 variance = kvae.worksheet.check("1.2", variance)
 
 # %% [markdown]
-# A cloud in the plane has few enough directions to try them all.
+# In the plane we can simply try all directions.
 #
-# **Predict before you run.** The cloud is long and thin and rises to the right at about 30°. Sketch the variance as a function of the
-# angle of $\mathbf w$, from 0° to 180°: where is the top, where the bottom? How far apart are the two?
+# **Predict before you run.** The point cloud is elongated and tilted by about 30°, rising to the right. Sketch the variance as a function of the
+# angle of $\mathbf w$, from 0° to 180°: where is the maximum, where is the minimum? How far apart are they?
 
 # %%
 turn = np.deg2rad(30)
@@ -141,28 +141,28 @@ for axes in (left, right):
 kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Ask why exactly 90° lie between them: $\operatorname{Var}(\mathbf w) = \mathbf w^T C \mathbf w$ with a symmetric $C = X^T X / N$,
-# whose eigenvectors are orthogonal. And why 180° and 0° agree: $\mathbf w$ and $-\mathbf w$ are the same direction. The sign stays free for ever.
+# *For the instructor.* Ask why they are exactly 90° apart: $\operatorname{Var}(\mathbf w) = \mathbf w^T C \mathbf w$ with a symmetric $C = X^T X / N$,
+# whose eigenvectors are orthogonal. And why 180° and 0° agree: $\mathbf w$ and $-\mathbf w$ are the same direction. The sign of a component is always arbitrary.
 
 # %% [markdown]
 # ## Exercise 1.3: all directions at once (7 minutes)
 #
-# The first principal component is $\mathbf w_1 = \operatorname{argmax}_{\lVert\mathbf w\rVert = 1} \lVert X\mathbf w\rVert^2$; the second is the best among those
-# orthogonal to it, and so on. In 64 dimensions nobody tries all angles. The singular value decomposition has them all:
+# The first principal component is $\mathbf w_1 = \operatorname{argmax}_{\lVert\mathbf w\rVert = 1} \lVert X\mathbf w\rVert^2$; the second is the best direction
+# orthogonal to it, and so on. In 64 dimensions we cannot try all angles, but the singular value decomposition gives all components at once:
 #
 # $$X = U \Sigma W^T, \qquad W^T W = I$$
 #
-# The columns of $W$ are the principal components, sorted by falling $\sigma_j$, and the variance along the $j$-th is $\sigma_j^2 / N$. Return the first $k$.
+# The columns of $W$ are the principal components, sorted by decreasing $\sigma_j$, and the variance along the $j$-th is $\sigma_j^2 / N$. Return the first $k$.
 #
 # <details><summary>Hint</summary>
 #
-# `np.linalg.svd(X, full_matrices=False)` gives three arrays. The third is $W^T$, not $W$: the components are its *rows*.
+# `np.linalg.svd(X, full_matrices=False)` returns three arrays. The third is $W^T$, not $W$: the components are its *rows*.
 # </details>
 
 
 # %%
 def principal_components(x, k):
-    """W_k `(D, k)` of centred rows `(N, D)`."""
+    """Components W_k `(D, k)` of centred rows `(N, D)`."""
     ### BEGIN SOLUTION
     _, _, w_transposed = np.linalg.svd(x, full_matrices=False)
     return w_transposed[:k].T
@@ -172,7 +172,7 @@ def principal_components(x, k):
 principal_components = kvae.worksheet.check("1.3", principal_components)
 
 # %% [markdown]
-# A component has one number a pixel, so it is an image itself. Below, middle grey is 0, white positive, black negative.
+# A component has one number per pixel, so it is itself an image. Below, mid-grey is 0, white is positive and black is negative.
 #
 # **Predict before you run.** Will the components look like digits? What does it mean for an image to have a large first coordinate?
 
@@ -182,7 +182,7 @@ W_10 = principal_components(centred(x_train), 10)
 
 
 def as_images(w):
-    """Directions `(D, k)` as grey images: 0 becomes middle grey."""
+    """Directions `(D, k)` as grey images in which 0 is mid-grey."""
     return (0.5 + 0.5 * w / np.abs(w).max(axis=0)).T.reshape(-1, *data.image_shape)
 
 
@@ -194,34 +194,34 @@ kvae.worksheet.show(
 # %% [markdown]
 # ## Digits in two dimensions
 #
-# $X_2 = X W_2$ makes a point in the plane of every image, and it is the plane of the greatest variance of all planes.
+# $X_2 = X W_2$ maps every image to a point in the plane, and of all planes this is the one with the greatest variance.
 #
-# **Predict before you run.** PCA never saw a label. Will the ten digits lie apart? Which two will be mixed up?
+# **Predict before you run.** PCA never saw a label. Will the ten digits be separated? Which two will overlap?
 
 # %%
 codes = (x_test.reshape(len(x_test), -1) - mean) @ W_10[:, :2]
 kvae.worksheet.show(kvae.plots.latent_scatter(codes, y_test, title="Test images as points X₂ = X W₂"), dpi=60)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Some classes lie apart (4 and 0, say), the middle is a heap. Two directions hold less than a third of the variance;
-# the rest of what tells digits apart is not in this plane. Worksheet 2 has a curved surface in place of it.
+# *For the instructor.* Some classes are well separated (4 and 0, for example); in the middle everything overlaps. Two directions hold less than a third of the variance;
+# the rest of what distinguishes the digits is not in this plane. Worksheet 2 replaces the plane by a curved surface.
 
 # %% [markdown]
-# ## Exercise 1.4: and back (5 minutes)
+# ## Exercise 1.4: the way back (5 minutes)
 #
-# $k$ numbers go back to an image: the mean, plus each component as often as its number says.
+# To turn $k$ numbers back into an image, start from the mean and add each component, multiplied by its number.
 #
 # $$\mathbf z = (\mathbf x - \boldsymbol\mu)\, W_k, \qquad \hat{\mathbf x} = \mathbf z\, W_k^T + \boldsymbol\mu$$
 #
 # <details><summary>Hint</summary>
 #
-# Count the columns: `(n, D) @ (D, k) @ (k, D)`.
+# Check the shapes: `(n, D) @ (D, k) @ (k, D)`.
 # </details>
 
 
 # %%
 def reconstruct(x, mean, w):
-    """x̂ `(n, D)` of rows x `(n, D)` that are not centred, with the mean `(D,)` and W_k `(D, k)`."""
+    """Reconstructions x̂ `(n, D)` of uncentred rows x `(n, D)`, with the mean `(D,)` and W_k `(D, k)`."""
     ### BEGIN SOLUTION
     z = (x - mean) @ w
     return z @ w.T + mean
@@ -231,7 +231,7 @@ def reconstruct(x, mean, w):
 reconstruct = kvae.worksheet.check("1.4", reconstruct)
 
 # %% [markdown]
-# **Predict before you run.** Below are test images, rebuilt from 0, 2, 10 and 30 numbers. What is drawn with no number at all? From which row on can
+# **Predict before you run.** Below are test images, reconstructed from 0, 2, 10 and 30 numbers. What do you get from no numbers at all? From which $k$ on can
 # you read the digits?
 
 # %%
@@ -241,27 +241,27 @@ shown = {"original": rows}
 for k in (30, 10, 2, 0):
     shown[f"k = {k}"] = reconstruct(rows, mean, all_components[:, :k])
 pictures = np.stack(list(shown.values())).reshape(len(shown), 10, *data.image_shape)
-kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=list(shown), title="Images rebuilt from k numbers"))
+kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=list(shown), title="Reconstructed from k numbers"))
 
 # %% [markdown]
 # ## Exercise 1.5: the energy (6 minutes)
 #
-# What is lost is a number an image, the squared distance from $\mathbf x$ to the plane that the components span:
+# The loss of an image is a single number, the squared distance from $\mathbf x$ to the plane that the components span:
 #
 # $$E(\mathbf x) = \lVert \mathbf x - \hat{\mathbf x} \rVert^2$$
 #
-# Lecture 002 calls it PCA's **energy** and writes it $\|W^T W Y - Y\|^2$: its $W$ has the components in the rows, its $Y$ is our $\mathbf x - \boldsymbol\mu$. Low energy says
-# "I know such things", high energy "never seen".
+# Lecture 002 calls it PCA's **energy** and writes it $\|W^T W Y - Y\|^2$: its $W$ has the components in its rows, and its $Y$ is our $\mathbf x - \boldsymbol\mu$. Low energy means
+# "this looks like the training data", high energy "never seen anything like it".
 #
 # <details><summary>Hint</summary>
 #
-# Your `reconstruct`, and a sum over `axis=1`.
+# Use your `reconstruct`, and sum over `axis=1`.
 # </details>
 
 
 # %%
 def energy(x, mean, w):
-    """E(x) `(n,)` of rows `(n, D)`."""
+    """Energies E(x) `(n,)` of rows `(n, D)`."""
     ### BEGIN SOLUTION
     return np.sum((x - reconstruct(x, mean, w)) ** 2, axis=1)
     ### END SOLUTION
@@ -270,10 +270,10 @@ def energy(x, mean, w):
 energy = kvae.worksheet.check("1.5", energy)
 
 # %% [markdown]
-# Pythagoras: what is not kept is lost. So the plane of the *greatest variance* is the plane of the *least mean energy*, and the singular values
-# say beforehand how much is lost: $\frac1N \sum_n E(\mathbf x_n) = \frac1N \sum_{j > k} \sigma_j^2$.
+# By Pythagoras, variance is either kept or lost. So the plane of *greatest variance* is also the plane of *least mean energy*, and the singular values
+# tell us in advance how much is lost: $\frac1N \sum_n E(\mathbf x_n) = \frac1N \sum_{j > k} \sigma_j^2$.
 #
-# **Predict before you run.** How many components keep 90% of the variance? More than half of the pixels?
+# **Predict before you run.** How many components keep 90% of the variance? Is it more than half the number of pixels?
 
 # %%
 X = centred(x_train)
@@ -281,11 +281,11 @@ sigma = np.linalg.svd(X, compute_uv=False)
 kept = np.cumsum(sigma**2) / np.sum(sigma**2)
 for k in (2, 10, 30):
     lost = energy(X + mean, mean, all_components[:, :k]).mean()
-    print(f"k = {k:>2}: mean energy {lost:.3f}, by the singular values {np.sum(sigma[k:] ** 2) / len(X):.3f}")
+    print(f"k = {k:>2}: mean energy {lost:.3f}, from the singular values {np.sum(sigma[k:] ** 2) / len(X):.3f}")
 enough = 1 + int(np.argmax(kept >= 0.9))
 print(f"{enough} of {len(kept)} components keep 90% of the variance")
 
-figure = kvae.plots.canvas.new_figure(8, 4.6, "The first k components keep …")
+figure = kvae.plots.canvas.new_figure(8, 4.6, "Variance kept by the first k components")
 axes = figure.add_subplot()
 axes.plot(np.arange(len(kept) + 1), 100 * np.append(0, kept), color="black", linewidth=3)
 axes.plot([enough, enough, 0], [0, 90, 90], color="#bd1f01", linewidth=2, linestyle="--")
@@ -299,9 +299,9 @@ kvae.worksheet.show(figure)
 # %% [markdown]
 # ## Where is the energy low?
 #
-# In the plane one can look at it. The data are two half moons, with no component at all and with one.
+# In the plane we can look at it. The data are two half moons; the models use no component and one component.
 #
-# **Predict before you run.** Where is $E = 0$ in each picture? Is it low *only* where data are?
+# **Predict before you run.** Where is $E = 0$ in each figure? Is it low *only* where there are data?
 
 
 # %%
@@ -321,20 +321,20 @@ models = {f"PCA, k = {k}": PrincipalComponents(moons, k) for k in (0, 1)}
 kvae.worksheet.show(kvae.plots.energy_surfaces(models, moons), dpi=60)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* At one point, the mean, where no data are; then along a whole line, to infinity, and the moons' tips lie high. It is the lecture's
-# first strategy, "constant volume": a line has no room to be low everywhere, so nothing has to push the rest up. Worksheet 3 takes up the other strategies.
+# *For the instructor.* It is 0 at a single point, the mean, where there are no data; then along a whole line, out to infinity, while the tips of the moons have high energy. This is the lecture's
+# first strategy, "constant volume": a line cannot be low everywhere, so nothing has to push the energy up elsewhere. Worksheet 3 covers the other strategies.
 
 # %% [markdown]
 # ## Exercise 1.6: find the bug (7 minutes)
 #
-# Somebody announces: "My first component alone explains most of the digits! Yours needs many for that."
+# A colleague announces: "My first component alone explains most of the digits! Yours needs many."
 #
-# **Predict before you run.** Can there be a direction with more variance than yours? Then what might this one be?
+# **Predict before you run.** Can there be a direction with more variance than your first component? If not, what might this one be?
 
 
 # %%
 def broken_codes(x_train, x_test, k):
-    """Somebody's codes `(n, k)` of test rows `(n, D)`, by the components of the training rows."""
+    """The colleague's codes `(n, k)` of test rows `(n, D)`, from the components of the training rows."""
     _, _, w_transposed = np.linalg.svd(x_train, full_matrices=False)
     return x_test @ w_transposed[:k].T
 
@@ -351,19 +351,19 @@ pictures = np.stack([as_images(W_10[:, :6]), as_images(W_broken[:6].T)])
 kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=["yours", "broken"], title="The first six components"))
 
 # %% [markdown]
-# Look at its first component, and at its second beside your first. What has it found? Write `mended_codes` so that test images get the codes
-# that they should.
+# Look at the first component, and compare the second with your first. What has the SVD found? Write `fixed_codes`, which gives test images the
+# right codes.
 #
 # <details><summary>Hint</summary>
 #
-# The first line under "Principal Component Analysis" in lecture 000 says what $X$ must be. And a code must not depend on which
-# other test images there are.
+# The first line under "Principal Component Analysis" in lecture 000 says what $X$ must be. And the code of an image must not depend on which
+# other images are in the test set.
 # </details>
 
 
 # %%
-def mended_codes(x_train, x_test, k):
-    """Codes `(n, k)` of test rows `(n, D)`, by the components of the training rows `(N, D)`."""
+def fixed_codes(x_train, x_test, k):
+    """Codes `(n, k)` of test rows `(n, D)`, from the components of the training rows `(N, D)`."""
     ### BEGIN SOLUTION
     mean = x_train.mean(axis=0)
     _, _, w_transposed = np.linalg.svd(x_train - mean, full_matrices=False)
@@ -371,29 +371,29 @@ def mended_codes(x_train, x_test, k):
     ### END SOLUTION
 
 
-mended_codes = kvae.worksheet.check("1.6", mended_codes)
+fixed_codes = kvae.worksheet.check("1.6", fixed_codes)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Without centring, $\lVert X\mathbf w\rVert^2$ is greatest towards the mean image: the direction in which the data lie, not that
-# in which they differ. Its second component is about our first. No picture of reconstructions would have shown it; k and k − 1 look alike.
+# *For the instructor.* Without centring, $\lVert X\mathbf w\rVert^2$ is greatest towards the mean image: the direction from the origin to the data, not the one
+# along which the data vary. The second broken component is roughly our first. Reconstructions would not have revealed the bug: k uncentred components do about as well as k − 1 centred ones.
 
 # %% [markdown]
 # ## Exercise 1.7, stretch: draw digits from PCA (at home, or if you are early)
 #
-# Any method with an energy can be made a generative one, says lecture 002. For PCA: the codes have mean 0 and variance $\lambda_j = \sigma_j^2 / N$ in
-# direction $j$. Take a Gaussian with just these,
+# Any method with an energy can be turned into a generative model, says lecture 002. For PCA: the codes have mean 0 and variance $\lambda_j = \sigma_j^2 / N$ in
+# direction $j$. Sample from a Gaussian with exactly these moments,
 #
 # $$\mathbf z = \boldsymbol\epsilon \odot \sqrt{\boldsymbol\lambda}, \quad \boldsymbol\epsilon \sim \mathcal N(\mathbf 0, \mathbf I), \qquad \mathbf x = \mathbf z\, W_k^T + \boldsymbol\mu$$
 #
 # <details><summary>Hint</summary>
 #
-# `noise` is `(n, k)` and `variances` is `(k,)`; a product goes along the last axis by itself.
+# `noise` is `(n, k)` and `variances` is `(k,)`; multiplication broadcasts along the last axis.
 # </details>
 
 
 # %%
 def sample(noise, mean, w, variances):
-    """Rows `(n, D)` drawn with the noise ε `(n, k)`, the mean `(D,)`, W_k `(D, k)` and the variances λ `(k,)`."""
+    """Rows `(n, D)` drawn with noise ε `(n, k)`, mean `(D,)`, W_k `(D, k)` and variances λ `(k,)`."""
     ### BEGIN SOLUTION
     return (noise * np.sqrt(variances)) @ w.T + mean
     ### END SOLUTION
@@ -402,22 +402,22 @@ def sample(noise, mean, w, variances):
 sample = kvae.worksheet.check("1.7", sample)
 
 # %% [markdown]
-# **Predict before you run.** Digits, or snow?
+# **Predict before you run.** Digits, or static?
 
 # %%
 noise = np.random.default_rng(0).normal(size=(20, 30))
 drawn = sample(noise, mean, all_components[:, :30], sigma[:30] ** 2 / len(X))
 kvae.worksheet.show(
-    kvae.plots.image_grid(drawn.reshape(2, 10, *data.image_shape), title="Drawn from a Gaussian with PCA's variances")
+    kvae.plots.image_grid(drawn.reshape(2, 10, *data.image_shape), title="Sampled from a Gaussian with PCA's variances")
 )
 
 # %% [markdown]
 # ## Summary
 #
-# - The first principal component is the direction of greatest variance; the SVD $X = U \Sigma W^T$ of the *centred* data has all of them, by
-#   falling variance $\sigma_j^2 / N$, their signs free.
-# - Encoder $\mathbf z = (\mathbf x - \boldsymbol\mu) W_k$, decoder $\hat{\mathbf x} = \mathbf z W_k^T + \boldsymbol\mu$: linear, both with the same weights.
-# - Greatest variance kept = least mean energy $E(\mathbf x) = \|\mathbf x - \hat{\mathbf x}\|^2$ lost.
-# - $E$ is low on a whole plane, also where no digit is. So a code at random is strokes of all digits at once.
+# - The first principal component is the direction of greatest variance; the SVD $X = U \Sigma W^T$ of the *centred* data gives all of them, sorted by
+#   decreasing variance $\sigma_j^2 / N$. Their signs are arbitrary.
+# - Encoder $\mathbf z = (\mathbf x - \boldsymbol\mu) W_k$, decoder $\hat{\mathbf x} = \mathbf z W_k^T + \boldsymbol\mu$: both are linear and share their weights.
+# - Keeping the most variance is the same as losing the least mean energy $E(\mathbf x) = \|\mathbf x - \hat{\mathbf x}\|^2$.
+# - $E$ is low on a whole plane, including where there are no digits. So a random code decodes to a mixture of strokes from all digits.
 #
 # **Next:** worksheet 2 bends the plane: encoder and decoder become networks.
