@@ -1,6 +1,6 @@
-"""Worksheet 2, autoencoders: what is right, and what is usually wrong.
+"""Worksheet 2, autoencoders: reference answers and common mistakes.
 
-The right answers go by kvae's own loss and tied layer, which are tested, by SciPy, or another way to the same numbers.
+The references use kvae's own tested loss and tied layer, SciPy, or another route to the same numbers.
 """
 
 import keras
@@ -24,7 +24,7 @@ NOISE = RNG.normal(0, 1, (4, 3))
 CODES = RNG.normal(0, 2, (4, 3))
 
 
-# The right answers
+# Reference answers
 
 
 def squared_error(x, x_hat):
@@ -48,12 +48,12 @@ class Autoencoder(keras.Model):
         return x_hat
 
     def terms(self, x, x_hat):
-        """What is registered."""
+        """The registered losses."""
         return (ops.mean(squared_error(x, x_hat)),)
 
 
 def decode_tied(z, w1, w2, b1, b2):
-    """x̂ `(batch, pixels)` by the encoder's weights."""
+    """Reconstructions x̂ `(batch, pixels)`, with the encoder's kernels."""
     h = ops.relu(ops.einsum("bk,hk->bh", z, w2) + b1)
     return ops.einsum("bh,dh->bd", h, w1) + b2
 
@@ -64,12 +64,12 @@ def random_codes(z, noise):
 
 
 def nearest(z, z_train):
-    """The distance of each code `(m,)` to the nearest of `z_train`."""
+    """Distance of each code `(m,)` to the nearest of `z_train`."""
     return cdist(z, z_train).min(axis=1)
 
 
 class Tied(TiedDense):
-    """A dense layer with the kernel of another, transposed."""
+    """A dense layer that uses the transposed kernel of another layer."""
 
     def __init__(self, dense, activation=None):
         super().__init__(dense.kernel.shape[0], activation)
@@ -77,11 +77,11 @@ class Tied(TiedDense):
 
 
 def interpolate(z_start, z_end, steps):
-    """Codes `(steps, latent)` on the straight line, both ends among them."""
+    """Codes `(steps, latent)` on the straight line, including both ends."""
     return np.linspace(z_start, z_end, int(steps))
 
 
-# The wrong ones
+# Common mistakes
 
 
 def _decoder(h1=ops.relu, out=lambda a: a, turn=ops.transpose):
@@ -118,7 +118,7 @@ class _TwiceDecoded(Autoencoder):
 
 
 def _tied(output):
-    """A tied layer that does something else; `output` gets inputs, the kernel, the bias and the activation."""
+    """A tied layer with another `output` of inputs, kernel, bias, activation and the kernel at creation."""
 
     class Wrong(Tied):
         def __init__(self, dense, activation=None):
@@ -132,11 +132,11 @@ def _tied(output):
     return Wrong
 
 
-# What is measured of a class
+# What is compared for a class
 
 
 def model_outputs(model_class):
-    """What a class's `call` returns and registers, with fixed linear networks of eight pixels."""
+    """What a class's `call` returns and registers, for fixed linear networks of eight pixels."""
     weights = np.random.default_rng(0)
 
     def linear(inputs, outputs, *more):
@@ -149,7 +149,7 @@ def model_outputs(model_class):
 
 
 def layer_outputs(layer_class):
-    """What a tied layer makes of two codes, before and after the encoder's kernel has changed."""
+    """Output of a tied layer for four codes, before and after a change of the encoder's kernel."""
     weights = np.random.default_rng(4)
     dense = layers.Dense(2)
     dense.build((None, 3))
@@ -172,20 +172,20 @@ EXERCISES = {
         at=PICTURES,
         wrong=[
             (lambda x, y: squared_error(x, y) / 8, "you averaged over the pixels: ‖·‖² is the sum of their squares"),
-            (lambda x, y: ops.sqrt(squared_error(x, y)), "this is ‖x − x̂‖; without the root"),
-            (lambda x, y: -squared_error(x, y), "the sign: a loss is small where the two are alike"),
-            (lambda x, y: ops.sum(squared_error(x, y)), "you summed over the batch too: sum over axis=(1, 2, 3)"),
-            (lambda x, y: ops.mean(squared_error(x, y)), "you averaged over the batch too: sum over axis=(1, 2, 3)"),
-            (lambda x, y: ops.mean(ops.square(x - y)), "you averaged over everything: sum over axis=(1, 2, 3) only"),
-            (lambda x, y: ops.square(x - y), "one number a pixel: sum over axis=(1, 2, 3)"),
+            (lambda x, y: ops.sqrt(squared_error(x, y)), "this is ‖x − x̂‖: leave out the root"),
+            (lambda x, y: -squared_error(x, y), "the sign: the loss must be small where x and x̂ are alike"),
+            (lambda x, y: ops.sum(squared_error(x, y)), "you also summed over the batch: sum over axis=(1, 2, 3)"),
+            (lambda x, y: ops.mean(squared_error(x, y)), "you averaged over the batch: sum over axis=(1, 2, 3) only"),
+            (lambda x, y: ops.mean(ops.square(x - y)), "you averaged over everything: sum over axis=(1, 2, 3) instead"),
+            (lambda x, y: ops.square(x - y), "one number per pixel: sum over axis=(1, 2, 3)"),
             (lambda x, y: ops.sum(ops.square(x - y), axis=-1), "you summed over the channels only: axis=(1, 2, 3)"),
             (lambda x, y: ops.sum(ops.square(x - y), axis=0), "you summed over the batch, not the pixels"),
-            (lambda x, y: ops.sum(ops.abs(x - y), axis=PIXELS), "absolute values: square the differences"),
-            (lambda x, y: ops.sum(x - y, axis=PIXELS), "too bright and too dark cancel here: square first"),
+            (lambda x, y: ops.sum(ops.abs(x - y), axis=PIXELS), "you took absolute values: square the differences"),
+            (lambda x, y: ops.sum(x - y, axis=PIXELS), "positive and negative differences cancel: square first"),
             (lambda x, y: ops.square(ops.sum(x - y, axis=PIXELS)), "squared after the sum: square each pixel first"),
             (
                 lambda x, y: ops.sum(ops.square(x), axis=PIXELS) - ops.sum(ops.square(y), axis=PIXELS),
-                "‖x‖² − ‖x̂‖² is another number: subtract first, then square",
+                "‖x‖² − ‖x̂‖² is a different number: subtract first, then square",
             ),
         ],
     ),
@@ -199,16 +199,16 @@ EXERCISES = {
             (_with_terms(lambda x, y: ()), "no loss is registered: call self.add_loss"),
             (
                 _with_terms(lambda x, y: (ops.sum(squared_error(x, y)),)),
-                "you summed over the batch: take its mean, whatever its size",
+                "you summed over the batch: take its mean, so that the batch size does not matter",
             ),
-            (_with_terms(lambda x, y: (ops.mean(ops.square(x - y)),)), "a mean over pixels too: use squared_error"),
+            (_with_terms(lambda x, y: (ops.mean(ops.square(x - y)),)), "also a mean over pixels: use squared_error"),
             (_with_terms(lambda x, y: (-ops.mean(squared_error(x, y)),)), "the sign: Keras minimises, so no minus"),
             (_with_terms(lambda x, y: (ops.mean(squared_error(x, y)),) * 2), "the loss is registered twice"),
             (_with_terms(lambda x, y: (ops.mean(squared_error(x, 0 * y)),)), "x̂ is not in the loss: this is ‖x‖²"),
             (_returning(lambda model, x, y: model.encoder(x)), "call returns the code z: return the reconstruction x̂"),
             (_returning(lambda model, x, y: x), "call returns x: return the reconstruction x̂"),
             (_returning(lambda model, x, y: x - y), "call returns x − x̂: return x̂"),
-            (_TwiceDecoded, "x̂ went through both networks again: once is enough, and compare with x"),
+            (_TwiceDecoded, "x̂ was encoded and decoded again: do it once, and compare with x"),
         ],
     ),
     "2.3": Exercise(
@@ -217,62 +217,62 @@ EXERCISES = {
         arguments=(Z, W1, W2, B1, B2),
         at="four codes, 2 → 3 → 5",
         wrong=[
-            (_decoder(h1=lambda a: a), "the hidden layer has lost its relu: without it two layers are one"),
-            (_decoder(out=ops.relu), "no relu at the end: x̂ must be free to be too low, or its gradient dies"),
-            (_decoder(out=ops.sigmoid), "no sigmoid at the end: this decoder gives x̂ itself"),
+            (_decoder(h1=lambda a: a), "the relu of the hidden layer is missing: without it two layers are one"),
+            (_decoder(out=ops.relu), "no relu at the end: it cuts x̂ off at 0, where its gradient is 0 too"),
+            (_decoder(out=ops.sigmoid), "no sigmoid at the end: this decoder returns x̂ itself"),
             (lambda z, v, w, b, c: ops.relu(ops.matmul(z, w) + b), "w2 is `(h, k)` and z has k columns: transpose w2"),
             (
                 lambda z, v, w, b, c: ops.matmul(ops.relu(ops.matmul(z, ops.transpose(w)) + b), v) + c,
                 "w1 is `(d, h)` and the hidden layer has h columns: transpose w1",
             ),
-            (_decoder(turn=_reshaped), "reshape gives the right shape and shuffles the weights: ops.transpose"),
+            (_decoder(turn=_reshaped), "reshape gives the right shape but scrambles the weights: use ops.transpose"),
             (_decoder(turn=lambda w: np.linalg.pinv(w)), "tied means transposed, not inverted: ops.transpose"),
             (lambda z, v, w, b, c: decode_tied(z, v, w, 0 * b, c), "the bias b₁ of the hidden layer is missing"),
             (lambda z, v, w, b, c: decode_tied(z, v, w, b, 0 * c), "the bias b₂ of the output is missing"),
-            (lambda z, v, w, b, c: decode_tied(z, v, w, 0 * b, 0 * c), "both biases are missing: those are not tied"),
+            (lambda z, v, w, b, c: decode_tied(z, v, w, 0 * b, 0 * c), "both biases are missing: they are not tied"),
             (
                 lambda z, v, w, b, c: ops.relu(z @ ops.transpose(w)) @ ops.transpose(v) + b @ ops.transpose(v) + c,
-                "the bias b₁ comes before the relu",
+                "add the bias b₁ before the relu",
             ),
         ],
     ),
     "2.4": Exercise(
-        title="codes at random",
+        title="random codes",
         reference=random_codes,
         arguments=(Z_TRAIN, NOISE),
         tensors=False,
         at="codes of three dimensions",
         wrong=[
-            (lambda z, e: e, "this is N(0, I), and nobody told the encoder to put its codes there"),
-            (lambda z, e: z.mean(axis=0) + z.var(axis=0) * e, "you scaled by the variance σ²: .std is σ"),
+            (lambda z, e: e, "this is N(0, I), but nothing has made the encoder put its codes there"),
+            (lambda z, e: z.mean(axis=0) + z.var(axis=0) * e, "you scaled by the variance σ²: use σ, .std"),
             (lambda z, e: z.mean(axis=0) + e, "σ is missing: some dimensions are wider than others"),
-            (lambda z, e: z.std(axis=0) * e, "the mean is missing: the codes need not lie around 0"),
-            (lambda z, e: z.mean() + z.std() * e, "one mean and σ for all dimensions: axis=0 is missing"),
+            (lambda z, e: z.std(axis=0) * e, "the mean is missing: the codes need not be centred at 0"),
+            (lambda z, e: z.mean() + z.std() * e, "one mean and one σ for all dimensions: axis=0 is missing"),
             (lambda z, e: z.mean(axis=0) + z.std() * e, "one σ for all dimensions: .std(axis=0)"),
             (lambda z, e: z.mean() + z.std(axis=0) * e, "one mean for all dimensions: .mean(axis=0)"),
-            (lambda z, e: (z.mean(axis=0) + e) * z.std(axis=0), "scaled too late: the mean gets no σ"),
-            (lambda z, e: (e - z.mean(axis=0)) / z.std(axis=0), "the other way round: this would standardise codes"),
+            (lambda z, e: (z.mean(axis=0) + e) * z.std(axis=0), "scale only the noise by σ, not the mean"),
+            (lambda z, e: (e - z.mean(axis=0)) / z.std(axis=0), "the wrong way round: this would standardise codes"),
         ],
     ),
     "2.5": Exercise(
-        title="how near is the next code",
+        title="distance to the nearest code",
         reference=nearest,
         arguments=(CODES, Z_TRAIN),
         tensors=False,
         at="four codes, five training codes",
         wrong=[
             (lambda z, t: nearest(z, t) ** 2, "these are squared distances: take the root"),
-            (lambda z, t: cdist(z, t).mean(axis=1), "the mean over all training codes: only the nearest counts"),
-            (lambda z, t: cdist(z, t).max(axis=1), "this is the farthest: min"),
-            (lambda z, t: cdist(z, t).min(axis=0), "one number a training code: take the minimum over those"),
-            (lambda z, t: cdist(z, t).min(), "one number for all: the minimum over the training codes only"),
-            (cdist, "all the distances: take the smallest for each code"),
-            (lambda z, t: cdist(z, t).argmin(axis=1), "which one is nearest; how far is it? min, not argmin"),
-            (lambda z, t: cdist(z, t, "cityblock").min(axis=1), "absolute values: ‖·‖ has squares and a root"),
-            (lambda z, t: cdist(z, t, "chebyshev").min(axis=1), "the largest coordinate only: sum all squares"),
+            (lambda z, t: cdist(z, t).mean(axis=1), "you averaged over the training codes: only the nearest counts"),
+            (lambda z, t: cdist(z, t).max(axis=1), "this is the farthest training code: use min"),
+            (lambda z, t: cdist(z, t).min(axis=0), "one number per training code: take the minimum over those"),
+            (lambda z, t: cdist(z, t).min(), "a single number: take the minimum over the training codes only"),
+            (cdist, "these are all distances: take the smallest one for each code"),
+            (lambda z, t: cdist(z, t).argmin(axis=1), "this says which code is nearest, not how far it is: use min"),
+            (lambda z, t: cdist(z, t, "cityblock").min(axis=1), "you took absolute values: ‖·‖ has squares and a root"),
+            (lambda z, t: cdist(z, t, "chebyshev").min(axis=1), "only the largest coordinate: sum all squares"),
             (
                 lambda z, t: np.linalg.norm(z - t.mean(axis=0), axis=1),
-                "the distance to the mean code, where there may be no code at all",
+                "this is the distance to the mean code: take the nearest code instead",
             ),
         ],
     ),
@@ -285,21 +285,24 @@ EXERCISES = {
         wrong=[
             (
                 _tied(lambda h, w, b, f, first: f(h @ ops.transpose(first) + b)),
-                "the bug is still there: whose kernel is it after the encoder has learnt?",
+                "the bug is still there: is this the encoder's current kernel?",
             ),
             (
                 _tied(lambda h, w, b, f, first: f(h @ _reshaped(w) + b)),
-                "it follows the encoder now; but reshape shuffles the weights: ops.transpose",
+                "it follows the encoder now, but reshape scrambles the weights: use ops.transpose",
             ),
-            (_tied(lambda h, w, b, f, first: f(h @ ops.transpose(w))), "it follows now; but the bias is missing"),
-            (_tied(lambda h, w, b, f, first: h @ ops.transpose(w) + b), "it follows now; but the activation is lost"),
+            (_tied(lambda h, w, b, f, first: f(h @ ops.transpose(w))), "it follows now; the bias is missing"),
+            (
+                _tied(lambda h, w, b, f, first: h @ ops.transpose(w) + b),
+                "it follows now; the activation is missing",
+            ),
             (
                 _tied(lambda h, w, b, f, first: f(h @ ops.transpose(w)) + b),
-                "it follows now; but the bias belongs inside the activation",
+                "it follows now, but the bias belongs inside the activation",
             ),
             (
                 _tied(lambda h, w, b, f, first: f((h - ops.array([5.0, 7.0])) @ ops.transpose(w) + b)),
-                "it follows now; but the encoder's bias is not tied: only the kernel is",
+                "it follows now, but do not subtract the encoder's bias: only the kernel is tied",
             ),
         ],
     ),
@@ -312,15 +315,18 @@ EXERCISES = {
         at="two codes, four steps",
         wrong=[
             (lambda a, b, n: interpolate(b, a, n), "the wrong way round: t = 0 is the start"),
-            (lambda a, b, n: interpolate(a, b, n).T, "transposed: one code a row"),
+            (lambda a, b, n: interpolate(a, b, n).T, "transposed: one row per code"),
             (
                 lambda a, b, n: interpolate(a, b, n + 1)[:-1],
-                "the end is missing: np.linspace(0, 1, steps) has both",
+                "the end is missing: np.linspace(0, 1, steps) includes it",
             ),
             (lambda a, b, n: interpolate(a, b, n + 2)[1:-1], "both ends are missing: t from 0 to 1"),
-            (lambda a, b, n: interpolate(a, a + b, n), "start + t · end runs away: (1 − t) start + t end"),
-            (lambda a, b, n: interpolate(0 * a, b - a, n), "these are the steps: add the start"),
-            (lambda a, b, n: (a + b) / 2, "the middle only: one code for each t"),
+            (
+                lambda a, b, n: interpolate(a, a + b, n),
+                "start + t · end goes past the end: (1 − t) start + t end",
+            ),
+            (lambda a, b, n: interpolate(0 * a, b - a, n), "these are offsets from the start: add the start"),
+            (lambda a, b, n: (a + b) / 2, "only the midpoint: one code for each t"),
         ],
     ),
 }
