@@ -1,6 +1,6 @@
-"""Worksheet 3, shaping the energy: what is right, and what is usually wrong.
+"""Worksheet 3, shaping the energy: reference answers and common mistakes.
 
-The right answers go by SciPy, scikit-learn and kvae's own loss and slopes, which are tested.
+The references use SciPy, scikit-learn, and kvae's own tested loss and slopes.
 """
 
 import keras
@@ -26,7 +26,7 @@ SPARSE = np.array([[0.0, -1.5, 0.0, 0.5], [2.0, 0.0, 0.0, 0.0], [0.0, 0.7, -0.4,
 ONE_OF_K = np.eye(3)[[0, 2, 0, 1, 2, 0]]
 
 
-# The right answers
+# Reference answers
 
 
 def kmeans_energy(x, w):
@@ -35,7 +35,7 @@ def kmeans_energy(x, w):
 
 
 def auroc(data, elsewhere):
-    """The probability that a point of the data has a lower energy than one from elsewhere."""
+    """Probability that a point of the data has a lower energy than one from elsewhere."""
     return roc_auc_score(np.arange(len(data) + len(elsewhere)) >= len(data), np.concatenate([data, elsewhere]))
 
 
@@ -56,30 +56,30 @@ def sparse_energy(x, z, w, weight):
 
 
 def centres(x, z):
-    """The mean of the points of each cluster, `(K, D)`."""
+    """Mean of the points of each cluster, `(K, D)`."""
     return np.stack([np.average(x, axis=0, weights=column) for column in z.T])
 
 
 def follow(reconstruct, x, steps):
-    """`x` after so many steps x ← G(x)."""
+    """`x` after `steps` steps x ← G(x)."""
     return x if steps == 0 else follow(reconstruct, reconstruct(x), steps - 1)
 
 
-# The wrong ones
+# Common mistakes
 
 
 def _half(x):
-    """A reconstruction for the checks: half way to the point (1, 1)."""
+    """A reconstruction for the checks: moves half-way to the point (1, 1)."""
     return 0.5 * x + 0.5
 
 
 def _loss(target, seen):
-    """Another denoising loss; both get x and the noise."""
+    """Another denoising loss; both functions get x and the noise."""
     return lambda g, x, e: ops.sum(ops.square(target(x, e) - g(seen(x, e))), axis=-1)
 
 
 def _contraction(slope, kernel):
-    """Another contraction: the sum over the units of what the two make of h and W."""
+    """Another contraction: the sum over the units of `slope(h)` times `kernel(w)`."""
     return lambda h, w: ops.sum(slope(h) * kernel(w), axis=-1)
 
 
@@ -92,17 +92,17 @@ def _squares(w):
 
 
 def _price(weight):
-    """Another price for the code; `weight` gets the code and λ."""
+    """Another cost of the code; `weight` gets the code and λ."""
     return lambda x, z, w, c: np.sum((x - z @ w) ** 2, axis=1) + weight(z, c)
 
 
 def denoise(answer):
-    """What an answer to 3.3 makes of three points."""
+    """What an answer to 3.3 returns for three points."""
     return answer(_half, ops.convert_to_tensor(X), ops.convert_to_tensor(NOISE))
 
 
 def walk(answer):
-    """What an answer to 3.7 makes of three points in three steps."""
+    """What an answer to 3.7 returns for three points and three steps."""
     return answer(_half, X.copy(), 3)
 
 
@@ -117,16 +117,16 @@ EXERCISES = {
         at="six points, three centres",
         wrong=[
             (lambda x, w: cdist(x, w).min(axis=1), "this is the distance; E is its square"),
-            (lambda x, w: cdist(x, w, "sqeuclidean").mean(axis=1), "the mean over the centres: z chooses one, the min"),
-            (lambda x, w: cdist(x, w, "sqeuclidean").sum(axis=1), "the sum over the centres: z chooses one, the min"),
-            (lambda x, w: cdist(x, w, "sqeuclidean").max(axis=1), "this is the farthest centre: min"),
-            (lambda x, w: cdist(x, w, "sqeuclidean").min(axis=0), "one number a centre: the minimum is over those"),
-            (lambda x, w: cdist(x, w, "sqeuclidean").argmin(axis=1), "which centre, not how far: min, not argmin"),
-            (lambda x, w: cdist(x, w, "sqeuclidean"), "all the distances: take the smallest for each point"),
+            (lambda x, w: cdist(x, w, "sqeuclidean").mean(axis=1), "a mean over the centres: z chooses one, so min"),
+            (lambda x, w: cdist(x, w, "sqeuclidean").sum(axis=1), "a sum over the centres: z chooses one, so min"),
+            (lambda x, w: cdist(x, w, "sqeuclidean").max(axis=1), "this is the farthest centre: use min"),
+            (lambda x, w: cdist(x, w, "sqeuclidean").min(axis=0), "one number per centre: take the min over those"),
+            (lambda x, w: cdist(x, w, "sqeuclidean").argmin(axis=1), "this is which centre, not how far: use min"),
+            (lambda x, w: cdist(x, w, "sqeuclidean"), "these are all distances: take the smallest for each point"),
             (lambda x, w: kmeans_energy(x, w) / 2, "a mean over the coordinates: ‖·‖² is the sum of their squares"),
-            (lambda x, w: cdist(x, w, "cityblock").min(axis=1), "absolute values: ‖·‖² has squares"),
-            (lambda x, w: -kmeans_energy(x, w), "the sign: energy is 0 at a centre and positive elsewhere"),
-            (lambda x, w: kmeans_energy(x, w).sum(), "you summed over the points too: one number a point"),
+            (lambda x, w: cdist(x, w, "cityblock").min(axis=1), "you took absolute values: ‖·‖² has squares"),
+            (lambda x, w: -kmeans_energy(x, w), "the sign: the energy is 0 at a centre and positive elsewhere"),
+            (lambda x, w: kmeans_energy(x, w).sum(), "you also summed over the points: one number per point"),
         ],
     ),
     "3.2": Exercise(
@@ -134,19 +134,19 @@ EXERCISES = {
         reference=auroc,
         arguments=(ENERGIES, ELSEWHERE),
         tensors=False,
-        at="five energies of data, seven of elsewhere",
+        at="five energies on the data, seven elsewhere",
         wrong=[
-            (lambda a, b: 1 - auroc(a, b), "the other way round: data should have the lower energy"),
-            (lambda a, b: np.mean(a.mean() < b), "compare with each energy of the data, not with their mean"),
-            (lambda a, b: np.mean(np.median(a) < b), "compare with each energy of the data, not with their median"),
+            (lambda a, b: 1 - auroc(a, b), "the wrong way round: the data should have the lower energy"),
+            (lambda a, b: np.mean(a.mean() < b), "compare with each energy on the data, not with their mean"),
+            (lambda a, b: np.mean(np.median(a) < b), "compare with each energy on the data, not with their median"),
             (lambda a, b: np.mean(a < b.mean()), "compare with each energy elsewhere, not with their mean"),
             (lambda a, b: np.mean(a < np.median(b)), "compare with each energy elsewhere, not with their median"),
-            (lambda a, b: np.sum(a[:, None] < b), "how many pairs; of all? The mean"),
-            (lambda a, b: b.mean() - a.mean(), "a difference of energies has their unit: count the pairs instead"),
-            (lambda a, b: float(a.mean() < b.mean()), "only the two means: compare all pairs"),
-            (lambda a, b: np.mean(a[:, None] < b, axis=1), "one number for each point of the data: the mean over all"),
-            (lambda a, b: np.mean(a[:, None] < b, axis=0), "one number for each point elsewhere: the mean over all"),
-            (lambda a, b: np.mean(a < b), "all pairs: a column against a row, data[:, None] < elsewhere"),
+            (lambda a, b: np.sum(a[:, None] < b), "this is the number of pairs, not their share: use the mean"),
+            (lambda a, b: b.mean() - a.mean(), "a difference of energies depends on their unit: count pairs instead"),
+            (lambda a, b: float(a.mean() < b.mean()), "you compared only the two means: compare all pairs"),
+            (lambda a, b: np.mean(a[:, None] < b, axis=1), "one number per point of the data: take the mean over all"),
+            (lambda a, b: np.mean(a[:, None] < b, axis=0), "one number per point elsewhere: take the mean over all"),
+            (lambda a, b: np.mean(a < b), "compare all pairs, a column with a row: data[:, None] < elsewhere"),
         ],
     ),
     "3.3": Exercise(
@@ -155,18 +155,18 @@ EXERCISES = {
         measure=denoise,
         at="three points, G(x) = ½x + ½",
         wrong=[
-            (_loss(lambda x, e: x + e, lambda x, e: x + e), "the target has the noise, too: it must be the clean x"),
+            (_loss(lambda x, e: x + e, lambda x, e: x + e), "the target is noisy too: it must be the clean x"),
             (_loss(lambda x, e: x, lambda x, e: x), "the noise is missing: G must see x + ε"),
             (_loss(lambda x, e: x + e, lambda x, e: x), "the wrong way round: G sees x + ε, the target is x"),
-            (_loss(lambda x, e: e, lambda x, e: x + e), "the target is the noise here: it is the clean x"),
-            (_loss(lambda x, e: x, lambda x, e: e), "G saw the noise alone: x + ε"),
-            (_loss(lambda x, e: x, lambda x, e: x * e), "noise times x: it is added"),
+            (_loss(lambda x, e: e, lambda x, e: x + e), "the target is the noise: it must be the clean x"),
+            (_loss(lambda x, e: x, lambda x, e: e), "G sees only the noise: it must see x + ε"),
+            (_loss(lambda x, e: x, lambda x, e: x * e), "you multiplied x by the noise: add it"),
             (lambda g, x, e: denoising_loss(g, x, e) / 2, "a mean over the coordinates: sum over axis=-1"),
             (lambda g, x, e: ops.mean(denoising_loss(g, x, e)), "you averaged over the batch too: axis=-1 only"),
             (lambda g, x, e: ops.sum(denoising_loss(g, x, e)), "you summed over the batch too: axis=-1 only"),
-            (lambda g, x, e: ops.square(x - g(x + e)), "one number a coordinate: sum over axis=-1"),
-            (lambda g, x, e: ops.sqrt(denoising_loss(g, x, e)), "this is the distance: without the root"),
-            (lambda g, x, e: ops.sum(ops.abs(x - g(x + e)), axis=-1), "absolute values: square the differences"),
+            (lambda g, x, e: ops.square(x - g(x + e)), "one number per coordinate: sum over axis=-1"),
+            (lambda g, x, e: ops.sqrt(denoising_loss(g, x, e)), "this is the distance: leave out the root"),
+            (lambda g, x, e: ops.sum(ops.abs(x - g(x + e)), axis=-1), "you took absolute values: square instead"),
         ],
     ),
     "3.4": Exercise(
@@ -176,38 +176,38 @@ EXERCISES = {
         points=2,
         at="two codes of four units, three inputs",
         wrong=[
-            (_contraction(_slope, _squares), "the slope h(1 − h) is squared in the formula, too"),
-            (_contraction(ops.square, _squares), "h² is not the slope of the sigmoid: that is h(1 − h)"),
+            (_contraction(_slope, _squares), "the slope h(1 − h) must be squared too"),
+            (_contraction(ops.square, _squares), "h² is not the slope of the sigmoid: use h(1 − h)"),
             (
                 _contraction(lambda h: (1 - h**2) ** 2, _squares),
-                "1 − h² is the slope of tanh; here it is h(1 − h)",
+                "1 − h² is the slope of tanh: use h(1 − h)",
             ),
-            (_contraction(lambda h: _slope(h) ** 2, lambda w: ops.sum(w, axis=0)), "W is squared in the formula"),
+            (_contraction(lambda h: _slope(h) ** 2, lambda w: ops.sum(w, axis=0)), "W must be squared"),
             (
                 _contraction(lambda h: _slope(h) ** 2, lambda w: ops.square(ops.sum(w, axis=0))),
                 "square each weight, then sum: not the other way round",
             ),
             (
                 _contraction(lambda h: _slope(h) ** 2, lambda w: ops.sqrt(_squares(w))),
-                "Σ_i W_ij² without a root",
+                "Σ_i W_ij² has no root",
             ),
             (
                 _contraction(lambda h: _slope(h) ** 2, lambda w: ops.mean(ops.square(w), axis=0)),
-                "a mean over the inputs: the norm has the sum",
+                "you averaged over the inputs: the norm has a sum",
             ),
-            (_contraction(lambda h: _slope(h) ** 2, lambda w: 1.0), "W is missing: the chain rule goes on to x"),
+            (_contraction(lambda h: _slope(h) ** 2, lambda w: 1.0), "W is missing: it comes from the chain rule"),
             (
                 _contraction(ops.ones_like, _squares),
                 "the slopes are missing: this is weight decay",
             ),
-            (lambda h, w: contraction(h, w) / 4, "a mean over the units: the norm has the sum"),
-            (lambda h, w: ops.sqrt(contraction(h, w)), "this is ‖J‖; without the root"),
-            (lambda h, w: ops.sum(contraction(h, w)), "you summed over the batch too: one number an example"),
-            (lambda h, w: ops.mean(contraction(h, w)), "you averaged over the batch too: one number an example"),
-            (lambda h, w: _slope(h) ** 2 * _squares(w), "one number a unit: sum over axis=-1"),
+            (lambda h, w: contraction(h, w) / 4, "you averaged over the units: the norm has a sum"),
+            (lambda h, w: ops.sqrt(contraction(h, w)), "this is ‖J‖: leave out the root"),
+            (lambda h, w: ops.sum(contraction(h, w)), "you summed over the batch too: one number per example"),
+            (lambda h, w: ops.mean(contraction(h, w)), "you averaged over the batch too: one number per example"),
+            (lambda h, w: _slope(h) ** 2 * _squares(w), "one number per unit: sum over axis=-1"),
             (
                 lambda h, w: ops.sum(_slope(h) ** 2 * ops.sum(ops.square(w), axis=1), axis=-1),
-                "W has a column for each unit: sum its squares over the inputs, axis=0",
+                "W has one column per unit: sum its squares over the inputs, axis=0",
             ),
         ],
     ),
@@ -218,23 +218,23 @@ EXERCISES = {
         tensors=False,
         at=CODES,
         wrong=[
-            (_price(lambda z, c: 0), "the price of the code is missing: λ|z|₁"),
+            (_price(lambda z, c: 0), "the cost of the code is missing: λ|z|₁"),
             (_price(lambda z, c: np.abs(z).sum(axis=1)), "λ is missing"),
-            (_price(lambda z, c: c * z.sum(axis=1)), "negative entries cost as much as positive: |z|"),
-            (_price(lambda z, c: c * (z**2).sum(axis=1)), "z² makes all entries small and none 0: |z|"),
+            (_price(lambda z, c: c * z.sum(axis=1)), "negative entries must cost as much as positive ones: |z|"),
+            (_price(lambda z, c: c * (z**2).sum(axis=1)), "z² makes entries small but not 0: use |z|"),
             (
                 _price(lambda z, c: c * np.linalg.norm(z, axis=1)),
-                "this is ‖z‖₂; |z|₁ is the sum of all |z_j|",
+                "this is ‖z‖₂: |z|₁ is the sum of all |z_j|",
             ),
-            (_price(lambda z, c: c * (z != 0).sum(axis=1)), "you counted the entries, |z|₀; here it is |z|₁"),
-            (_price(lambda z, c: c * np.abs(z).mean(axis=1)), "|z|₁ is a sum, no mean"),
-            (_price(lambda z, c: -c * np.abs(z).sum(axis=1)), "the price is subtracted: add it"),
-            (_price(lambda z, c: c * np.abs(z).sum()), "each example pays for all codes: sum over axis=1"),
+            (_price(lambda z, c: c * (z != 0).sum(axis=1)), "you counted the non-zero entries, |z|₀: use |z|₁"),
+            (_price(lambda z, c: c * np.abs(z).mean(axis=1)), "|z|₁ is a sum, not a mean"),
+            (_price(lambda z, c: -c * np.abs(z).sum(axis=1)), "the cost of the code is subtracted: add it"),
+            (_price(lambda z, c: c * np.abs(z).sum()), "each image has the cost of all codes: sum over axis=1"),
             (lambda x, z, w, c: c * np.abs(z).sum(axis=1), "the squared error is missing"),
             (lambda x, z, w, c: sparse_energy(x, z, w, c).sum(), "you summed over the images too: axis=1"),
             (
                 lambda x, z, w, c: np.linalg.norm(x - z @ w, axis=1) + c * np.abs(z).sum(axis=1),
-                "the distance is squared in E",
+                "the distance must be squared in E",
             ),
             (
                 lambda x, z, w, c: np.mean((x - z @ w) ** 2, axis=1) + c * np.abs(z).sum(axis=1),
@@ -251,13 +251,13 @@ EXERCISES = {
         at="six points, three clusters",
         wrong=[
             (lambda x, z: z.T @ x / len(x), "the bug is still there: a centre is the mean of how many points?"),
-            (lambda x, z: z.T @ x, "these are sums: divide each by the number of its points"),
-            (lambda x, z: z.T @ x / z.shape[1], "divided by K: it is the number of points of each cluster"),
-            (lambda x, z: centres(x, z).T, "transposed: one centre a row"),
-            (lambda x, z: np.tile(x.mean(axis=0), (3, 1)), "the mean of all the points: only those that chose it"),
-            (lambda x, z: np.stack([np.median(x[c == 1], axis=0) for c in z.T]), "medians: K-means takes the mean"),
+            (lambda x, z: z.T @ x, "these are sums: divide each by its number of points"),
+            (lambda x, z: z.T @ x / z.shape[1], "you divided by K: divide by the number of points of each cluster"),
+            (lambda x, z: centres(x, z).T, "transposed: one row per centre"),
+            (lambda x, z: np.tile(x.mean(axis=0), (3, 1)), "the mean of all points: use only those of the cluster"),
+            (lambda x, z: np.stack([np.median(x[c == 1], axis=0) for c in z.T]), "medians: K-means uses the mean"),
             (lambda x, z: z.T @ x / z.sum(axis=0), "the counts are a row: make them a column, z.sum(axis=0)[:, None]"),
-            (lambda x, z: z.T @ x / z.sum(axis=1)[:, None], "axis=1 counts the centres of a point, 1 each: axis=0"),
+            (lambda x, z: z.T @ x / z.sum(axis=1)[:, None], "axis=1 counts the centres of each point: use axis=0"),
         ],
     ),
     "3.7": Exercise(
@@ -268,11 +268,11 @@ EXERCISES = {
         at="three points, three steps, G(x) = ½x + ½",
         wrong=[
             (lambda g, x, n: g(x), "one step only: put x ← G(x) into a loop"),
-            (lambda g, x, n: follow(g, x, n - 1), "a step too few: range(steps)"),
-            (lambda g, x, n: follow(g, x, n + 1), "a step too many: range(steps)"),
+            (lambda g, x, n: follow(g, x, n - 1), "one step too few: range(steps)"),
+            (lambda g, x, n: follow(g, x, n + 1), "one step too many: range(steps)"),
             (lambda g, x, n: x, "x has not moved: x = reconstruct(x)"),
-            (lambda g, x, n: follow(lambda y: y + g(y), x, n), "G(x) is the new place, not the way to it"),
-            (lambda g, x, n: follow(g, x, n) - x, "this is the way gone: return the place"),
+            (lambda g, x, n: follow(lambda y: y + g(y), x, n), "G(x) is the new position, not the step to it"),
+            (lambda g, x, n: follow(g, x, n) - x, "this is the displacement: return the position"),
         ],
     ),
 }
