@@ -1,6 +1,6 @@
-"""Worksheet 5, the reparameterization trick: what is right, and what is usually wrong.
+"""Worksheet 5, the reparameterization trick: reference answers and common mistakes.
 
-The right answers lean on SciPy's distributions. What a loss's gradient is, Keras itself says: a step of its optimizer.
+The references use SciPy's distributions. The gradient of a loss is measured as a step of a Keras optimizer.
 """
 
 import keras
@@ -27,11 +27,11 @@ def f(z):
 
 
 def slope(z):
-    """Its derivative."""
+    """Derivative of `f`."""
     return 2.0 * (X - 2.0 * z) / NOISE**2
 
 
-# The right answers
+# Reference answers
 
 
 def score_function(mu, log_sigma, z):
@@ -63,11 +63,11 @@ def surrogate(mu, log_sigma, noise):
 
 
 def less_baseline(f_z):
-    """f(z) less the mean of the others, `(samples,)`."""
+    """f(z) minus the mean of the others, `(samples,)`."""
     return np.array([value - np.mean(np.delete(f_z, i)) for i, value in enumerate(f_z)])
 
 
-# The wrong ones
+# Common mistakes
 
 
 def _sample(mu, log_sigma, noise):
@@ -77,21 +77,21 @@ def _sample(mu, log_sigma, noise):
 def log_q(z, mu, log_sigma):
     """log N(z; μ, σ²), tensors."""
     params = ops.stack([mu + 0 * z, 2 * log_sigma + 0 * z], axis=-1)
-    return Normal().log_prob(z[..., None], params)[..., 0]
+    return Normal().log_prob(z[..., None], params)
 
 
 def _with_score(score):
-    """f(z) times another score; `score` gets z − μ and σ, and gives two columns."""
+    """f(z) times another score; `score` gets z − μ and σ and returns two columns."""
     return lambda m, t, z: f(z)[:, None] * np.stack(score(z - m, np.exp(t)), axis=-1)
 
 
 def _with_path(path):
-    """A gradient from `path(z, σ, ε)`, which gives two columns."""
+    """A gradient from `path(z, σ, ε)`, which returns two columns."""
     return lambda m, t, e: np.stack(path(m + np.exp(t) * e, np.exp(t), e), axis=-1)
 
 
 def _wrong_path(m, scale, t, e):
-    """The right gradient at another sample."""
+    """The right gradient formula at another sample."""
     z = m + scale * e
     return np.stack([slope(z), slope(z) * np.exp(t) * e], axis=-1)
 
@@ -134,11 +134,11 @@ def _density(mu, log_sigma, noise):
     return -ops.mean(f(z) * ops.exp(log_q(z, mu, log_sigma)))
 
 
-# What is measured
+# What is compared
 
 
 class _Loss(keras.Model):
-    """(μ, log σ) as the weights of a model, because Keras gives gradients, on every backend, to `fit` alone."""
+    """(μ, log σ) as the weights of a model: `fit` is Keras's only way to take gradients on every backend."""
 
     def __init__(self, loss):
         super().__init__()
@@ -156,7 +156,7 @@ class _Loss(keras.Model):
 
 
 def downhill(loss):
-    """Where a step of size 1 down a loss leads: minus its gradient, `(2,)`, by name."""
+    """Minus the gradient of a loss, `(2,)`, by name: the change in one step of size 1."""
     model = _Loss(loss)
     model.compile(optimizer=keras.optimizers.SGD(1.0), run_eagerly=True)
     model.fit(np.zeros((1, 1), "float32"), verbose=0)
@@ -174,26 +174,26 @@ EXERCISES = {
         wrong=[
             (
                 _with_score(lambda d, s: (d / s**2, (d**2 / s**2 - 1) / s)),
-                "the second column is the derivative by σ; by log σ it has no 1/σ",
+                "the second column is the derivative by σ: the derivative by log σ has no 1/σ",
             ),
             (_with_score(lambda d, s: (d / s**2, d**2 / s**2)), "the −1 is missing: log q has −log σ in front"),
-            (_with_score(lambda d, s: (d / s, d**2 / s**2 - 1)), "z − μ is divided by σ: by σ² in the first column"),
-            (_with_score(lambda d, s: (d / s, d**2 / s - 1)), "divide by the variance σ², twice"),
+            (_with_score(lambda d, s: (d / s, d**2 / s**2 - 1)), "divide z − μ by σ², not σ, in the first column"),
+            (_with_score(lambda d, s: (d / s, d**2 / s - 1)), "divide by the variance σ² in both columns"),
             (_with_score(lambda d, s: (-d / s**2, d**2 / s**2 - 1)), "the sign of the first column: it is z − μ"),
             (_with_score(lambda d, s: (d / s**2, 1 - d**2 / s**2)), "the sign of the second column"),
             (_with_score(lambda d, s: (d**2 / s**2 - 1, d / s**2)), "the columns are swapped: μ comes first"),
             (
                 lambda m, t, z: f(z)[:, None] * np.stack([(z - m) / t**2, (z - m) ** 2 / t**2 - 1], axis=-1),
-                "you took log σ for σ: exp(log_sigma) comes first",
+                "you used log σ as σ: take exp(log_sigma) first",
             ),
             (lambda m, t, z: score_function(m, t, z) / f(z)[:, None], "f(z) is missing: this is the score alone"),
             (
                 lambda m, t, z: score_function(m, t, z) * (slope(z) / f(z))[:, None],
-                "f itself belongs in front, not its derivative: that is what the other estimator takes",
+                "multiply by f itself, not by its derivative: that is the other estimator",
             ),
             (lambda m, t, z: -score_function(m, t, z), "the sign: this is downhill"),
-            (lambda m, t, z: score_function(m, t, z).mean(axis=0), "no mean yet: a row for each sample"),
-            (lambda m, t, z: score_function(m, t, z).T, "one row a sample: stack along axis=-1"),
+            (lambda m, t, z: score_function(m, t, z).mean(axis=0), "do not average yet: one row per sample"),
+            (lambda m, t, z: score_function(m, t, z).T, "transposed: one row per sample, stack along axis=-1"),
         ],
     ),
     "5.2": Exercise(
@@ -203,20 +203,23 @@ EXERCISES = {
         at="four samples, μ = 0.3, log σ = −0.4",
         tensors=False,
         wrong=[
-            (_with_path(lambda z, s, e: (slope(z), slope(z) * e)), "this is the derivative by σ; by log σ it is σε"),
+            (_with_path(lambda z, s, e: (slope(z), slope(z) * e)), "this is the derivative by σ: by log σ it is σε"),
             (_with_path(lambda z, s, e: (slope(z), slope(z) * s)), "ε is missing in the second column: it is σε"),
             (_with_path(lambda z, s, e: (slope(z), slope(z))), "∂z/∂log σ is σε, not 1"),
             (_with_path(lambda z, s, e: (1 + 0 * z, s * e)), "f'(z) is missing: this is ∇g alone"),
-            (_with_path(lambda z, s, e: (f(z), f(z) * s * e)), "f'(z) belongs in front, not f(z)"),
+            (_with_path(lambda z, s, e: (f(z), f(z) * s * e)), "multiply by f'(z), not by f(z)"),
             (_with_path(lambda z, s, e: (slope(z) * s * e, slope(z))), "the columns are swapped: μ comes first"),
-            (_with_path(lambda z, s, e: (slope(e), slope(e) * s * e)), "f' is taken at ε: at z = μ + σε"),
+            (_with_path(lambda z, s, e: (slope(e), slope(e) * s * e)), "you took f' at ε: take it at z = μ + σε"),
             (_with_path(lambda z, s, e: (slope(z), slope(z) * z)), "∂z/∂log σ is σε, without μ"),
-            (lambda m, t, e: _wrong_path(m, t, t, e), "z = μ + σε: exp(log_sigma) comes first"),
-            (lambda m, t, e: _wrong_path(m, np.exp(2 * t), t, e), "ε is scaled by the variance; by σ"),
-            (lambda m, t, e: _wrong_path(m, np.exp(t / 2), t, e), "the parameter is log σ, not log σ²: no half"),
-            (lambda m, t, e: pathwise(m, t, e).mean(axis=0), "no mean yet: a row for each sample"),
+            (lambda m, t, e: _wrong_path(m, t, t, e), "z = μ + σε: take exp(log_sigma) first"),
+            (lambda m, t, e: _wrong_path(m, np.exp(2 * t), t, e), "you scaled ε by the variance: scale it by σ"),
+            (
+                lambda m, t, e: _wrong_path(m, np.exp(t / 2), t, e),
+                "the parameter is log σ, not log σ²: leave out the ½",
+            ),
+            (lambda m, t, e: pathwise(m, t, e).mean(axis=0), "do not average yet: one row per sample"),
             (lambda m, t, e: -pathwise(m, t, e), "the sign: this is downhill"),
-            (lambda m, t, e: pathwise(m, t, e).T, "one row a sample: stack along axis=-1"),
+            (lambda m, t, e: pathwise(m, t, e).T, "transposed: one row per sample, stack along axis=-1"),
         ],
     ),
     "5.3": Exercise(
@@ -226,14 +229,17 @@ EXERCISES = {
         at="u = 0.05, 0.4, 0.9, μ = 1, s = 0.8",
         tensors=False,
         wrong=[
-            (lambda u, m, s: logistic(1 - u, m, s), "mirrored: z must grow with u. Has the exponent lost its minus?"),
-            (lambda u, m, s: stats.logistic.cdf(u, m, s), "this is F itself, which gives probabilities: its inverse"),
+            (
+                lambda u, m, s: logistic(1 - u, m, s),
+                "mirrored: z must increase with u. Is the exponent's minus missing?",
+            ),
+            (lambda u, m, s: stats.logistic.cdf(u, m, s), "this is F itself, which returns probabilities: invert it"),
             (lambda u, m, s: m + s / (1 + np.exp(-u)), "the sigmoid is F: its inverse is log(u / (1 − u))"),
             (lambda u, m, s: logistic(u, 0, s), "the location μ is missing"),
             (lambda u, m, s: logistic(u, 0, 1) + m, "the scale s is missing"),
-            (lambda u, m, s: logistic(u, 0, s) - m, "μ is added: z = μ + s log(u / (1 − u))"),
-            (lambda u, m, s: m + logistic(u, 0, 1) / s, "s multiplies: it is solved for z, not for u"),
-            (lambda u, m, s: s * (m + logistic(u, 0, 1)), "s multiplies the noise alone, not μ"),
+            (lambda u, m, s: logistic(u, 0, s) - m, "add μ: z = μ + s log(u / (1 − u))"),
+            (lambda u, m, s: m + logistic(u, 0, 1) / s, "multiply by s: you solve for z, not for u"),
+            (lambda u, m, s: s * (m + logistic(u, 0, 1)), "multiply only the noise by s, not μ"),
             (lambda u, m, s: m + s * np.log(u), "1 − u is missing: log(u / (1 − u))"),
             (lambda u, m, s: m - s * np.log(1 - u), "this is the exponential distribution: log(u / (1 − u))"),
             (lambda u, m, s: m + s * u / (1 - u), "the logarithm is missing"),
@@ -249,19 +255,22 @@ EXERCISES = {
         wrong=[
             (lambda z, m, s: stats.norm.logpdf(np.log(z), m, s), "the derivative dn/dz is missing: subtract log z"),
             (lambda z, m, s: stats.norm.logpdf(np.log(z), m, s) + np.log(z), "the sign of log z: dn/dz is 1/z, not z"),
-            (lambda z, m, s: stats.norm.logpdf(z, m, s) - np.log(z), "the Gaussian is that of n = log z, not of z"),
-            (lambda z, m, s: stats.norm.logpdf(z, m, s), "this is a Gaussian of z: take n = log z, and the derivative"),
-            (lambda z, m, s: stats.norm.logpdf(np.exp(z), m, s) - z, "n is log z: exp leads from n to z"),
+            (
+                lambda z, m, s: stats.norm.logpdf(z, m, s) - np.log(z),
+                "the Gaussian is the density of n = log z, not of z",
+            ),
+            (lambda z, m, s: stats.norm.logpdf(z, m, s), "this is a Gaussian of z: use n = log z, and the derivative"),
+            (lambda z, m, s: stats.norm.logpdf(np.exp(z), m, s) - z, "n is log z: exp maps n to z"),
             (lambda z, m, s: stats.norm.logpdf(np.log(z), m, s) - z, "log(1/z) is −log z, not −z"),
             (
                 lambda z, m, s: stats.norm.logpdf(np.log(z), m, s) / z,
-                "1/z is a factor of q: in the logarithm, subtract",
+                "1/z is a factor of q: in the logarithm, subtract log z",
             ),
-            (lambda z, m, s: stats.norm.logpdf(np.log(z), m, s**2) - np.log(z), "σ was squared: logpdf wants σ"),
-            (lambda z, m, s: stats.norm.logpdf(np.log(z), m, np.sqrt(s)) - np.log(z), "σ is no variance: take no root"),
-            (lambda z, m, s: np.exp(log_normal_log_prob(z, m, s)), "this is q(z): its logarithm is wanted"),
+            (lambda z, m, s: stats.norm.logpdf(np.log(z), m, s**2) - np.log(z), "you squared σ: logpdf takes σ"),
+            (lambda z, m, s: stats.norm.logpdf(np.log(z), m, np.sqrt(s)) - np.log(z), "σ is not a variance: no root"),
+            (lambda z, m, s: np.exp(log_normal_log_prob(z, m, s)), "this is q(z): return its logarithm"),
             (lambda z, m, s: -log_normal_log_prob(z, m, s), "the sign: this is −log q(z)"),
-            (lambda z, m, s: np.sum(log_normal_log_prob(z, m, s)), "one number for each z: no sum"),
+            (lambda z, m, s: np.sum(log_normal_log_prob(z, m, s)), "you summed: one number per z"),
         ],
     ),
     "5.5": Exercise(
@@ -272,18 +281,18 @@ EXERCISES = {
         at="μ = 0.3, log σ = −0.4",
         wrong=[
             (_broken, "the bug is still there: the gradient goes through z = μ + σε"),
-            (_only_f_stopped, "f is a constant now, but z in log q still moves with μ: stop z itself"),
-            (_f_goes_through, "log q is right now, but f(z) still moves with μ: stop z before both"),
+            (_only_f_stopped, "f is a constant now, but z in log q still moves with μ: stop the gradient at z"),
+            (_f_goes_through, "log q is right now, but f(z) still moves with μ: stop the gradient at z for both"),
             (
                 _log_q_stopped,
-                "the wrong factor is stopped: log q is what must be differentiated, at a z that is stopped",
+                "you stopped the wrong factor: differentiate log q, at a z whose gradient is stopped",
             ),
-            (_all_stopped, "now nothing has a gradient: stop z, and leave μ and log σ of log q alone"),
-            (_pathwise_loss, "this is the pathwise estimator: right, but here the score function is wanted"),
+            (_all_stopped, "nothing has a gradient now: stop it at z only, not at μ and log σ in log q"),
+            (_pathwise_loss, "this is the pathwise estimator: correct, but the exercise asks for the score function"),
             (_without_f, "f(z) is missing: it says which samples are good"),
-            (_density, "the logarithm is missing: f ∇q is a term of the integral, with samples it is f ∇log q"),
+            (_density, "the logarithm is missing: for samples of q, the term is f ∇log q, not f ∇q"),
             (lambda m, t, e: -surrogate(m, t, e), "the sign: a loss is minimised, so −f log q"),
-            (lambda m, t, e: 4 * surrogate(m, t, e), "a sum over the samples: their mean, however many there are"),
+            (lambda m, t, e: 4 * surrogate(m, t, e), "you summed over the samples: take the mean"),
         ],
     ),
     "5.6": Exercise(
@@ -294,14 +303,17 @@ EXERCISES = {
         tensors=False,
         points=0,
         wrong=[
-            (lambda a: a - np.mean(a), "the mean has the sample itself in it, which costs a bias: of the others only"),
+            (
+                lambda a: a - np.mean(a),
+                "this mean includes the sample itself, which causes a bias: use only the others",
+            ),
             (lambda a: a - (np.sum(a) - a) / len(a), "there are S − 1 others: divide by that"),
-            (lambda a: a - np.sum(a) / (len(a) - 1), "take your own f out of the sum, too"),
+            (lambda a: a - np.sum(a) / (len(a) - 1), "remove the sample's own f from the sum too"),
             (lambda a: (np.sum(a) - a) / (len(a) - 1), "this is the mean of the others: subtract it from f"),
-            (lambda a: -less_baseline(a), "the sign: f less the baseline"),
+            (lambda a: -less_baseline(a), "the sign: f minus the baseline"),
             (lambda a: a - (np.sum(a) - a), "divide the sum of the others by their number"),
-            (lambda a: a - np.median(a), "this is the median: the mean of the others is asked for"),
-            (lambda a: a, "nothing was taken off"),
+            (lambda a: a - np.median(a), "this is the median: use the mean of the others"),
+            (lambda a: a, "nothing has been subtracted"),
         ],
     ),
 }

@@ -14,23 +14,23 @@
 # **50 minutes.** After it you can
 #
 # 1. say why the gradient of $\mathbb E_{q_\phi(z)}[f(z)]$ with respect to $\phi$ is a problem, and write two estimators of it;
-# 2. show that both are right and that one of them is far noisier, and what that does to a training;
+# 2. show that both are unbiased, that one of them is far noisier, and what the noise does to training;
 # 3. reparameterize other families: by location and scale, by the inverse CDF, by composition;
-# 4. tell from a picture that an automatic gradient went through the wrong place, and stop it there.
+# 4. see from a figure that an automatic gradient took a path that it should not take, and block that path.
 #
-# **How it works.** Replace each `...` marked `YOUR CODE`, and run the cell; its last line checks your answer. A check says what is
-# wrong, not only that something is. It hands back your answer if that is right and ours if not, so the cells further down always
-# run. You need: NumPy, derivatives, the Gaussian density, and the ELBO (worksheet 4).
+# **How it works.** Replace each `...` marked `YOUR CODE` and run the cell; its last line checks your answer. If the answer is wrong, the
+# check tells you why. It returns your answer if it is right and ours if it is not, so the cells further down always
+# run. You need NumPy, derivatives, the Gaussian density, and the ELBO (worksheet 4).
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The problem 6 minutes, exercises 5.1 to 5.5 34 minutes, the pictures and the summary 10 minutes. The slowest part is 5.1:
-# derive ∇q = q ∇log q on the board before it. Whoever is quick goes on to 5.6.
+# *For the instructor.* The problem takes 6 minutes, exercises 5.1 to 5.5 take 34, the figures and the summary 10. Students spend the most time on 5.1:
+# derive ∇q = q ∇log q on the board first. Fast students continue with 5.6.
 
 # %%
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # exercise 5.5 takes gradients with a tf.GradientTape
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
 import keras
 import numpy as np
 import tensorflow as tf
@@ -40,24 +40,24 @@ from scipy import stats
 import kvae
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes
+DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes
 EPOCHS = {"digits": 25, "mnist": 3}[DATASET]
-X, NOISE = 2.0, 0.5  # the toy model's one pixel that depends on z, and its noise
-REST = -20.0  # log-density of the pixels that do not
+X, NOISE = 2.0, 0.5  # toy model: the one pixel that depends on z, and its noise
+REST = -20.0  # log-density of the other pixels
 
 
 def f(z):
-    """log p(x|z) = log N(x; 2z, NOISE²) + REST, of arrays or tensors of any shape."""
+    """log p(x|z) = log N(x; 2z, NOISE²) + REST, for arrays or tensors of any shape."""
     return -0.5 * ((X - 2.0 * z) / NOISE) ** 2 - float(np.log(NOISE * np.sqrt(2 * np.pi))) + REST
 
 
 def slope(z):
-    """Its derivative f'(z)."""
+    """Derivative f'(z)."""
     return 2.0 * (X - 2.0 * z) / NOISE**2
 
 
 def style(axes, title, x_label, y_label):
-    """Title and labels that can be read from the back of a room."""
+    """Set a title and axis labels that are legible from the back of a room."""
     axes.set_title(title, fontsize=LABEL_SIZE)
     axes.set_xlabel(x_label, fontsize=LABEL_SIZE)
     axes.set_ylabel(y_label, fontsize=LABEL_SIZE)
@@ -67,18 +67,18 @@ def style(axes, title, x_label, y_label):
 # %% [markdown]
 # ## The problem
 #
-# A small latent variable model: one observation, one latent $z$. A pixel $x = 2$ depends on $z$, and some more, as in every real image, do not:
+# Consider a small latent variable model: one observation, one latent $z$. One pixel, $x = 2$, depends on $z$. The others do not, as happens in every real image:
 # they add a constant to $\log p(\mathbf x \mid z)$, $-20$ nats.
 #
 # $$p(z) = \mathcal N(0, 1), \qquad p(\mathbf x \mid z) = \mathcal N(x; 2z, 0.5^2)\, e^{-20}, \qquad q_\phi(z) = \mathcal N(\mu, \sigma^2), \quad \phi = (\mu, \log\sigma)$$
 #
-# Its ELBO is $\mathcal L(\phi) = \mathbb E_{q_\phi}[f(z)] - D_{\mathrm{KL}}[q_\phi(z) \,\|\, p(z)]$ with $f(z) = \log p(\mathbf x \mid z)$. The KL has a formula, and so its gradient. For the other
-# term lecture 000 draws $z_s \sim q_\phi$ and averages, $\frac1S \sum_s f(z_s)$. **And there $\phi$ has disappeared:** the numbers $z_s$ do not say how they would have
-# changed with $\mu$. There are two ways out.
+# Its ELBO is $\mathcal L(\phi) = \mathbb E_{q_\phi}[f(z)] - D_{\mathrm{KL}}[q_\phi(z) \,\|\, p(z)]$ with $f(z) = \log p(\mathbf x \mid z)$. The KL has a closed form, and so does its gradient. For the other
+# term, lecture 000 draws $z_s \sim q_\phi$ and averages, $\frac1S \sum_s f(z_s)$. **And $\phi$ has disappeared:** the numbers $z_s$ do not say how they would
+# change with $\mu$. There are two solutions.
 #
 # ## Exercise 5.1: the score function (9 minutes)
 #
-# *Leave the samples where they are, and change how much each one counts.* Because $\nabla_\phi q_\phi = q_\phi \nabla_\phi \log q_\phi$,
+# *Keep the samples fixed and change how much each one counts.* Because $\nabla_\phi q_\phi = q_\phi \nabla_\phi \log q_\phi$,
 #
 # $$\nabla_\phi \mathbb E_{q_\phi}[f(z)] = \int f(z)\, \nabla_\phi q_\phi(z)\, dz = \mathbb E_{q_\phi}\left[f(z)\, \nabla_\phi \log q_\phi(z)\right]$$
 #
@@ -86,11 +86,11 @@ def style(axes, title, x_label, y_label):
 #
 # $$\frac{\partial \log q_\phi}{\partial \mu} = \frac{z - \mu}{\sigma^2}, \qquad \frac{\partial \log q_\phi}{\partial \log \sigma} = \frac{(z - \mu)^2}{\sigma^2} - 1$$
 #
-# Return what stands in the bracket, for each sample, both derivatives side by side: `np.stack([…, …], axis=-1)`.
+# Return the expression in brackets for each sample, with both derivatives side by side: `np.stack([…, …], axis=-1)`.
 #
 # <details><summary>Hint</summary>
 #
-# `sigma = np.exp(log_sigma)`. `f(z)` multiplies both columns: as `f(z)[:, None]` it is a column itself. No mean yet: we want to see how the samples scatter.
+# `sigma = np.exp(log_sigma)`. `f(z)` multiplies both columns; write `f(z)[:, None]` to make it a column. Do not average yet: we want to see how much the samples scatter.
 # </details>
 
 
@@ -109,16 +109,16 @@ score_function = kvae.worksheet.check("5.1", score_function)
 # %% [markdown]
 # ## Exercise 5.2: the pathwise gradient (7 minutes)
 #
-# *Leave the weights as they are, and move the samples.* Draw noise that knows nothing of $\phi$, and make $z$ of it by a function that can be differentiated, lecture 004's $g_\phi(\epsilon)$:
+# *Keep the weights fixed and move the samples.* Draw noise that does not depend on $\phi$, and turn it into $z$ with a differentiable function, lecture 004's $g_\phi(\epsilon)$:
 #
 # $$z = g_\phi(\epsilon) = \mu + \sigma \epsilon, \quad \epsilon \sim \mathcal N(0, 1) \qquad\Rightarrow\qquad
 # \nabla_\phi \mathbb E_{q_\phi}[f(z)] = \mathbb E_{\epsilon}\left[f'(g_\phi(\epsilon))\, \nabla_\phi g_\phi(\epsilon)\right]$$
 #
-# That is the **reparameterization trick**. Return the bracket for each sample, again for $\mu$ and $\log\sigma$.
+# This is the **reparameterization trick**. Return the expression in brackets for each sample, again for $\mu$ and $\log\sigma$.
 #
 # <details><summary>Hint</summary>
 #
-# $\partial z / \partial \mu = 1$. And for $\log\sigma$: $\sigma = e^{\log\sigma}$ is its own derivative, so $\partial z / \partial \log\sigma = \sigma\epsilon$. `slope` of the first cell is $f'$.
+# $\partial z / \partial \mu = 1$. For $\log\sigma$: $\sigma = e^{\log\sigma}$ is its own derivative, so $\partial z / \partial \log\sigma = \sigma\epsilon$. The function `slope` from the first cell is $f'$.
 # </details>
 
 
@@ -135,8 +135,8 @@ def pathwise(mu, log_sigma, noise):
 pathwise = kvae.worksheet.check("5.2", pathwise)
 
 # %% [markdown]
-# **Predict before you run.** Both are unbiased. At $\mu = 0.5$, $\sigma = 0.5$ the right value of $\partial/\partial\mu$ is 8. How far do 2,000 estimates of ten samples each scatter
-# around it? Which scatter more, and why? (The score function sees only how large $f$ is; the pathwise gradient knows which way it goes up.)
+# **Predict before you run.** Both are unbiased. At $\mu = 0.5$, $\sigma = 0.5$ the correct value of $\partial/\partial\mu$ is 8. How far do 2,000 estimates from ten samples each scatter
+# around it? Which scatter more, and why? (The score function sees only how large $f$ is; the pathwise gradient also sees in which direction it increases.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -152,30 +152,30 @@ for color, (name, values) in zip((COLORS[1], COLORS[0]), estimates.items(), stri
     label = f"{name}: {np.mean(values):.1f} ± {np.std(values):.1f}"
     axes.hist(values, bins=np.linspace(-50, 90, 141), color=color, alpha=0.7, label=label)
 axes.axvline(slope(mu), color=COLORS[2], linewidth=2.5, label=f"exact: {slope(mu):.1f}")
-style(axes, "", "estimate from ten samples", "how many")
+style(axes, "", "estimate from ten samples", "count")
 axes.legend(fontsize=TICK_SIZE, loc="upper left")
 kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Mean ± standard deviation are in the legend. The number of samples for
-# the same error goes with the square of the ratio of the two deviations. In d dimensions the score function's gets worse with d, the pathwise one's hardly.
+# *For the instructor.* The legend shows mean ± standard deviation. The number of samples that gives
+# the same error grows with the square of the ratio of the standard deviations. With more dimensions the score function gets worse, the pathwise gradient hardly.
 
 # %% [markdown]
-# ## What noise does to a training
+# ## What noise does to training
 #
-# Now climb the ELBO with each, 10 samples a step, 400 steps of the same rate, from the same start. The KL's gradient is exact in both.
+# Now climb the ELBO with each estimator: 10 samples per step, up to 400 steps at the same learning rate, from the same start. The gradient of the KL is exact in both cases.
 #
-# **Predict before you run.** Draw the two paths in your head. Do both arrive? Do they stay there?
+# **Predict before you run.** Sketch the two paths. Do both arrive? Do they stay at the top?
 
 
 # %%
 def kl_gradient(mu, log_sigma):
-    """∇ KL(q ‖ p) with respect to μ and log σ."""
+    """Gradient of KL(q ‖ p) with respect to μ and log σ."""
     return np.array([mu, np.exp(2 * log_sigma) - 1])
 
 
 def climb(gradient_of_f, steps=400, rate=0.003, samples=10):
-    """The path of (μ, log σ), `(steps + 1, 2)`, uphill along an estimate of ∇ELBO, on the same noise for all; it ends off the map."""
+    """The path of (μ, log σ), `(steps + 1, 2)`, uphill along an estimate of ∇ELBO, with the same noise for all; it stops when it leaves the map."""
     rng, path = np.random.default_rng(1), [np.array([-0.5, 0.3])]
     for _ in range(steps):
         estimate = gradient_of_f(*path[-1], rng.standard_normal(samples))
@@ -186,7 +186,7 @@ def climb(gradient_of_f, steps=400, rate=0.003, samples=10):
 
 
 def draw_paths(paths, title):
-    """Paths of (μ, log σ) on the exact ELBO's contours."""
+    """Draw paths of (μ, log σ) over the contours of the exact ELBO."""
     figure = new_figure(10, 5.6, title)
     axes = figure.add_subplot()
     m, t = np.meshgrid(np.linspace(-1.6, 2.4, 120), np.linspace(-2.2, 2.2, 120))
@@ -207,29 +207,29 @@ paths = {
     "score function": climb(lambda m, t, e: score_function(m, t, m + np.exp(t) * e).mean(axis=0)),
     "pathwise": climb(lambda m, t, e: pathwise(m, t, e).mean(axis=0)),
 }
-kvae.worksheet.show(draw_paths(paths, "Up the ELBO, 10 samples a step"))
+kvae.worksheet.show(draw_paths(paths, "Climbing the ELBO, 10 samples per step"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The −20 nats make it so bad here: they change no gradient, but every sample's weight; take them off (REST = 0) and the paths look alike. That is the idea of 5.6. Why use the score function at all? It never asks for f'. With a discrete z, or an f that is a game's score, there is none: reinforcement
-# learning calls it REINFORCE.
+# *For the instructor.* The −20 nats make it so bad here: they do not change the exact gradient, but they do change the weight of every sample. Without them (REST = 0) the paths look alike, which is the idea of 5.6. Why use the score function at all? It does not need f'. If z is discrete, or f is the score of a game, there is no f': reinforcement
+# learning calls this estimator REINFORCE.
 
 # %% [markdown]
 # ## Exercise 5.3: the inverse CDF (5 minutes)
 #
-# What makes $g_\phi$ of other families? Lecture 004 lists three ways. Any $\mu + s\,u$ with $u$ from a fixed distribution works as above (**location and scale**: Laplace, logistic, Student's t). And every
-# continuous distribution can be drawn from uniform noise, by the **inverse of its distribution function**: if $u \sim U(0, 1)$, then $F^{-1}(u)$ has the distribution $F$.
+# Which $g_\phi$ do other families have? Lecture 004 lists three ways. Any $\mu + s\,u$ with $u$ from a fixed distribution works as above (**location and scale**: Laplace, logistic, Student's t). And every
+# continuous distribution can be sampled from uniform noise through its **inverse distribution function**: if $u \sim U(0, 1)$, then $F^{-1}(u)$ has the distribution $F$.
 #
-# The logistic distribution has $F(z) = \operatorname{sigmoid}\left(\frac{z - \mu}{s}\right) = \dfrac{1}{1 + e^{-(z - \mu)/s}}$. Set it to $u$, and solve for $z$.
+# The logistic distribution has $F(z) = \operatorname{sigmoid}\left(\frac{z - \mu}{s}\right) = \dfrac{1}{1 + e^{-(z - \mu)/s}}$. Set it equal to $u$ and solve for $z$.
 #
 # <details><summary>Hint</summary>
 #
-# First $\frac{1}{u} - 1 = e^{-(z - \mu)/s}$, then take the logarithm. Does your $z$ grow with $u$?
+# First $\frac{1}{u} - 1 = e^{-(z - \mu)/s}$, then take the logarithm. Does your $z$ increase with $u$?
 # </details>
 
 
 # %%
 def logistic(u, mu, s):
-    """Draws of the logistic distribution, like u; u from U(0, 1), NumPy."""
+    """Samples of the logistic distribution, with the shape of u; u from U(0, 1), NumPy."""
     ### BEGIN SOLUTION
     return mu + s * (np.log(u) - np.log(1 - u))
     ### END SOLUTION
@@ -240,8 +240,8 @@ logistic = kvae.worksheet.check("5.3", logistic)
 # %% [markdown]
 # ## Exercise 5.4: composition, and its density (6 minutes)
 #
-# The third way: draw from a family that you can, then apply a function. A latent that must be positive is $z = e^{n}$ with $n = \mu + \sigma\epsilon$: the **log-normal**. Drawing is easy. But an ELBO needs $\log q(z)$
-# as well, and a function that stretches the axis thins the density out, by its derivative:
+# The third way is to sample from a family that you can sample from, and then apply a function. A latent that must be positive is $z = e^{n}$ with $n = \mu + \sigma\epsilon$: the **log-normal** distribution. Sampling is easy. But an ELBO also needs $\log q(z)$,
+# and a function that stretches the axis lowers the density, by its derivative:
 #
 # $$q(z) = \mathcal N(n;\, \mu, \sigma^2) \left|\frac{dn}{dz}\right|, \qquad n = \log z$$
 #
@@ -253,7 +253,7 @@ logistic = kvae.worksheet.check("5.3", logistic)
 
 # %%
 def log_normal_log_prob(z, mu, sigma):
-    """log q(z) of the log-normal, like z, which is positive; NumPy."""
+    """log q(z) of the log-normal, with the shape of z, which is positive; NumPy."""
     ### BEGIN SOLUTION
     return stats.norm.logpdf(np.log(z), mu, sigma) - np.log(z)
     ### END SOLUTION
@@ -262,11 +262,11 @@ def log_normal_log_prob(z, mu, sigma):
 log_normal_log_prob = kvae.worksheet.check("5.4", log_normal_log_prob)
 
 # %% [markdown]
-# **Predict before you run.** Right, the third curve is your density *without* the derivative. Is it too low or too high where $z$ is small? What is its area?
+# **Predict before you run.** In the right-hand plot, the dashed curve is your density *without* the derivative. Is it too low or too high where $z$ is small? What is its area?
 
 # %%
 u, noise = rng.uniform(size=50_000), rng.standard_normal(50_000)
-figure = new_figure(11, 4.6, "Noise through a function, and the density that comes out")
+figure = new_figure(11, 4.6, "Transformed noise and its density")
 left, right = figure.subplots(1, 2)
 z = np.linspace(-6, 8, 300)
 left.hist(logistic(u, 1.0, 0.8), bins=100, range=(-6, 8), density=True, color=COLORS[3])
@@ -282,22 +282,22 @@ for axes in (left, right):
 kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Too low for z < 1, too high for z > 1; its area is E[z] = exp(μ + σ²/2) = 1.6, so it is no density. An ELBO with it is off by E[log z], which φ can raise without end: the
-# training would run away.
+# *For the instructor.* Too low for z < 1, too high for z > 1; its area is E[z] = exp(μ + σ²/2) = 1.6, so it is not a density. An ELBO that uses it is off by E[log z], which φ can increase without limit, so
+# training would diverge.
 
 # %% [markdown]
-# ## A VAE with each
+# ## A VAE with each estimator
 #
-# In kvae the family of $q$ and the estimator are two arguments. Eight latent dimensions, $\mathbf x \in \{0, 1\}^d$, the same networks and the same number of steps.
+# In kvae, the family of $q$ and the estimator are two arguments. We use eight latent dimensions, $\mathbf x \in \{0, 1\}^d$, the same networks and the same number of steps.
 #
-# **Predict before you run.** With the score function, what happens to the KL? (What does an encoder do whose advice is mostly noise?)
+# **Predict before you run.** What happens to the KL with the score function? (What will an encoder do if its gradient is mostly noise?)
 
 # %%
 images = kvae.load_data(DATASET, binarization="static")
 
 
 def train(posterior="normal", gradient="reparameterized"):
-    """A small VAE, and its curves."""
+    """A small trained VAE and its training curves."""
     keras.utils.set_random_seed(0)
     networks = kvae.networks.mlp(images.image_shape, latent_dim=8, hidden=(128,), posterior=posterior)
     model = kvae.VAE(*networks, posterior=posterior, bound=kvae.bounds.ELBO(gradient=gradient), seed=0)
@@ -310,29 +310,29 @@ trained = {
     "pathwise": train(),
     "pathwise, logistic q": train(posterior="logistic"),
 }
-figure = new_figure(11, 4.8, "Three VAEs, each from scratch")
+figure = new_figure(11, 4.8, "Three VAEs, each trained from scratch")
 for axes, key, title in zip(figure.subplots(1, 2), ("elbo", "kl_loss"), ("ELBO", "KL(q(z|x) ‖ p(z))"), strict=True):
     for color, (name, (_, curves)) in zip((COLORS[1], COLORS[0], COLORS[4]), trained.items(), strict=True):
         line = "--" if "logistic" in name else "-"
         axes.plot(np.arange(1, EPOCHS + 1), curves[key], line, color=color, linewidth=2.5, label=name)
-    style(axes, title, "epoch", "nats an image")
+    style(axes, title, "epoch", "nats per image")
     axes.grid(alpha=0.3)
     if key == "elbo":
         axes.legend(fontsize=TICK_SIZE)
 kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The encoder under the score function learns to say little: a narrow q(z|x) would pay only if its place were right, and the gradient that would
-# bring it there drowns in noise. The family matters far less than the estimator.
+# *For the instructor.* With the score function, the encoder learns to encode little: a narrow q(z|x) pays off only in the right place, and the gradient that would
+# move it there is drowned in noise. The family matters far less than the estimator.
 
 # %% [markdown]
 # ## Exercise 5.5: find the bug (7 minutes)
 #
-# With automatic differentiation nobody writes $\nabla \log q$ by hand: one writes a loss *whose gradient is the estimator*. For the score function that is
+# With automatic differentiation nobody writes $\nabla \log q$ by hand; we write a loss *whose gradient is the estimator*. For the score function this is
 #
-# $$\text{loss}(\phi) = -\frac1S \sum_s f(z_s) \log q_\phi(z_s), \qquad \text{the } z_s \text{ being numbers, no functions of } \phi$$
+# $$\text{loss}(\phi) = -\frac1S \sum_s f(z_s) \log q_\phi(z_s), \qquad \text{where the } z_s \text{ are numbers, not functions of } \phi$$
 #
-# Somebody wrote this, and its path is drawn beside yours.
+# A colleague wrote the code below. Its path is drawn beside yours.
 #
 # **Predict before you run.** Where does it go?
 
@@ -344,13 +344,13 @@ def log_q(z, mu, log_sigma):
 
 
 def broken_surrogate(mu, log_sigma, noise):
-    """Somebody's loss for the score function; tensors, noise `(samples,)`."""
+    """The colleague's loss for the score function; tensors, noise `(samples,)`."""
     z = mu + ops.exp(log_sigma) * noise
     return -ops.mean(f(z) * log_q(z, mu, log_sigma))
 
 
 def automatic(surrogate):
-    """The uphill gradient that comes of a loss, as a function of (μ, log σ, noise) that returns NumPy `(2,)`."""
+    """The uphill gradient of a loss, as a function of (μ, log σ, noise) that returns a NumPy array `(2,)`."""
 
     @tf.function
     def gradient(parameters, noise):
@@ -365,20 +365,20 @@ def automatic(surrogate):
 
 
 paths["theirs"] = climb(automatic(broken_surrogate))
-kvae.worksheet.show(draw_paths(paths, "Theirs has left the hill"))
+kvae.worksheet.show(draw_paths(paths, "The colleague's path leaves the hill"))
 
 # %% [markdown]
-# Both factors get a gradient that was not asked for. Say where it goes through, and write the loss as it should be.
+# Gradients flow through both factors where they should not. Find the path they take, and write the correct loss.
 #
 # <details><summary>Hint</summary>
 #
-# `z` is computed from `mu` and `log_sigma`, so the derivative goes through it too. `ops.stop_gradient(z)` is the same number, and a constant.
+# `z` is computed from `mu` and `log_sigma`, so it is differentiated too. `ops.stop_gradient(z)` has the same value but counts as a constant.
 # </details>
 
 
 # %%
 def surrogate(mu, log_sigma, noise):
-    """A loss (a number) whose gradient is the score function's estimate, downhill; tensors, noise `(samples,)`."""
+    """A loss (a number) whose gradient is minus the score-function estimate; tensors, noise `(samples,)`."""
     ### BEGIN SOLUTION
     z = ops.stop_gradient(mu + ops.exp(log_sigma) * noise)
     return -ops.mean(f(z) * log_q(z, mu, log_sigma))
@@ -398,26 +398,26 @@ for name, gradient in [
     print(f"{name:>10}: d/dμ {gradient[0]:7.2f}, d/d log σ {gradient[1]:7.2f}")
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Along the path z = μ + σε, log q is −log σ − ε²/2 + const: it does not depend on μ at all. So the score has gone, and what is left is f'(z) log q(z), a pathwise gradient with a weight that is mostly
-# negative. Shapes and values of the loss are the same, there is no error and no NaN: only the gradient is another.
+# *For the instructor.* Along the path z = μ + σε, log q equals −log σ − ε²/2 + const and does not depend on μ at all. So the score vanishes, and what is left for μ is f'(z) log q(z), a pathwise gradient with a weight that is mostly
+# negative. The shape and the value of the loss are unchanged, and there is no error and no NaN: only the gradient differs.
 
 # %% [markdown]
 # ## Exercise 5.6, stretch: a baseline (at home, or if you are early)
 #
-# The score has expectation 0, so a constant may be taken off $f$ without a bias: $\mathbb E[(f(z) - c) \nabla \log q] = \mathbb E[f(z) \nabla \log q]$. A good constant is about the mean of $f$. But the mean *with* sample $s$ depends on $z_s$. So
-# take, for each sample, the mean of **the others**, and return
+# The score has expectation 0, so subtracting a constant from $f$ introduces no bias: $\mathbb E[(f(z) - c) \nabla \log q] = \mathbb E[f(z) \nabla \log q]$. A good constant is about the mean of $f$. But a mean that *includes* sample $s$ depends on $z_s$. So
+# for each sample use the mean of **the others**, and return
 #
 # $$f(z_s) - \frac{1}{S - 1} \sum_{r \ne s} f(z_r)$$
 #
 # <details><summary>Hint</summary>
 #
-# The sum of the others is the sum of all less your own. No loop is needed.
+# The sum of the others is the total sum minus the sample's own value. You do not need a loop.
 # </details>
 
 
 # %%
 def less_baseline(f_z):
-    """f(z_s) less the mean of the others, `(samples,)` like f_z; NumPy."""
+    """f(z_s) minus the mean of the others, `(samples,)` like f_z; NumPy."""
     ### BEGIN SOLUTION
     others = (np.sum(f_z) - f_z) / (len(f_z) - 1)
     return f_z - others
@@ -429,7 +429,7 @@ less_baseline = kvae.worksheet.check("5.6", less_baseline)
 # %%
 z = 0.5 + 0.5 * rng.standard_normal((2_000, 10))  # 2,000 estimates of ten samples each
 score = (z - 0.5) / 0.5**2
-for name, weight in [("f", f(z)), ("f less a baseline", np.apply_along_axis(less_baseline, 1, f(z)))]:
+for name, weight in [("f", f(z)), ("f minus baseline", np.apply_along_axis(less_baseline, 1, f(z)))]:
     gradient = np.mean(weight * score, axis=1)
     print(f"{name:>17}: d/dμ {gradient.mean():.1f} ± {gradient.std():.1f}")
 gradient = np.mean(slope(z), axis=1)
@@ -438,9 +438,9 @@ print(f"{'pathwise':>17}: d/dμ {gradient.mean():.1f} ± {gradient.std():.1f}")
 # %% [markdown]
 # ## Summary
 #
-# - Samples do not say how they depend on $\phi$. The **score function** weighs them anew, $f\, \nabla \log q$: it needs no $f'$, and is noisy. The **pathwise gradient** moves them, $f' \, \nabla g_\phi(\epsilon)$: far less noisy, and it needs a $g_\phi$ that
-#   can be differentiated.
-# - $g_\phi$ comes from location and scale, from the inverse CDF, or from composition; with a composition the density gets the derivative of the inverse function.
-# - With automatic gradients the question is always: *through what does it go?* `stop_gradient` is how you answer.
+# - Samples do not say how they depend on $\phi$. The **score function** reweights them, $f\, \nabla \log q$: it does not need $f'$, but it is noisy. The **pathwise gradient** moves them, $f' \, \nabla g_\phi(\epsilon)$: it is far less noisy, but needs a differentiable
+#   $g_\phi$.
+# - $g_\phi$ comes from location and scale, from the inverse CDF, or from composition; with a composition, the density is multiplied by the derivative of the inverse function.
+# - With automatic gradients, always ask *which path they take*, and use `stop_gradient` to block the others.
 #
 # Worksheet 6 puts $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$ between an encoder and a decoder.
