@@ -1,7 +1,7 @@
-"""Worksheet 6, a VAE in Keras: what is right, and what is usually wrong.
+"""Worksheet 6, a VAE in Keras: reference answers and common mistakes.
 
-First the right answers, which lean on kvae's own distributions, tested against SciPy; then what the wrong ones are made
-of, what is measured of a model, and the table.
+The references use kvae's own distributions, which are tested against SciPy. After them come the building blocks of the
+wrong answers, what is compared for a model, and the table.
 """
 
 import keras
@@ -28,12 +28,12 @@ def sample(z_mean, z_log_var, noise):
 def kl(z_mean, z_log_var):
     """KL(q(z|x) ‖ N(0, I)), `(batch,)`."""
     normal, params = Normal(), ops.concatenate([z_mean, z_log_var], axis=-1)
-    return ops.sum(normal.kl_divergence(params, normal, ops.zeros_like(params)), axis=-1)
+    return normal.kl_divergence(params, normal, ops.zeros_like(params))
 
 
 def reconstruction(x, x_logits):
     """−log p(x|z), `(batch,)`."""
-    return -ops.sum(Bernoulli().log_prob(x, x_logits), axis=PIXELS)
+    return -Bernoulli().log_prob(x, x_logits, event_ndim=len(PIXELS))
 
 
 class VAE(keras.Model):
@@ -66,7 +66,7 @@ class VAE(keras.Model):
 
 
 class TrainableVAE(VAE):
-    """A VAE with a training step: Keras's own does it."""
+    """A VAE with Keras's own training step."""
 
     def train_step(self, x):
         """One step of the optimizer on a batch."""
@@ -74,14 +74,14 @@ class TrainableVAE(VAE):
 
 
 def minus_elbo(x, x_logits, z_mean, z_log_var):
-    """−ELBO of each example, `(batch,)`: the broken model's loss, mended."""
+    """−ELBO of each example, `(batch,)`: the broken model's loss without the bug."""
     return reconstruction(x, x_logits) + kl(z_mean, z_log_var)
 
 
 def log_ratio(z, z_mean, z_log_var):
     """log q(z|x) − log p(z), `(batch,)`."""
     normal, params = Normal(), ops.concatenate([z_mean, z_log_var], axis=-1)
-    return ops.sum(normal.log_prob(z, params) - normal.log_prob(z, ops.zeros_like(params)), axis=-1)
+    return normal.log_prob(z, params) - normal.log_prob(z, ops.zeros_like(params))
 
 
 def _kl_terms(z_mean, z_log_var):
@@ -93,12 +93,12 @@ def _kl_with(terms):
     return lambda m, v: 0.5 * ops.sum(terms(m, v), axis=-1)
 
 
-def _weighed(a, b):
+def _weighted(a, b):
     return lambda x, x_logits, m, v: a * reconstruction(x, x_logits) + b * kl(m, v)
 
 
 def _log_normal(z, z_mean, z_log_var):
-    return Normal().log_prob(z, ops.concatenate([z_mean, z_log_var], axis=-1))
+    return Normal().elementwise_log_prob(z, ops.concatenate([z_mean, z_log_var], axis=-1))
 
 
 class _MeanDecoded(VAE):
@@ -135,17 +135,17 @@ class _NoUpdate(TrainableVAE):
 class _OutsideTheTape(TrainableVAE):
     def train_step(self, x):
         variables = self.trainable_variables
-        self.optimizer.apply([None] * len(variables), variables)  # what a tape gives that has not seen the loss
+        self.optimizer.apply([None] * len(variables), variables)  # the gradients of a tape that has not seen the loss
 
 
 class _DecoderOnly(TrainableVAE):
     @property
-    def trainable_weights(self):  # what Keras's own step moves
+    def trainable_weights(self):  # the weights that Keras's own step updates
         return self.decoder.trainable_weights
 
 
 def networks():
-    """An encoder and a decoder of eight pixels, without hidden layers, their weights fixed."""
+    """An encoder and a decoder for eight pixels, without hidden layers and with fixed weights."""
     weights = np.random.default_rng(0)
 
     def linear(inputs, outputs, *more):
@@ -160,11 +160,11 @@ IMAGES = np.random.default_rng(1).integers(0, 2, (2, 2, 4, 1)).astype("float32")
 
 
 def losses(model_class):
-    """What a class's `call` registers with `add_loss`, where the decoder ignores z and where it does not."""
+    """What a class's `call` registers with `add_loss`, with a decoder that ignores z and with one that does not."""
     encoder, decoder = networks()
     model = model_class(encoder, decoder)
     kernel, bias = decoder.get_weights()
-    decoder.set_weights([0 * kernel, bias])  # so that the noise has no say
+    decoder.set_weights([0 * kernel, bias])  # so that the noise has no effect
     model(ops.convert_to_tensor(IMAGES))
     fixed = sum(model.losses)
     decoder.set_weights([kernel, bias])
@@ -203,14 +203,14 @@ EXERCISES = {
             (lambda m, v, e: m + 0.5 * v * e, "½ log σ² is log σ, not yet σ: take its exp"),
             (
                 lambda m, v, e: m + ops.sqrt(v) * e,
-                "the encoder gives log σ²: σ is exp(½ log σ²), no root",
+                "the encoder returns log σ²: σ is exp(½ log σ²), not a root",
             ),
             (lambda m, v, e: m + ops.exp(-0.5 * v) * e, "the sign of the exponent: exp(−½ log σ²) is 1/σ"),
             (
                 lambda m, v, e: m + ops.softplus(v) * e,
-                "softplus is for another encoder; ours gives log σ²",
+                "softplus belongs to another encoder: ours returns log σ²",
             ),
-            (lambda m, v, e: m, "the noise is missing: this is the mean, the same code each time"),
+            (lambda m, v, e: m, "the noise is missing: this is the mean, the same code every time"),
             (lambda m, v, e: ops.exp(0.5 * v) * e, "the mean μ is missing"),
             (lambda m, v, e: m + e, "σ is missing: the noise must be as wide as the posterior"),
         ],
@@ -223,16 +223,16 @@ EXERCISES = {
         wrong=[
             (lambda m, v: 2 * kl(m, v), "the factor ½ is missing"),
             (lambda m, v: -kl(m, v), "the sign: a KL divergence is never negative"),
-            (lambda m, v: kl(m, v) / 3, "you averaged over the latent dimensions: they are independent, so sum"),
-            (_kl_terms, "one number a dimension: sum over the last axis, axis=-1"),
-            (lambda m, v: ops.sum(kl(m, v)), "you summed over the batch too: one number an example, axis=-1"),
-            (lambda m, v: ops.mean(kl(m, v)), "you averaged over the batch too: one number an example, axis=-1"),
+            (lambda m, v: kl(m, v) / 3, "you averaged over the latent dimensions: independent dimensions need a sum"),
+            (_kl_terms, "one number per dimension: sum over the last axis, axis=-1"),
+            (lambda m, v: ops.sum(kl(m, v)), "you summed over the batch too: one number per example, axis=-1"),
+            (lambda m, v: ops.mean(kl(m, v)), "you averaged over the batch too: one number per example, axis=-1"),
             (lambda m, v: ops.sum(_kl_terms(m, v), axis=0), "you summed over the batch, not the dimensions: axis=-1"),
-            (_kl_with(lambda m, v: v + m**2 - v - 1), "log σ² stands where σ² is meant: exp(z_log_var) comes first"),
+            (_kl_with(lambda m, v: v + m**2 - v - 1), "you used log σ² as σ²: take exp(z_log_var) first"),
             (_kl_with(lambda m, v: ops.exp(0.5 * v) + m**2 - v - 1), "exp(½ log σ²) is σ; the formula has σ²"),
-            (_kl_with(lambda m, v: ops.exp(v) + m - v - 1), "μ is squared in the formula"),
+            (_kl_with(lambda m, v: ops.exp(v) + m - v - 1), "μ must be squared"),
             (_kl_with(lambda m, v: ops.exp(v) + m**2 - v), "the −1 is missing: at μ = 0, σ = 1 the KL must be 0"),
-            (_kl_with(lambda m, v: ops.exp(v) + m**2 + v - 1), "the sign of log σ²: it is subtracted"),
+            (_kl_with(lambda m, v: ops.exp(v) + m**2 + v - 1), "the sign of log σ²: subtract it"),
         ],
     ),
     "6.3": Exercise(
@@ -242,24 +242,24 @@ EXERCISES = {
         at=PICTURES,
         wrong=[
             (lambda x, a: -reconstruction(x, a), "the sign: this is log p(x|z), and the loss is its negative"),
-            (lambda x, a: reconstruction(x, a) / 9, "you averaged over the pixels: log p(x|z) is the sum of theirs"),
-            (lambda x, a: -Bernoulli().log_prob(x, a), "one number a pixel: sum over axis=(1, 2, 3)"),
+            (lambda x, a: reconstruction(x, a) / 9, "you averaged over the pixels: log p(x|z) is their sum"),
+            (lambda x, a: -Bernoulli().elementwise_log_prob(x, a), "one number per pixel: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.sum(reconstruction(x, a)), "you summed over the batch too: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.mean(reconstruction(x, a)), "you averaged over the batch too: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.sum(ops.binary_crossentropy(x, a), axis=PIXELS), "these are logits: from_logits=True"),
             (lambda x, a: keras.losses.binary_crossentropy(x, a, from_logits=True), "keras.losses average: use ops"),
             (
                 lambda x, a: reconstruction(x, ops.sigmoid(a)),
-                "sigmoid twice: from_logits=True takes logits",
+                "sigmoid applied twice: from_logits=True takes logits",
             ),
             (
                 lambda x, a: ops.sum(x * ops.softplus(-a), axis=PIXELS),
-                "(1 − x) log(1 − π) is missing: black pixels",
+                "(1 − x) log(1 − π) is missing: the black pixels",
             ),
-            (lambda x, a: ops.sum((1 - x) * ops.softplus(a), axis=PIXELS), "x log π is missing: white pixels"),
+            (lambda x, a: ops.sum((1 - x) * ops.softplus(a), axis=PIXELS), "x log π is missing: the white pixels"),
             (
                 lambda x, a: ops.sum((x - ops.sigmoid(a)) ** 2, axis=PIXELS),
-                "that is a Gaussian's, for real-valued pixels",
+                "this is for a Gaussian likelihood with real-valued pixels",
             ),
         ],
     ),
@@ -272,11 +272,11 @@ EXERCISES = {
             (_with_terms(lambda r, k: ()), "no loss is registered: call self.add_loss on each term"),
             (_with_terms(lambda r, k: (r,)), "the KL term is missing"),
             (_with_terms(lambda r, k: (k,)), "the reconstruction term is missing"),
-            (_with_terms(lambda r, k: (r, -k)), "the KL is subtracted: −ELBO = reconstruction + KL"),
+            (_with_terms(lambda r, k: (r, -k)), "you subtracted the KL: −ELBO = reconstruction + KL"),
             (_with_terms(lambda r, k: (-r, -k)), "this is the ELBO; Keras minimises, so register its negative"),
             (_with_terms(lambda r, k: (r, k, k)), "the KL is registered twice"),
-            (_with_terms(lambda r, k: (2 * r, 2 * k)), "you summed over the batch: take its mean, whatever its size"),
-            (_MeanDecoded, "the decoder got the mean z_mean: it must see a sample of q(z|x)"),
+            (_with_terms(lambda r, k: (2 * r, 2 * k)), "you summed over the batch: take the mean"),
+            (_MeanDecoded, "you decoded the mean z_mean: decode a sample of q(z|x)"),
         ],
     ),
     "6.5": Exercise(
@@ -285,17 +285,17 @@ EXERCISES = {
         measure=step,
         points=2,
         wrong=[
-            (_NoUpdate, "nothing moved: hand the gradients to self.optimizer.apply"),
-            (_OutsideTheTape, "the model and the sum of its losses belong under the tape"),
-            (_DecoderOnly, "the encoder stood still: take the gradients of all self.trainable_variables"),
+            (_NoUpdate, "nothing moved: pass the gradients to self.optimizer.apply"),
+            (_OutsideTheTape, "call the model and sum its losses inside the `with` block of the tape"),
+            (_DecoderOnly, "the encoder did not move: take the gradients of all self.trainable_variables"),
             (
                 _with_objective(lambda losses: -sum(losses)),
-                "the loss rises: minimise sum(self.losses), no minus",
+                "the loss increases: minimise sum(self.losses), without a minus",
             ),
             (_with_objective(lambda losses: losses[0]), "one term only: the loss is sum(self.losses)"),
             (
                 _with_objective(lambda losses: sum(losses) / 2),
-                "the mean of the losses is half of −ELBO: sum",
+                "the mean of the two losses is half of −ELBO: take their sum",
             ),
         ],
     ),
@@ -305,11 +305,11 @@ EXERCISES = {
         arguments=(X, X_LOGITS, Z_MEAN, Z_LOG_VAR),
         at=PICTURES,
         wrong=[
-            (_weighed(1 / 9, 1), "the bug is still there: how are the pixels put together, how the dimensions?"),
-            (_weighed(1 / 9, 1 / 9), "now the terms weigh alike, but in nats a pixel: sum both instead"),
-            (_weighed(1, 1 / 3), "the pixels are right now, but the KL was right before: a sum, no mean"),
-            (_weighed(1, 0), "without the KL it is an autoencoder: random codes decode to anything"),
-            (_weighed(1, -1), "the KL must be added: −ELBO = reconstruction + KL"),
+            (_weighted(1 / 9, 1), "the bug is still there: how are the pixels combined, and how the dimensions?"),
+            (_weighted(1 / 9, 1 / 9), "both terms are in nats per pixel now: use sums in both instead"),
+            (_weighted(1, 1 / 3), "the pixels are right now, but the KL was right before: a sum, not a mean"),
+            (_weighted(1, 0), "without the KL it is an autoencoder: random codes decode to anything"),
+            (_weighted(1, -1), "add the KL: −ELBO = reconstruction + KL"),
         ],
     ),
     "6.7": Exercise(
@@ -320,7 +320,7 @@ EXERCISES = {
         at=CODES,
         wrong=[
             (lambda z, m, v: -log_ratio(z, m, v), "the sign: log q comes first"),
-            (lambda z, m, v: log_ratio(z, m, v) + 0.5 * ops.sum(v, axis=-1), "log q has −½ log σ² in front, too"),
+            (lambda z, m, v: log_ratio(z, m, v) + 0.5 * ops.sum(v, axis=-1), "the term −½ log σ² of log q is missing"),
             (lambda z, m, v: ops.sum(_log_normal(z, m, v), axis=-1), "the prior is missing: subtract log p(z)"),
             (lambda z, m, v: 0.5 * ops.sum(z**2 - (z - m) ** 2 - v, axis=-1), "divide (z − μ)² by the variance σ²"),
             (lambda z, m, v: kl(m, v), "this is exercise 6.2's closed form: evaluate both densities at z"),

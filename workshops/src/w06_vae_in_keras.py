@@ -13,25 +13,25 @@
 #
 # **50 minutes.** After it you can
 #
-# 1. write the two terms of the negative ELBO in Keras, in nats an image;
+# 1. write the two terms of the negative ELBO in Keras, in nats per image;
 # 2. build a `keras.Model` that registers them with `add_loss`, and write its `train_step`;
-# 3. draw a learned manifold, and say why neighbours on it look alike;
-# 4. tell from a picture that the two terms are out of balance, and find the line that is to blame.
+# 3. draw a learned manifold and say why neighbours on it look alike;
+# 4. see from a figure that the two terms are out of balance, and find the line at fault.
 #
-# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE`, and run the cell; its last line
-# checks your answer. A check says what is wrong, not only that something is. It hands back your answer if that is right and ours
-# if not, so the cells further down always run. You need: NumPy, a first Keras model, and worksheet 5 or lecture 000 up to the
+# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE` and run the cell; its last line
+# checks your answer. If the answer is wrong, the check tells you why. It returns your answer if it is right and ours
+# if it is not, so the cells further down always run. You need NumPy, a first Keras model, and worksheet 5 or lecture 000 up to the
 # reparameterization trick.
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Reading and the first picture 6 minutes, exercises 6.1 to 6.6 36 minutes, the pictures and the summary
-# 8 minutes. The slowest part is 6.4: have the formula of −ELBO on the board. Whoever is quick goes on to 6.7.
+# *For the instructor.* Reading and the first figure take 6 minutes, exercises 6.1 to 6.6 take 36, the figures and the summary
+# 8. Students spend the most time on 6.4: keep the formula of −ELBO on the board. Fast students continue with 6.7.
 
 # %%
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # exercise 6.5 writes a train_step for TensorFlow
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
 import keras
 import numpy as np
 import tensorflow as tf
@@ -39,7 +39,7 @@ from keras import layers, ops
 
 import kvae
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, which takes longer
+DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes longer
 EPOCHS = {"digits": 60, "mnist": 5}[DATASET]
 
 keras.utils.set_random_seed(0)
@@ -54,23 +54,23 @@ kvae.worksheet.show(kvae.plots.image_grid(some, title="Black or white pixels: x 
 #
 # | | | |
 # | --- | --- | --- |
-# | prior | $p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I)$ | $\mathbf z \in \mathbb R^2$, so that we can draw it |
-# | likelihood | $p_\theta(\mathbf x \mid \mathbf z) = \prod_i \pi_i^{x_i} (1 - \pi_i)^{1 - x_i}$ | the decoder gives the logits of $\boldsymbol\pi$ |
-# | posterior, approximately | $q_\phi(\mathbf z \mid \mathbf x) = \mathcal N(\boldsymbol\mu, \operatorname{diag}(\boldsymbol\sigma^2))$ | the encoder gives $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$ |
+# | prior | $p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I)$ | $\mathbf z \in \mathbb R^2$, so that we can plot it |
+# | likelihood | $p_\theta(\mathbf x \mid \mathbf z) = \prod_i \pi_i^{x_i} (1 - \pi_i)^{1 - x_i}$ | the decoder returns the logits of $\boldsymbol\pi$ |
+# | approximate posterior | $q_\phi(\mathbf z \mid \mathbf x) = \mathcal N(\boldsymbol\mu, \operatorname{diag}(\boldsymbol\sigma^2))$ | the encoder returns $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$ |
 #
-# What is minimised is the negative evidence lower bound, the mean over the images of
+# We minimise the negative evidence lower bound, averaged over the images:
 #
 # $$-\mathcal L_{\theta,\phi}(\mathbf x) = \underbrace{-\mathbb E_{q_\phi(\mathbf z \mid \mathbf x)}[\log p_\theta(\mathbf x \mid \mathbf z)]}_{\text{reconstruction}}
 # + \underbrace{D_{\mathrm{KL}}[q_\phi(\mathbf z \mid \mathbf x) \,\|\, p(\mathbf z)]}_{\text{regularisation}}$$
 #
-# Two plain Keras networks. Neither ends in an activation: $\boldsymbol\mu$, $\log\boldsymbol\sigma^2$ and logits may be any numbers.
+# The encoder and the decoder are plain Keras networks. Neither ends in an activation, since $\boldsymbol\mu$, $\log\boldsymbol\sigma^2$ and the logits can be any real numbers.
 
 # %%
 LATENT_DIM = 2
 
 
 def networks():
-    """A fresh encoder, images to [μ, log σ²], and decoder, codes to logits."""
+    """A new encoder, images to [μ, log σ²], and a new decoder, codes to logits."""
     encoder = keras.Sequential(
         [
             keras.Input(data.image_shape),
@@ -102,17 +102,17 @@ print("encoder", encoder.output_shape, "decoder", decoder.output_shape)
 #
 # $$\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon, \qquad \boldsymbol\epsilon \sim \mathcal N(\mathbf 0, \mathbf I)$$
 #
-# The randomness comes in from outside, so the gradient finds its way through $\boldsymbol\mu$ and $\boldsymbol\sigma$ to the encoder.
+# The randomness enters from outside, so the gradient can flow through $\boldsymbol\mu$ and $\boldsymbol\sigma$ to the encoder.
 #
 # <details><summary>Hint</summary>
 #
-# The encoder gives $\log \sigma^2$. $\log \sigma$ is half of it.
+# The encoder returns $\log \sigma^2$. $\log \sigma$ is half of it.
 # </details>
 
 
 # %%
 def sample(z_mean, z_log_var, noise):
-    """z `(batch, latent)` from μ, log σ² and ε of the same shape; with keras.ops."""
+    """z `(batch, latent)` from μ, log σ² and ε of the same shape; use keras.ops."""
     ### BEGIN SOLUTION
     return z_mean + ops.exp(0.5 * z_log_var) * noise
     ### END SOLUTION
@@ -127,11 +127,11 @@ sample = kvae.worksheet.check("6.1", sample)
 #
 # $$D_{\mathrm{KL}}[q_\phi(\mathbf z \mid \mathbf x) \,\|\, p(\mathbf z)] = \tfrac12 \sum_{k=1}^{K} \left[\sigma_k^2 + \mu_k^2 - \ln \sigma_k^2 - 1\right]$$
 #
-# One number an image. What must it be at $\boldsymbol\mu = \mathbf 0$, $\boldsymbol\sigma = \mathbf 1$, and why?
+# Return one number per image. What must it be at $\boldsymbol\mu = \mathbf 0$, $\boldsymbol\sigma = \mathbf 1$, and why?
 #
 # <details><summary>Hint</summary>
 #
-# `ops.exp(z_log_var)` is $\sigma^2$, and `axis=-1` are the latent dimensions.
+# `ops.exp(z_log_var)` is $\sigma^2$, and the latent dimensions are `axis=-1`.
 # </details>
 
 
@@ -146,19 +146,19 @@ def kl(z_mean, z_log_var):
 kl = kvae.worksheet.check("6.2", kl)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* It is 0 there: q is then the prior, and nothing about x is said. Ask for the other end too: what
-# happens to the KL as σ goes to 0? (It grows like −log σ: the more exact the code, the more nats it costs.)
+# *For the instructor.* It is 0 there: q is then the prior and carries no information about x. Ask for the other end too: what
+# happens to the KL as σ goes to 0? (It grows like −log σ: the more precise the code, the more nats it costs.)
 
 # %% [markdown]
 # ## Exercise 6.3: the reconstruction term (6 minutes)
 #
 # $$-\log p_\theta(\mathbf x \mid \mathbf z) = -\sum_{i=1}^{d} \left[x_i \log \pi_i + (1 - x_i) \log(1 - \pi_i)\right], \qquad \pi_i = \operatorname{sigmoid}(a_i)$$
 #
-# The decoder gives the logits $a_i$. Work with them directly: for $a = -200$, $\log \operatorname{sigmoid}(a)$ in two steps is $\log 0$.
+# The decoder returns the logits $a_i$. Work with them directly: if you compute $\log \operatorname{sigmoid}(a)$ in two steps, $a = -200$ gives $\log 0$.
 #
 # <details><summary>Hint</summary>
 #
-# `ops.binary_crossentropy(x, x_logits, from_logits=True)` is the bracket with its minus, one number a pixel.
+# `ops.binary_crossentropy(x, x_logits, from_logits=True)` is the bracket with its minus sign, one number per pixel.
 # </details>
 
 
@@ -173,8 +173,8 @@ def reconstruction(x, x_logits):
 reconstruction = kvae.worksheet.check("6.3", reconstruction)
 
 # %% [markdown]
-# **Predict before you run.** An untrained decoder gives logits near 0. What is the reconstruction term of an image of $d$ pixels then?
-# Write the number down, with $d = 64$.
+# **Predict before you run.** The logits of an untrained decoder are near 0. What is then the reconstruction term of an image with $d$ pixels?
+# Write the number down for $d = 64$.
 
 # %%
 codes = keras.random.normal((len(x_test), LATENT_DIM), seed=0)
@@ -185,16 +185,16 @@ print(
 )
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* $d \log 2$: every pixel is a fair coin, 64 · 0.693 = 44.4 nats. Whoever sees another number at the start of
-# a training has a bug; this is the cheapest test there is.
+# *For the instructor.* $d \log 2$: every pixel is a fair coin, 64 · 0.693 = 44.4 nats. If you see a different number before
+# training, there is a bug; this is the cheapest test there is.
 
 # %% [markdown]
 # ## Exercise 6.4: the model, with `add_loss` (9 minutes)
 #
-# A Keras model may register losses while it is called: what `self.add_loss(number)` was given lies in `self.losses` afterwards.
-# So the whole objective stands where its ingredients are. Fill in `call`:
+# A Keras model can register losses during a call: whatever is passed to `self.add_loss(number)` is then found in `self.losses`.
+# This keeps the objective next to the values that it is computed from. Fill in `call`:
 #
-# 1. draw z with your `sample`, and decode it to logits;
+# 1. draw z with your `sample`, and decode it into logits;
 # 2. register the two terms, each the **mean over the batch**.
 #
 # <details><summary>Hint</summary>
@@ -231,11 +231,11 @@ VAE = kvae.worksheet.check("6.4", VAE)
 # %% [markdown]
 # ## Exercise 6.5: the training step (8 minutes)
 #
-# `fit` calls `train_step` on every batch. Keras's own would do here, but write it once yourself, in TensorFlow:
+# `fit` calls `train_step` on every batch. Keras's default would work here, but write it yourself once, in TensorFlow:
 #
 # 1. under a `tf.GradientTape`, call the model on `x` with `training=True` and sum `self.losses`, as `loss`;
 # 2. take the gradients of `loss` with respect to `self.trainable_variables`;
-# 3. hand both to `self.optimizer.apply`.
+# 3. pass both to `self.optimizer.apply`.
 #
 # <details><summary>Hint</summary>
 #
@@ -249,7 +249,7 @@ VAE = kvae.worksheet.check("6.4", VAE)
 
 # %%
 class TrainableVAE(VAE):
-    """The VAE with a training step of its own."""
+    """The VAE with its own training step."""
 
     def train_step(self, x):
         ### BEGIN SOLUTION
@@ -259,7 +259,7 @@ class TrainableVAE(VAE):
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         ### END SOLUTION
-        self.loss_tracker.update_state(loss)  # so that `fit` shows the epoch's mean
+        self.loss_tracker.update_state(loss)  # so that `fit` reports the mean over the epoch
         return {"loss": self.loss_tracker.result()}
 
 
@@ -268,7 +268,7 @@ TrainableVAE = kvae.worksheet.check("6.5", TrainableVAE)
 # %% [markdown]
 # ## Training
 #
-# **Predict before you run.** The loss starts near your number of above. Does it fall to 0? What would a loss of 0 mean, of each of the two terms?
+# **Predict before you run.** Before training, the reconstruction term is near the number that you wrote down. (The curve starts lower, because its first point is the mean over the first epoch.) Does the loss fall to 0? What would a loss of 0 mean for each of the two terms?
 
 # %%
 model = TrainableVAE(encoder, decoder)
@@ -277,30 +277,30 @@ history = model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
 kvae.worksheet.show(kvae.plots.history(history, title="Our VAE"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* It does not: a KL of 0 says that z knows nothing of x, and then no reconstruction is exact. The
-# loss bounds −log p(x) from above, and binary images that are not all the same have a positive one.
+# *For the instructor.* It does not: with a KL of 0, z carries no information about x, and then the reconstruction cannot be exact. The
+# loss is an upper bound on −log p(x), whose mean is positive for binary images that are not all the same.
 
 # %% [markdown]
 # ## The manifold
 #
-# Two latent dimensions fit on a page. `quantile_codes` gives the quantiles of $p(\mathbf z)$ along both axes, so that each image stands for
+# Two latent dimensions fit on a page. `quantile_codes` returns the quantiles of $p(\mathbf z)$ along both axes, so each image represents
 # an equal share of the prior.
 #
-# **Predict before you run.** Will there be images between two digits? Where on the page are the most usual codes, where the rarest?
+# **Predict before you run.** Will there be images between two digits? Where on the page are the most probable codes, and where the least probable?
 
 # %%
-grid = kvae.plots.quantile_codes(12)  # (12, 12, 2): the first coordinate grows to the right, the second upwards
+grid = kvae.plots.quantile_codes(12)  # (12, 12, 2): the first coordinate increases to the right, the second upwards
 images = ops.convert_to_numpy(ops.sigmoid(model.decoder(grid.reshape(-1, 2))))
 manifold = images.reshape(12, 12, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(manifold, title="What z decodes to", gap=1))
 
 # %% [markdown]
-# Neighbours look alike because the decoder saw, for each training image, a cloud of codes $\boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$ and had to
-# decode all of it to that image; and the KL term pulls the clouds together until they leave no gaps.
+# Neighbours look alike because, for each training image, the decoder saw a cloud of codes $\boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$ and had to
+# decode all of them to that image; and the KL term pulls the clouds together until there are hardly any gaps.
 #
 # ## `kvae.VAE` does the same
 #
-# What you have written is the core of `kvae.VAE`. It brings along likelihoods, posteriors, bounds, labels, callbacks and saving.
+# You have written the core of `kvae.VAE`. The class adds likelihoods, posteriors, bounds, labels, callbacks and saving.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -318,14 +318,14 @@ for name, each in {
 # %% [markdown]
 # ## Exercise 6.6: find the bug (8 minutes)
 #
-# This model was trained for as long, on the same data. Its author reports a much lower loss than yours.
+# This model was trained for as many epochs on the same data. Its author reports a much lower loss than yours.
 #
-# **Predict before you run.** What do you expect of its samples?
+# **Predict before you run.** What do you expect its samples to look like?
 
 
 # %%
 def broken_loss(x, x_logits, z_mean, z_log_var):
-    """Somebody's −ELBO of each image."""
+    """The author's −ELBO of each image."""
     crossentropy = ops.binary_crossentropy(x, x_logits, from_logits=True)
     divergence = 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - z_log_var - 1.0)
     return ops.mean(crossentropy, axis=(1, 2, 3)) + ops.sum(divergence, axis=-1)
@@ -357,38 +357,38 @@ samples = [
 kvae.worksheet.show(kvae.plots.image_grid(np.stack(samples), row_labels=["ours", "broken"], title="Samples"))
 
 # %% [markdown]
-# Whatever z is, the decoder draws the same. The code is unused, as the KL says: the posterior has **collapsed** onto the prior.
-# Which line of `broken_loss` made that worth while? Write the loss as it should be; your functions of above may be of use.
+# Whatever z is, the decoder draws the same image. As the KL shows, the code is not used: the posterior has **collapsed** onto the prior.
+# Which line of `broken_loss` made that worthwhile? Write the correct loss; you can use your functions from above.
 #
 # <details><summary>Hint</summary>
 #
-# How many nats does a code save at most, when the pixels are put together as they are here?
+# At most how many nats can a code save, given the way in which the pixels are combined here?
 # </details>
 
 
 # %%
-def mended_loss(x, x_logits, z_mean, z_log_var):
+def fixed_loss(x, x_logits, z_mean, z_log_var):
     """−ELBO of each image, `(batch,)`, in nats."""
     ### BEGIN SOLUTION
     return reconstruction(x, x_logits) + kl(z_mean, z_log_var)
     ### END SOLUTION
 
 
-mended_loss = kvae.worksheet.check("6.6", mended_loss)
+fixed_loss = kvae.worksheet.check("6.6", fixed_loss)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The mean over the pixels divides the reconstruction by d, which is the same as a KL with a weight of
-# β = d = 64. No code can pay for itself any more. It is a common bug, because `keras.losses` average; and the
-# loss looks better, being in nats a pixel.
+# *For the instructor.* The mean over the pixels divides the reconstruction term by d, which is equivalent to weighting the KL by
+# β = d = 64. No code is worth its cost any more. The bug is common because `keras.losses` average, and because the
+# loss looks better in nats per pixel.
 
 # %% [markdown]
-# ## Exercise 6.7, stretch: the KL without its formula (at home, or if you are early)
+# ## Exercise 6.7, stretch: the KL without a closed form (at home, or if you are early)
 #
-# For most posteriors there is no closed form. But the KL is an expectation, and we can sample:
+# For most posteriors there is no closed form. But the KL is an expectation, which we can estimate from samples:
 #
 # $$D_{\mathrm{KL}}[q_\phi \,\|\, p] = \mathbb E_{q_\phi(\mathbf z \mid \mathbf x)}\left[\log q_\phi(\mathbf z \mid \mathbf x) - \log p(\mathbf z)\right]$$
 #
-# Write the bracket for one sample of each image, then see how its mean over many comes near your closed form.
+# Write the expression in brackets for one sample per image, then see how its mean over many samples approaches your closed form.
 #
 # <details><summary>Hint</summary>
 #
@@ -416,15 +416,15 @@ for number in (1, 10, 100):
     while len(estimates) < number:
         noise = keras.random.normal(ops.shape(z_mean), seed=len(estimates))
         estimates.append(float(ops.mean(log_ratio(sample(z_mean, z_log_var, noise), z_mean, z_log_var))))
-    print(f"{number:>3} samples an image: {np.mean(estimates):.3f} nats")
+    print(f"{number:>3} samples per image: {np.mean(estimates):.3f} nats")
 
 # %% [markdown]
 # ## Summary
 #
-# - −ELBO = reconstruction + KL, both **summed** over what one image has (pixels, latent dimensions) and **averaged** over images.
+# - −ELBO = reconstruction + KL. Both are **summed** within an image (over pixels, over latent dimensions) and **averaged** over images.
 # - The noise enters from outside: $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$.
-# - `add_loss` in `call` puts the objective where its ingredients are; `train_step` minimises `sum(self.losses)`.
-# - Before training the reconstruction term is $d \log 2$. If it is not, look for a mean, a sigmoid too many or too few.
-# - A KL near 0 and samples that are all alike: the posterior has collapsed. First compare the units of the two terms.
+# - `add_loss` in `call` keeps the objective next to the values that it is computed from; `train_step` minimises `sum(self.losses)`.
+# - Before training, the reconstruction term is $d \log 2$. If it is not, look for a mean instead of a sum, or for a sigmoid too many or too few.
+# - If the KL is near 0 and all samples look alike, the posterior has collapsed. First check that the two terms have the same units.
 #
-# **Next:** worksheet 7 gives the KL a weight, on purpose, and makes the bound tighter.
+# **Next:** worksheet 7 gives the KL a weight on purpose, and makes the bound tighter.
