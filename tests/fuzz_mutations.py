@@ -7,6 +7,8 @@ import marshal
 import struct
 import zipfile
 
+from kvae.training.keras_internals import OPERATION_MODULES
+
 NUMBERS = (
     0, -1, 1, 2, 255, 10**5, 2**31, 2**32 - 1, 2**63, 10**30, -(10**9), 0.5, -0.0, 1e308, float("nan"),
     float("inf"),
@@ -21,7 +23,7 @@ CLASSES = (
     "Mixture",
 )  # fmt: skip
 MODULES = (
-    "os", "builtins", "keras", "keras.layers", "keras.src.ops.numpy", "keras.utils", "kvae.models.vae",
+    "os", "builtins", "keras", "keras.layers", OPERATION_MODULES[0], "keras.utils", "kvae.models.vae",
     "subprocess", None,
 )  # fmt: skip
 SHAPES = ((10**12,), (2**31, 2**31), (-1,), (0,), (), (10**6, 10**6, 10**6), (3, 10**9), (-5, -5), (12, 4, 4), (True,))

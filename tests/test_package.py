@@ -13,8 +13,7 @@ import kvae
 PACKAGE = Path(kvae.__file__).parent
 # From the ground up: a module may import those of its own line and of the lines before it.
 LAYERS = [
-    ["checks", "io", "settings", "types"],
-    ["training"],
+    ["checks", "io", "settings", "training", "types"],
     ["distributions"],
     ["bounds", "corruption", "data", "layers", "networks", "penalties", "priors"],
     ["models"],

@@ -13,6 +13,7 @@ import zipfile
 import keras
 
 from kvae.io import limits
+from kvae.training.keras_internals import BACKEND_MODULES, NETWORK_MODULES, OPERATION_MODULES
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = {"metadata.json", CONFIG, WEIGHTS}
@@ -32,7 +33,6 @@ LAYERS = set(  # those that compute, and neither run code of the file's nor read
     AdditiveAttention MultiHeadAttention
     """.split()  # noqa: SIM905
 )
-OPERATIONS = ("keras.src.ops.numpy", "keras.src.ops.nn", "keras.src.ops.math")
 DATA = {"__keras_tensor__", "__slice__", "__ellipsis__"}  # not objects of a class, in Keras's notation
 KINDS = {
     "keras.initializers": keras.initializers.Initializer,
@@ -171,12 +171,12 @@ def _is_known(module, name, registered):
     if module == "keras.layers":
         return name in LAYERS
     if name in NETWORKS:
-        return module in ("keras", "keras.models", "keras.src.models.functional", "keras.src.models.sequential")
+        return module in ("keras", "keras.models", *NETWORK_MODULES)
     if name == "DTypePolicy":
         return module in ("keras", "keras.dtype_policies")
-    if module.startswith("keras.src.backend.torch.optimizers."):  # as Keras writes them under PyTorch
+    if module.startswith(f"{BACKEND_MODULES}torch.optimizers."):  # as Keras writes them under PyTorch
         module = "keras.optimizers"
-    if module in OPERATIONS:
+    if module in OPERATION_MODULES:
         return name.isidentifier()
     found = getattr(operator.attrgetter(module.removeprefix("keras."))(keras), name, None) if module in KINDS else None
     return isinstance(found, type) and issubclass(found, KINDS[module])
