@@ -5,6 +5,7 @@ import copy
 import keras
 import numpy as np
 import pytest
+from cases import vae
 
 from kvae.training.adam import fuse_adam
 
@@ -91,3 +92,14 @@ def test_sparse_gradients_go_the_way_of_keras():
 
     np.testing.assert_allclose(rows(True), rows(False), rtol=1e-6)
     np.testing.assert_array_equal(rows(True)[[0, 3, 5]], 1)
+
+
+def test_compile_fuses_it():
+    import tensorflow as tf
+
+    model = vae(hidden=(4,))
+    model.compile(optimizer="adam")
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(model.train_step).get_concrete_function(tf.zeros((2, 8, 8, 1)))
+    kinds = [operation.type for operation in step.graph.get_operations()]
+    assert kinds.count("ResourceApplyAdam") == len(model.trainable_variables)

@@ -1,6 +1,8 @@
 """What the C library is told: once, and not against the user."""
 
 import ctypes
+import os
+import subprocess
 import sys
 import types
 
@@ -45,3 +47,24 @@ def test_glibc_takes_it():
     if mallopt is None:
         pytest.skip("another C library")
     assert mallopt(allocator.TOP_PAD, allocator.KEPT) == MALLOPT_DONE
+
+
+IMPORT = """
+import ctypes, types
+told, library = [], ctypes.CDLL
+def spied(name, *arguments, **options):
+    if name is None:
+        return types.SimpleNamespace(mallopt=lambda *numbers: told.append(numbers))
+    return library(name, *arguments, **options)
+ctypes.CDLL = spied
+import kvae
+print(told)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+def test_importing_kvae_keeps_it():
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_TOP_PAD_"}
+    command = [sys.executable, "-c", IMPORT]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == str([(allocator.TOP_PAD, allocator.KEPT)])

@@ -102,7 +102,7 @@ def save(model, path, history, epoch):
     Raises:
         FileError: if the file cannot be written.
     """
-    arrays = [_portable(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
+    arrays = [_portable(keras.ops.convert_to_numpy(v)) for v in _all_variables(model)]
     record = {"format": FORMAT, "epoch": epoch, "history": history, "variables": len(arrays)}
     numbered = {str(i): array for i, array in enumerate(arrays)}
     with atomic.replacing(path) as aside:
@@ -122,7 +122,7 @@ def restore(model, path):
     Raises:
         ValueError: if the file is damaged or belongs to another model; then nothing has changed.
     """
-    variables = _variables(model)
+    variables = _all_variables(model)
     content = _content(path)
     if not content:
         return {}, 0
@@ -159,7 +159,7 @@ def _parse(content, path):
         ) from error
 
 
-def _variables(model):
+def _all_variables(model):
     """The variables of model and optimizer, in an order that building them again repeats."""
     return [*model.variables, *model.optimizer.variables]
 

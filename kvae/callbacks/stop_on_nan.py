@@ -66,7 +66,7 @@ class StopOnNaN(keras.callbacks.Callback):
             f"at {state}. Try a learning rate well below {rate:.3g}, or clipnorm=1.0 in the optimizer"
             f"{', or the policy float32' if half else ''}."
         )
-        for variable, value in zip(self._variables(), self._state, strict=True):
+        for variable, value in zip(self._all_variables(), self._state, strict=True):
             variable.assign(value)
         self.model.stop_training = True
         self.stopped_epoch = epoch + 1
@@ -95,14 +95,14 @@ class StopOnNaN(keras.callbacks.Callback):
         if self._steps is None and isinstance(self.model, BaseModel):
             self._steps = np.array(ops.convert_to_numpy(self.model.finite_steps.steps))  # torch gives a view
 
-    def _variables(self):
+    def _all_variables(self):
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def _keep(self, epochs):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.good_epochs = epochs
-        self._state = [np.array(ops.convert_to_numpy(variable)) for variable in self._variables()]
+        self._state = [np.array(ops.convert_to_numpy(variable)) for variable in self._all_variables()]
 
 
 def _listed(names):
