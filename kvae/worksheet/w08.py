@@ -1,6 +1,6 @@
-"""Worksheet 8, the conditional VAE: what is right, and what is usually wrong.
+"""Worksheet 8, the conditional VAE: reference answers and common mistakes.
 
-The bound leans on kvae's own distributions, Bayes' rule on SciPy's softmax.
+The bound uses kvae's own distributions, Bayes' rule SciPy's softmax.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(8)
 NUM_CLASSES, SIGMA = 10, 0.2
 
 
-# The right answers
+# Reference answers
 
 
 def beside(h, y):
@@ -28,21 +28,21 @@ def minus_elbo(encoder, decoder, x, y, noise):
 
 
 def style_by_digit(decode, z, digits):
-    """Each style under each digit, `(styles, digits, d)`."""
+    """Each style with each digit, `(styles, digits, d)`."""
     return np.stack([decode(z, np.full(len(z), digit)) for digit in digits], axis=1)
 
 
 def style_transfer(encode, decode, x, y, digits):
-    """Each image's style, encoded under its own label, under each digit, `(n, digits, d)`."""
+    """The style of each image, encoded with its own label, with each digit, `(n, digits, d)`."""
     return style_by_digit(decode, encode(x, y), digits)
 
 
 def agreement(predicted, asked):
-    """The share of the images asked for as k that were taken for k, `(10,)`."""
+    """Share of the images asked for as k that are classified as k, `(10,)`."""
     return np.array([np.mean(predicted[asked == k] == k) for k in range(NUM_CLASSES)])
 
 
-def mended(x, y, seed):
+def fixed(x, y, seed):
     """Images and labels in one random order."""
     order = np.random.default_rng(seed).permutation(len(x))
     return x[order], y[order]
@@ -53,7 +53,7 @@ def label_posterior(elbo, prior):
     return softmax(elbo + np.log(prior), axis=1)
 
 
-# The wrong ones
+# Common mistakes
 
 
 def _numbered(h, y):
@@ -61,13 +61,13 @@ def _numbered(h, y):
 
 
 def _terms(encoder, decoder, x, y, noise, encoded=beside, decoded=beside, scale=0.5):
-    """Reconstruction and KL, each `(batch,)`: labels as `encoded` and `decoded` join them, σ = exp(scale · log σ²)."""
+    """Reconstruction and KL, each `(batch,)`; `encoded`, `decoded` append the labels, and σ = exp(scale · log σ²)."""
     params = encoder(encoded(x, y))
     z_mean, z_log_var = ops.split(params, 2, axis=-1)
     z = z_mean + ops.exp(scale * z_log_var) * noise
     normal = Normal()
-    reconstruction = -ops.sum(Normal(sigma=SIGMA).log_prob(x, decoder(decoded(z, y))), axis=-1)
-    return reconstruction, ops.sum(normal.kl_divergence(params, normal, ops.zeros_like(params)), axis=-1)
+    reconstruction = -Normal(sigma=SIGMA).log_prob(x, decoder(decoded(z, y)))
+    return reconstruction, normal.kl_divergence(params, normal, ops.zeros_like(params))
 
 
 def _alone(h, y):
@@ -75,7 +75,7 @@ def _alone(h, y):
 
 
 def _bound(combine=lambda r, k: r + k, **changes):
-    """A wrong `minus_elbo`: `combine` gets the two terms, made with `changes`."""
+    """A wrong `minus_elbo`: `combine` gets the two terms, computed with `changes`."""
     return lambda encoder, decoder, x, y, noise: combine(*_terms(encoder, decoder, x, y, noise, **changes))
 
 
@@ -85,7 +85,7 @@ def _under_targets(encode, decode, x, y, digits):
 
 
 def _transfer_with(encoded=None, decoded=None):
-    """A wrong `style_transfer`: other labels in the encoder or the decoder."""
+    """A wrong `style_transfer`, with other labels in the encoder or the decoder."""
 
     def wrong(encode, decode, x, y, digits):
         z = encode(x, y if encoded is None else encoded(y))
@@ -114,7 +114,7 @@ def _underflowing(elbo, prior):
         return weights / weights.sum(axis=1, keepdims=True)
 
 
-# What is measured
+# What is compared
 
 
 X = RNG.random((3, 6)).astype("float32")
@@ -127,47 +127,47 @@ STYLES = RNG.normal(0, 1, (3, 2))
 
 
 def bounds(answer):
-    """`minus_elbo` of linear networks that also take vectors without the label: then its weights are left out."""
+    """`minus_elbo` with linear networks, which also accept vectors without the label."""
     networks = [lambda h, w=w: ops.matmul(h, w[: h.shape[-1]]) for w in map(ops.convert_to_tensor, (ENCODER, DECODER))]
     return answer(*networks, *map(ops.convert_to_tensor, (X, Y, NOISE)))
 
 
 def encode(x, y):
     """Linear codes `(n, 2)` of images and labels."""
-    _demand(x, y, 6, "pixels an image")
+    _demand(x, y, 6, "pixels per image")
     return np.asarray(x) @ ENCODER[:6, :2] + ENCODER[6:, :2][y]
 
 
 def decode(z, y):
     """Linear images `(n, 6)` of codes and labels."""
-    _demand(z, y, 2, "numbers a code")
+    _demand(z, y, 2, "numbers per code")
     return np.asarray(z) @ DECODER[:2] + DECODER[2:][y]
 
 
 def _demand(h, y, width, what):
     if np.ndim(h) != 2 or np.shape(h)[1] != width:
-        raise ValueError(f"{width} {what} are wanted here, an array (n, {width}). Received: shape {np.shape(h)}")
+        raise ValueError(f"expected {width} {what}, an array (n, {width}). Received: shape {np.shape(h)}")
     if np.shape(y) != (len(h),):
-        raise ValueError(f"a label for each of the {len(h)} rows is wanted. Received: labels of shape {np.shape(y)}")
+        raise ValueError(f"expected one label for each of the {len(h)} rows. Received: labels of shape {np.shape(y)}")
 
 
 def order(answer):
-    """What a shuffle keeps and what it changes, as yes and no: other random orders than ours are right too."""
+    """What a shuffle keeps and what it changes, as yes or no, since any random order is right."""
     y = np.arange(50)
     x = np.stack([y, y], axis=1)
     shuffled = [answer(x.copy(), y.copy(), seed) for seed in (0, 1)]
     if shuffled[0] is None or shuffled[0] is Ellipsis:
         return shuffled[0]
     if not isinstance(shuffled[0], (tuple, list)) or len(shuffled[0]) != 2:
-        raise ValueError("two arrays are wanted back, the images and the labels: return …, …")
+        raise ValueError("two arrays must be returned, the images and the labels: return …, …")
     (images, labels), (again, _) = [[np.asarray(part) for part in each] for each in shuffled]
     if images.shape != x.shape or labels.shape != y.shape:
-        raise ValueError(f"images {x.shape} and labels {y.shape} came back as {images.shape} and {labels.shape}")
+        raise ValueError(f"images {x.shape} and labels {y.shape} were returned as {images.shape} and {labels.shape}")
     yes = {
         "is each image beside its label (1: yes)": (images[:, 0] == labels).all(),
         "are the images in a new order (1: yes)": (images != x).any(),
         "are the labels in a new order (1: yes)": (labels != y).any(),
-        "are all images still there (1: yes)": np.array_equal(np.sort(images[:, 0]), y),
+        "are all images still present (1: yes)": np.array_equal(np.sort(images[:, 0]), y),
         "does another seed give another order (1: yes)": (images != again).any(),
     }
     return {name: int(value) for name, value in yes.items()}
@@ -180,23 +180,23 @@ PRIOR = np.arange(1, NUM_CLASSES + 1) / 55
 
 EXERCISES = {
     "8.1": Exercise(
-        title="a label beside a vector",
+        title="appending the label",
         reference=beside,
         arguments=(RNG.normal(0, 1, (3, 4)).astype("float32"), Y),
         at="three vectors of four numbers, y = 2, 0, 9",
         wrong=[
-            (_numbered, "the label as a number makes a 9 nine times a 1: one_hot gives it ten entries"),
-            (lambda h, y: ops.concatenate([ops.one_hot(y, 10), h], axis=-1), "the label goes behind the vector"),
-            (lambda h, y: ops.one_hot(y, 10), "this is the label alone: concatenate it with h"),
+            (_numbered, "as a number, a 9 counts nine times as much as a 1: use one_hot with ten entries"),
+            (lambda h, y: ops.concatenate([ops.one_hot(y, 10), h], axis=-1), "append the label after the vector"),
+            (lambda h, y: ops.one_hot(y, 10), "this is only the label: concatenate it with h"),
             (lambda h, y: h, "the label is missing"),
             (lambda h, y: ops.concatenate([h, ops.one_hot(y, 9)], axis=-1), "0 to 9 are ten labels, not nine"),
             (
                 lambda h, y: ops.concatenate([h, 1 - ops.one_hot(y, 10)], axis=-1),
-                "a 1 in the digit's place, 0 elsewhere",
+                "a 1 at the position of the digit, 0 elsewhere",
             ),
             (
                 lambda h, y: ops.concatenate([h, ops.one_hot(y - 1, 10)], axis=-1),
-                "the first place is for the digit 0: labels are counted from 0 already",
+                "the first position is the digit 0: labels are already counted from 0",
             ),
         ],
     ),
@@ -207,19 +207,19 @@ EXERCISES = {
         at="three images of six pixels",
         points=2,
         wrong=[
-            (_bound(decoded=_alone), "the label is left out of the decoder: nobody can ask it for a digit"),
-            (_bound(encoded=_alone), "the label is left out of the encoder: the formula has q(z|x, y)"),
-            (_bound(encoded=_alone, decoded=_alone), "the label is left out of both: this is the plain VAE"),
-            (_bound(decoded=lambda z, y: beside(z, 0 * y)), "the decoder was told that each image is a 0"),
+            (_bound(decoded=_alone), "the decoder does not see the label: you could not request a digit"),
+            (_bound(encoded=_alone), "the encoder does not see the label: the formula has q(z|x, y)"),
+            (_bound(encoded=_alone, decoded=_alone), "neither network sees the label: this is the plain VAE"),
+            (_bound(decoded=lambda z, y: beside(z, 0 * y)), "the decoder gets the label 0 for every image"),
             (_bound(lambda r, k: r), "the KL term is missing"),
             (_bound(lambda r, k: k), "the reconstruction term is missing"),
-            (_bound(lambda r, k: r - k), "the KL is subtracted: −ELBO = reconstruction + KL"),
-            (_bound(lambda r, k: -r - k), "this is the ELBO; what is minimised is its negative"),
-            (_bound(lambda r, k: ops.mean(r + k)), "one number an image: the model takes the mean over the batch"),
+            (_bound(lambda r, k: r - k), "you subtracted the KL: −ELBO = reconstruction + KL"),
+            (_bound(lambda r, k: -r - k), "this is the ELBO: return its negative, the loss"),
+            (_bound(lambda r, k: ops.mean(r + k)), "one number per image: the model takes the mean over the batch"),
             (_bound(scale=1.0), "you scaled ε by the variance σ²; σ = exp(½ log σ²)"),
             (
                 lambda e, d, x, y, noise: minus_elbo(e, d, x, y, 0 * noise),
-                "the noise is missing: the decoder must see a sample of q(z|x, y), no mean",
+                "the noise is missing: the decoder must see a sample of q(z|x, y), not its mean",
             ),
         ],
     ),
@@ -231,7 +231,7 @@ EXERCISES = {
         wrong=[
             (
                 lambda f, z, k: f(np.tile(z, (len(k), 1)), np.repeat(k, len(z))).reshape(len(z), len(k), -1),
-                "tile and repeat are swapped: digits and styles stand in each other's order, and a row mixes styles",
+                "tile and repeat are swapped: the styles vary along a row",
             ),
             (
                 lambda f, z, k: f(np.tile(z, (len(k), 1)), np.tile(k, len(z))).reshape(len(z), len(k), -1),
@@ -245,10 +245,10 @@ EXERCISES = {
                 lambda f, z, k: style_by_digit(f, z, k).swapaxes(0, 1),
                 "rows are styles and columns digits, not the reverse",
             ),
-            (lambda f, z, k: style_by_digit(f, z, k).reshape(12, -1), "the images stand in one line: reshape them"),
+            (lambda f, z, k: style_by_digit(f, z, k).reshape(12, -1), "this is a list of images: reshape it to a grid"),
             (
                 lambda f, z, k: style_by_digit(f, z, np.arange(len(k))),
-                "you decoded under 0, 1, 2, …: take the digits that were asked for",
+                "you decoded with 0, 1, 2, …: use the given digits",
             ),
             (lambda f, z, k: style_by_digit(f, z[:1].repeat(len(z), 0), k), "all rows have the first style"),
             (lambda f, z, k: style_by_digit(f, z, k[:1].repeat(len(k))), "all columns have the first digit"),
@@ -262,13 +262,13 @@ EXERCISES = {
         wrong=[
             (
                 _under_targets,
-                "you told the encoder the digit that is wanted; it must hear which one the image shows, y",
+                "you encoded with the requested digit: encode with the digit that the image shows, y",
             ),
-            (_transfer_with(decoded=True), "each image was decoded under its own label: that is its reconstruction"),
-            (_transfer_with(encoded=lambda y: 0 * y), "each image was encoded as a 0: its own label is y"),
+            (_transfer_with(decoded=True), "you decoded each image with its own label: that is its reconstruction"),
+            (_transfer_with(encoded=lambda y: 0 * y), "you encoded each image as a 0: use its own label y"),
             (
                 _transfer_with(encoded=lambda y: y[::-1]),
-                "images and labels do not go together: the first label is the first image's",
+                "images and labels do not match: the first label belongs to the first image",
             ),
             (
                 lambda e, f, x, y, k: style_transfer(e, f, x, y, k).swapaxes(0, 1),
@@ -276,7 +276,7 @@ EXERCISES = {
             ),
             (
                 lambda e, f, x, y, k: style_by_digit(f, 0 * e(x, y), k),
-                "the style is that of z = 0, whatever the image: encode it",
+                "the style is that of z = 0 for every image: encode the image",
             ),
         ],
     ),
@@ -289,42 +289,42 @@ EXERCISES = {
         wrong=[
             (
                 _by_digit(lambda p, a, k: np.mean(a[p == k] == k)),
-                "you divided by the images that the judge takes for k: take those asked for as k",
+                "you divided by the images that the judge takes for k: divide by those asked for as k",
             ),
-            (lambda p, a: np.mean(p == a), "this is one number for all digits: one each, from those with asked == k"),
+            (lambda p, a: np.mean(p == a), "this is one number for all digits: one per digit, where asked == k"),
             (
                 _by_digit(lambda p, a, k: np.mean((p == k) & (a == k))),
                 "you divided by the number of all images: divide by that of digit k",
             ),
             (
                 _by_digit(lambda p, a, k: np.sum((p == k) & (a == k))),
-                "these are numbers of images: divide by that of digit k",
+                "these are counts: divide by the number of images of digit k",
             ),
-            (_by_digit(lambda p, a, k: np.mean(p[a == k] != k)), "this is the share of the failures"),
-            (_by_digit(lambda p, a, k: np.mean(p == k)), "how often the judge says k, whatever was asked for"),
+            (_by_digit(lambda p, a, k: np.mean(p[a == k] != k)), "this is the share of failures"),
+            (_by_digit(lambda p, a, k: np.mean(p == k)), "this is how often the judge says k, whatever was asked for"),
             (
                 _by_digit(lambda p, a, k: np.mean((p == k) == (a == k))),
-                "this counts images that are no k and were not asked for as k, too",
+                "this also counts images that were neither asked for as k nor taken for k",
             ),
         ],
     ),
     "8.6": Exercise(
         title="the bug",
-        reference=mended,
+        reference=fixed,
         measure=order,
         wrong=[
             (_shuffled, "the bug is still there: two permutations are two orders. Draw one, use it for both"),
             (
                 lambda x, y, seed: (np.random.default_rng(seed).permutation(x), y),
-                "only the images have moved: their labels must go with them",
+                "only the images have moved: their labels must move with them",
             ),
             (
                 lambda x, y, seed: (x, np.random.default_rng(seed).permutation(y)),
-                "only the labels have moved: their images must go with them",
+                "only the labels have moved: their images must move with them",
             ),
-            (lambda x, y, seed: (x, y), "now nothing is mixed: the first thousand would be no random part"),
-            (_with_replacement, "some images came twice and others never: draw a permutation"),
-            (lambda x, y, seed: mended(x, y, 5), "the order is the same whatever the seed"),
+            (lambda x, y, seed: (x, y), "nothing is shuffled now: the first thousand are not a random subset"),
+            (_with_replacement, "some images occur twice and others never: draw a permutation"),
+            (lambda x, y, seed: fixed(x, y, 5), "the order is the same for every seed"),
         ],
     ),
     "8.7": Exercise(
@@ -336,21 +336,21 @@ EXERCISES = {
         at="bounds near −20, the last row's near −900",
         wrong=[
             (lambda elbo, prior: softmax(elbo, axis=1), "p(y) is missing"),
-            (_underflowing, "e^−900 is 0 in a computer: subtract each row's largest logarithm before exp"),
+            (_underflowing, "e^−900 underflows to 0: subtract the largest logarithm of each row before exp"),
             (
                 lambda elbo, prior: softmax(elbo + np.log(prior), axis=0),
-                "you summed over the images: over the labels, axis=1",
+                "you summed over the images: sum over the labels, axis=1",
             ),
-            (lambda elbo, prior: softmax(elbo + np.log(prior)), "you summed over images and labels: over axis=1 only"),
+            (lambda elbo, prior: softmax(elbo + np.log(prior)), "you summed over images and labels: axis=1 only"),
             (
                 lambda elbo, prior: softmax(np.log(prior) - elbo, axis=1),
-                "the sign of the ELBO: high bound, likely label",
+                "the sign of the ELBO: a higher bound means a more likely label",
             ),
-            (lambda elbo, prior: softmax(elbo + prior, axis=1), "p(y) must be added as its logarithm"),
+            (lambda elbo, prior: softmax(elbo + prior, axis=1), "add the logarithm of p(y), not p(y)"),
             (lambda elbo, prior: np.log(label_posterior(elbo, prior)), "these are logarithms: take their exp"),
             (
                 lambda elbo, prior: np.exp(elbo - elbo.max(axis=1, keepdims=True)) * prior,
-                "divide by the sum over the labels: probabilities add up to 1",
+                "divide by the sum over the labels: probabilities sum to 1",
             ),
         ],
     ),

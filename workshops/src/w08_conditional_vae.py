@@ -13,31 +13,31 @@
 #
 # **50 minutes.** After it you can
 #
-# 1. turn a VAE into a conditional one, and say where in the derivation the label $y$ comes in;
-# 2. draw the digit that somebody asks for, ten digits in one hand, and your own handwriting as another digit;
-# 3. measure whether a model draws what was asked for, and say what that number does not tell;
-# 4. recognise a model whose label is ignored, although its loss looks well.
+# 1. turn a VAE into a conditional VAE, and say where the label $y$ enters the derivation;
+# 2. draw a requested digit, ten digits in one handwriting, and your own handwriting as another digit;
+# 3. measure whether a model draws what it was asked for, and say what that number does not tell you;
+# 4. recognise a model that ignores its label, although its loss looks good.
 #
-# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE`, and run the cell; its last
-# line checks your answer. A check says what is wrong, not only that something is. It hands back your answer if that is right and ours if not, so
-# the cells further down always run. You need: the two terms of the ELBO in Keras (worksheet 6).
+# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE` and run the cell; its last
+# line checks your answer. If the answer is wrong, the check tells you why. It returns your answer if it is right and ours if it is not, so
+# the cells further down always run. You need the two terms of the ELBO in Keras (worksheet 6).
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Reading and the first picture 4 minutes, exercises 8.1 to 8.6 38 minutes, the pictures and the summary
-# 8 minutes. Keep the rows of 8.3 and 8.4 on the projector: a row is one z, a column one y. Whoever is quick goes on to 8.7.
+# *For the instructor.* Reading and the first figure take 4 minutes, exercises 8.1 to 8.6 take 38, the figures and the summary
+# 8. Keep the figures of 8.3 and 8.4 on the projector: a row is one z, a column one y. Fast students continue with 8.7.
 
 # %%
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
 import keras
 import numpy as np
 from keras import layers, ops
 
 import kvae
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes instead of one
+DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes instead of one
 EPOCHS = {"digits": 40, "mnist": 4}[DATASET]
 LATENT_DIM, NUM_CLASSES, SIGMA = 2, 10, 0.2
 DIGITS = np.arange(NUM_CLASSES)
@@ -48,28 +48,28 @@ x_train, x_test = (x.reshape(len(x), -1) for x in (data.x_train, data.x_test))  
 y_train, y_test = data.y_train, data.y_test
 print("training images", x_train.shape, "labels", y_train.shape, "the first:", y_train[:10])
 rows = np.stack([data.x_train[y_train == digit][:8] for digit in DIGITS], axis=1)
-kvae.worksheet.show(kvae.plots.image_grid(rows, column_labels=list(DIGITS), title="x, and its label y above"))
+kvae.worksheet.show(kvae.plots.image_grid(rows, column_labels=list(DIGITS), title="Images x and their labels y"))
 
 # %% [markdown]
 # ## The model
 #
-# A VAE draws *some* digit. To be asked for one, it must know what a digit is called. Lecture 003: **none of the derivation changes.**
-# Put a $y$ behind every bar:
+# A VAE draws *some* digit. To draw a particular one on request, it must know the label. Lecture 003: **the derivation does not change.**
+# Just condition everything on $y$:
 #
 # $$\log p_\theta(\mathbf x \mid y) \ge \mathcal L(\mathbf x, y)
 # = \mathbb E_{q_\phi(\mathbf z \mid \mathbf x, y)}\big[\log p_\theta(\mathbf x \mid \mathbf z, y)\big]
 # - D_{\mathrm{KL}}\big[q_\phi(\mathbf z \mid \mathbf x, y) \,\|\, p(\mathbf z)\big], \qquad p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I)$$
 #
-# The prior stays without $y$: whichever digit is asked for, $\mathbf z$ comes from the same cloud. So there is no use in $\mathbf z$ telling
-# what the digit is; it is left with what the label does *not* say: the **style**.
+# The prior does not depend on $y$: whichever digit is requested, $\mathbf z$ comes from the same distribution. So $\mathbf z$ need not encode
+# the digit; what is left for it is everything that the label does *not* determine: the **style**.
 #
-# The pixels are grey here, so the likelihood is a Gaussian around what the decoder gives, $p_\theta(\mathbf x \mid \mathbf z, y) = \mathcal N(\mathbf m(\mathbf z, y), \sigma^2 \mathbf I)$, and its
-# logarithm the squared error of lecture 003, divided by $2\sigma^2$. (It is a density: $-\mathcal L$ may be negative. Differences count.) Here are the two terms, as in worksheet 6, and two plain networks. Look at their inputs.
+# The pixels are grey here, so the likelihood is a Gaussian around the decoder's output, $p_\theta(\mathbf x \mid \mathbf z, y) = \mathcal N(\mathbf m(\mathbf z, y), \sigma^2 \mathbf I)$, and its negative
+# logarithm is the squared error of lecture 003 divided by $2\sigma^2$, plus a constant. (It is a density, so $-\mathcal L$ can be negative; only differences matter.) Here are the two terms, as in worksheet 6, and two plain networks. Look at their inputs.
 
 
 # %%
 def reconstruction(x, x_mean):
-    """−log p(x|z, y) of each image, `(batch,)`: a Gaussian of standard deviation 0.2 in each pixel."""
+    """−log p(x|z, y) of each image, `(batch,)`: a Gaussian with standard deviation 0.2 in each pixel."""
     return ops.sum(0.5 * ops.square((x - x_mean) / SIGMA) + np.log(SIGMA * np.sqrt(2 * np.pi)), axis=-1)
 
 
@@ -79,22 +79,22 @@ def kl(z_mean, z_log_var):
 
 
 def network(inputs, outputs):
-    """Vectors to vectors, with two hidden layers and no activation at the end."""
+    """A network from vectors to vectors, with two hidden layers and no activation at the end."""
     hidden = [layers.Dense(128, activation="relu"), layers.Dense(128, activation="relu")]
     return keras.Sequential([keras.Input((inputs,)), *hidden, layers.Dense(outputs)])
 
 
 def networks():
-    """A fresh encoder, from pixels and label to [μ, log σ²], and decoder, from code and label to pixels."""
+    """A new encoder, from pixels and label to [μ, log σ²], and decoder, from code and label to pixels."""
     pixels = x_train.shape[-1]
     return network(pixels + NUM_CLASSES, 2 * LATENT_DIM), network(LATENT_DIM + NUM_CLASSES, pixels)
 
 
 # %% [markdown]
-# ## Exercise 8.1: a label beside a vector (4 minutes)
+# ## Exercise 8.1: appending the label (4 minutes)
 #
-# Networks compute with numbers, and a 7 is not "more" than a 3. So a label becomes a vector of ten entries, a 1 in the place of
-# the digit and 0 elsewhere, which stands **behind** the vector $\mathbf h$ that it accompanies:
+# Networks compute with numbers, but a 7 is not "more" than a 3. So we encode a label as a vector of ten entries, with a 1 at the position of
+# the digit and 0 elsewhere, and append it to the vector $\mathbf h$:
 #
 # $$[\,\mathbf h,\ \operatorname{onehot}(y)\,] = [h_1, \dots, h_m, 0, \dots, 1, \dots, 0]$$
 #
@@ -106,7 +106,7 @@ def networks():
 
 # %%
 def beside(h, y):
-    """Vectors `(batch, m)` and labels `(batch,)`, integers, as vectors `(batch, m + 10)`; with keras.ops."""
+    """Append labels `(batch,)`, integers, to vectors `(batch, m)`: vectors `(batch, m + 10)`. Use keras.ops."""
     ### BEGIN SOLUTION
     return ops.concatenate([h, ops.one_hot(y, NUM_CLASSES)], axis=-1)
     ### END SOLUTION
@@ -117,12 +117,12 @@ beside = kvae.worksheet.check("8.1", beside)
 # %% [markdown]
 # ## Exercise 8.2: the bound, given the label (9 minutes)
 #
-# Write $-\mathcal L(\mathbf x, y)$ of each image with one sample $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$. Read the formula above from right to left:
-# where does it say that the encoder sees $y$, where the decoder?
+# Compute $-\mathcal L(\mathbf x, y)$ of each image with one sample $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$. Look at the formula above:
+# where does it say that the encoder sees $y$, and where the decoder?
 #
 # <details><summary>Hint</summary>
 #
-# `z_mean, z_log_var = ops.split(encoder(…), 2, axis=-1)` gives $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$. Your `beside` is used twice, and so are `reconstruction` and `kl`, once each.
+# `z_mean, z_log_var = ops.split(encoder(…), 2, axis=-1)` gives $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$. Use your `beside` twice, and `reconstruction` and `kl` once each.
 # </details>
 
 
@@ -142,11 +142,11 @@ minus_elbo = kvae.worksheet.check("8.2", minus_elbo)
 # %% [markdown]
 # ## Training, and digits on demand
 #
-# We train your loss twice: once with the labels, and once with the label 0 for every image. A label that is always the same says
-# nothing, so the second is a plain VAE. For a picture the encoder is left out: $\mathbf z \sim p(\mathbf z)$, and $y$ is what we ask for.
+# We train with your loss twice: once with the labels, and once with the label 0 for every image. A constant label carries
+# no information, so the second model is a plain VAE. To draw, we do not need the encoder: $\mathbf z \sim p(\mathbf z)$, and $y$ is the digit we request.
 #
-# **Predict before you run.** Which has the lower $-\mathcal L$ on test images, and by how many nats? (To tell one of ten digits takes $\ln 10 = 2.3$ nats.)
-# And what will the plain VAE draw, asked for a 7?
+# **Predict before you run.** Which model has the lower $-\mathcal L$ on test images, and by how many nats? (Encoding one of ten digits takes $\ln 10 = 2.3$ nats.)
+# And what will the plain VAE draw when we ask for a 7?
 
 
 # %%
@@ -166,11 +166,11 @@ class CVAE(keras.Model):
         return x
 
     def encode(self, x, y):
-        """The means of q(z|x, y), an array `(n, latent)`."""
+        """Means of q(z|x, y), an array `(n, latent)`."""
         return ops.convert_to_numpy(self.encoder(beside(x, y)))[:, :LATENT_DIM]
 
     def decode(self, z, y):
-        """What codes decode to under labels, an array `(n, d)` of pixels."""
+        """Decoded pixels `(n, d)` of codes and labels."""
         return ops.convert_to_numpy(self.decoder(beside(z, y)))
 
 
@@ -191,32 +191,32 @@ drawn = [models["plain"].decode(z, 0 * asked), model.decode(z, asked)]
 columns = [each.reshape(NUM_CLASSES, 3, *data.image_shape).swapaxes(0, 1) for each in drawn]
 names = [*["plain"] * 3, *["conditional"] * 3]
 kvae.worksheet.show(
-    kvae.plots.image_grid(np.concatenate(columns), names, list(DIGITS), title="Asked for the digit above")
+    kvae.plots.image_grid(np.concatenate(columns), names, list(DIGITS), title="Samples, requested digit above")
 )
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* For the true distributions the difference is the mutual information of x and y, at most $\ln 10$ = 2.3 nats, all of it if
-# images leave no doubt. Here it is more: two latent dimensions are few, and the plain VAE spends them on the digit. The label
-# frees them. With `LATENT_DIM = 8` the difference is about half as large.
+# *For the instructor.* For the true distributions the difference is the mutual information of x and y, which is at most $\ln 10$ = 2.3 nats and reaches this value if
+# images leave no doubt about the digit. Here it is larger: with only two latent dimensions, the plain VAE has to spend them on the digit, while the label
+# makes them available for style. With `LATENT_DIM = 8` the difference is about half as large.
 
 # %% [markdown]
-# ## Exercise 8.3: one hand, ten digits (6 minutes)
+# ## Exercise 8.3: one handwriting, ten digits (6 minutes)
 #
-# If $\mathbf z$ is the style, then the same $\mathbf z$ under ten labels should look like ten digits in one handwriting:
+# If $\mathbf z$ is the style, then the same $\mathbf z$ with ten labels should give ten digits in one handwriting:
 #
-# $$\text{image}_{s, j} = \mathbf m(\mathbf z_s, y_j), \qquad \text{a row for each style } s,\ \text{a column for each digit } j$$
+# $$\text{image}_{s, j} = \mathbf m(\mathbf z_s, y_j), \qquad \text{one row per style } s,\ \text{one column per digit } j$$
 #
-# `decode(z, y)` takes as many codes as labels, so first write out all pairs, row after row.
+# `decode(z, y)` takes as many codes as labels, so first list all pairs, row by row.
 #
 # <details><summary>Hint</summary>
 #
-# `np.repeat([1, 2], 3)` is 1 1 1 2 2 2, `np.tile([1, 2], 3)` is 1 2 1 2 1 2. Which is for the styles (with `axis=0`), which for the digits?
+# `np.repeat([1, 2], 3)` is 1 1 1 2 2 2, `np.tile([1, 2], 3)` is 1 2 1 2 1 2. Which one do you need for the styles (with `axis=0`), and which for the digits?
 # </details>
 
 
 # %%
 def style_by_digit(decode, z, digits):
-    """Each of the styles `(s, latent)` under each of the digits `(j,)`: array `(s, j, d)`."""
+    """Each style `(s, latent)` with each digit `(j,)`: array `(s, j, d)`."""
     ### BEGIN SOLUTION
     codes = np.repeat(z, len(digits), axis=0)
     labels = np.tile(digits, len(z))
@@ -227,35 +227,35 @@ def style_by_digit(decode, z, digits):
 style_by_digit = kvae.worksheet.check("8.3", style_by_digit)
 
 # %% [markdown]
-# **Predict before you run.** Seven styles: five along the first latent dimension, two at the ends of the second. What will be alike in a row?
-# What in a column? Name one property of handwriting that you expect to find.
+# **Predict before you run.** There are seven styles: five along the first latent dimension, two at the ends of the second. What will a row have in common?
+# And a column? Name one property of handwriting that you expect to find.
 
 # %%
 styles = np.array([[-2, 0], [-1, 0], [0, 0], [1, 0], [2, 0], [0, -2], [0, 2]], "float32")
 names = [f"z = ({a:g}, {b:g})".replace("-", "−") for a, b in styles]
 grid = style_by_digit(model.decode, styles, DIGITS).reshape(len(styles), NUM_CLASSES, *data.image_shape)
-kvae.worksheet.show(kvae.plots.image_grid(grid, names, list(DIGITS), title="A row is one style, a column one digit"))
+kvae.worksheet.show(kvae.plots.image_grid(grid, names, list(DIGITS), title="Rows are styles, columns are digits"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Along z₀ the 1s lose their flag and gain a foot; slant and width are other usual finds. What one dimension means for a 1 it need not mean for an 8:
-# nothing in the bound asks for that, it comes of the networks being smooth and shared.
+# *For the instructor.* Along z₀ the 1s lose their flag and gain a foot; slant and width are other typical finds. A latent dimension need not mean the same for a 1 and an 8:
+# nothing in the bound requires it. It comes from the networks being smooth and shared by all digits.
 
 # %% [markdown]
-# ## Exercise 8.4: your hand, another digit (6 minutes)
+# ## Exercise 8.4: your handwriting, another digit (6 minutes)
 #
-# The style need not come from the prior. Take it from a real image, and draw other digits in that hand. Two steps, two labels: **encode under which, decode under which?**
+# The style need not come from the prior. Take it from a real image, and draw other digits in that handwriting. There are two steps and two labels: **which label do you encode with, and which do you decode with?**
 #
 # $$\mathbf z = \boldsymbol\mu(\mathbf x, \,?\,), \qquad \text{image}_j = \mathbf m(\mathbf z, \,?\,)$$
 #
 # <details><summary>Hint</summary>
 #
-# Once the styles are there, it is exercise 8.3. The encoder was never trained on a 3 that is called an 8.
+# Once you have the styles, this is exercise 8.3. The encoder never saw a 3 labelled as an 8 in training.
 # </details>
 
 
 # %%
 def style_transfer(encode, decode, x, y, digits):
-    """The style of each image `(n, d)`, a digit y `(n,)`, under each of `digits` `(j,)`: array `(n, j, d)`."""
+    """The style of each image `(n, d)`, which shows the digit y `(n,)`, with each of `digits` `(j,)`: array `(n, j, d)`."""
     ### BEGIN SOLUTION
     return style_by_digit(decode, encode(x, y), digits)
     ### END SOLUTION
@@ -264,8 +264,8 @@ def style_transfer(encode, decode, x, y, digits):
 style_transfer = kvae.worksheet.check("8.4", style_transfer)
 
 # %% [markdown]
-# **Predict before you run.** First picture, rows of 4s: which column looks most like the real image, and does a slanted 4 give slanted digits? Second picture: the codes of both
-# models, coloured by digit. The plain VAE's fall into ten islands. And the conditional one's?
+# **Predict before you run.** First figure, rows of 4s: which column looks most like the real image, and does a slanted 4 give slanted digits? The other two figures show the codes of both
+# models, coloured by digit. The codes of the plain VAE largely cluster by digit. What about those of the conditional VAE?
 
 # %%
 fours = np.flatnonzero(y_test == 4)
@@ -273,35 +273,35 @@ leaning = fours[np.argsort(model.encode(x_test[fours], y_test[fours])[:, 0])]
 chosen = leaning[np.linspace(0, len(leaning) - 1, 6).astype(int)]  # from one end of z₀ to the other
 images = style_transfer(model.encode, model.decode, x_test[chosen], y_test[chosen], DIGITS)
 images = np.concatenate([x_test[chosen][:, None], images], axis=1).reshape(6, 11, *data.image_shape)
-title = "Six 4s of the test images, and their hands at other digits"
+title = "Six 4s from the test set, and other digits in their style"
 kvae.worksheet.show(kvae.plots.image_grid(images, None, ["real", *DIGITS], title=title))
 
 for name, use in {"plain": 0, "conditional": 1}.items():
     z_train, z_test = (models[name].encode(x, use * y) for x, y in ((x_train, y_train), (x_test, y_test)))
     read = kvae.classifier.linear_probe(z_train, y_train, z_test, y_test)
-    print(f"{name:>11}: a linear classifier reads the digit off z for {read:.0%} of the test images")
+    print(f"{name:>11}: a linear classifier predicts the digit from z for {read:.0%} of the test images")
     kvae.worksheet.show(kvae.plots.latent_scatter(z_test, y_test, title=f"Codes, {name}"), dpi=48)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* All digits share the prior's cloud: what y says already, z need not say again, and each nat of z costs.
-# A prediction of 10% is chance; what is left above it is style that goes with a digit (1s are narrow), and that q(z|x, y) is not perfect.
+# *For the instructor.* All digits share the same cloud: z need not repeat what y already says, and each nat of z has a cost.
+# 10% correct predictions would be chance; what exceeds it is style that depends on the digit (1s are narrow), and q(z|x, y) not being perfect.
 
 # %% [markdown]
-# ## Exercise 8.5: does it draw what was asked for? (6 minutes)
+# ## Exercise 8.5: does it draw what it was asked for? (6 minutes)
 #
-# We let a **judge** look: a classifier trained on real images. For each digit $k$, the **label agreement** is
+# We let a **judge** decide: a classifier trained on real images. For each digit $k$, the **label agreement** is
 #
-# $$a_k = \frac{\text{images asked for as } k \text{ that the judge takes for } k}{\text{images asked for as } k}$$
+# $$a_k = \frac{\text{images requested as } k \text{ that the judge classifies as } k}{\text{images requested as } k}$$
 #
 # <details><summary>Hint</summary>
 #
-# `predicted == asked` is an array of truths; pick those where `asked == k`, and take their mean.
+# `predicted == asked` is a Boolean array; select the entries where `asked == k`, and take their mean.
 # </details>
 
 
 # %%
 def agreement(predicted, asked):
-    """Label agreement of each digit, array `(10,)`, from the judge's and the asked-for labels `(n,)`."""
+    """Label agreement of each digit, array `(10,)`, from the labels given by the judge and those asked for, `(n,)`."""
     ### BEGIN SOLUTION
     return np.array([np.mean(predicted[asked == k] == k) for k in range(NUM_CLASSES)])
     ### END SOLUTION
@@ -310,14 +310,14 @@ def agreement(predicted, asked):
 agreement = kvae.worksheet.check("8.5", agreement)
 
 # %% [markdown]
-# **Predict before you run.** Will the agreement lie below the judge's accuracy on real images, or above? And a model that drew the very same perfect 7 for every 7 asked for: what would its agreement be?
+# **Predict before you run.** Will the agreement be below the judge's accuracy on real images, or above? And what would be the agreement of a model that drew the very same perfect 7 for every requested 7?
 
 # %%
 from sklearn.svm import SVC
 
 few = slice(5000)  # all of the digits; enough of MNIST
 judge = SVC().fit(data.x_train[few].reshape(len(data.x_train[few]), -1), y_train[few])
-print(f"the judge on real test images: right in {judge.score(x_test, y_test):.1%}")
+print(f"accuracy of the judge on real test images {judge.score(x_test, y_test):.1%}")
 asked = np.repeat(DIGITS, 100)
 z = rng.standard_normal((len(asked), LATENT_DIM)).astype("float32")
 for name, each in models.items():
@@ -325,16 +325,16 @@ for name, each in models.items():
     print(f"{name:>11}: agreement {shares.mean():.1%};", " ".join(f"{k}: {a:.2f}" for k, a in enumerate(shares)))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Above, if anything: what the model draws is smoother and more typical than real images, so the judge finds it easier. And the very same 7
-# a hundred times over has an agreement of 100%: the number knows nothing of variety. The picture of 8.3 does.
+# *For the instructor.* If anything, above: the model's images are smoother and more typical than real ones, so they are easier for the judge. And the very same 7
+# a hundred times over has an agreement of 100%: the number does not measure variety. The figure of 8.3 shows it.
 
 # %% [markdown]
 # ## Exercise 8.6: find the bug (7 minutes)
 #
-# `kvae.CVAE` is the model that you have written, with everything around it. Somebody wants to try it on a random part of the data, and
-# mixes them first. Training runs, the loss falls, the reconstructions are fine.
+# `kvae.CVAE` is a complete version of the model that you have written. A colleague wants to try it on a random subset of the data, and
+# shuffles them first. Training runs, the loss falls, and the reconstructions are fine.
 #
-# **Predict before you run.** The code is short. Read it; what will you see in a row of the picture?
+# **Predict before you run.** The code is short. Read it; what will you see in a row of the figure?
 
 
 # %%
@@ -361,54 +361,54 @@ label_judge = kvae.evaluation.LabelJudge(data.x_train, y_train, max_examples=500
 broken = trained(shuffled)
 print(f"−ELBO on the test images {-broken.elbo(data.x_test, y_test, seed=0).mean():.1f} nats")
 print(f"label agreement {kvae.evaluation.label_agreement(broken, label_judge):.1%}")
-kvae.worksheet.show(kvae.plots.style_by_digit(broken, n_styles=3, title="Broken: one style a row, asked for 0 to 9"))
+kvae.worksheet.show(kvae.plots.style_by_digit(broken, n_styles=3, title="Broken: one style per row, digits 0 to 9"))
 
 # %% [markdown]
-# The label changes next to nothing. The model is in order; it was taught that $y$ says **nothing** about $\mathbf x$, and that is what it has learnt. Mend `shuffled`.
+# The label has next to no effect. The model itself is fine; its training data said that $y$ carries **no information** about $\mathbf x$, and that is what it learnt. Fix `shuffled`.
 #
 # <details><summary>Hint</summary>
 #
-# An image and its label must move to the same place. Draw the *order* once: `rng.permutation(len(x))`.
+# An image and its label must move to the same position. Draw the *order* once: `rng.permutation(len(x))`.
 # </details>
 
 
 # %%
-def mended(x, y, seed):
-    """Images and labels in a random order, each image beside its own label."""
+def fixed(x, y, seed):
+    """Images and labels in one random order, each image with its own label."""
     ### BEGIN SOLUTION
     order = np.random.default_rng(seed).permutation(len(x))
     return x[order], y[order]
     ### END SOLUTION
 
 
-mended = kvae.worksheet.check("8.6", mended)
+fixed = kvae.worksheet.check("8.6", fixed)
 
 # %%
-repaired = trained(mended)
+repaired = trained(fixed)
 print(f"−ELBO on the test images {-repaired.elbo(data.x_test, y_test, seed=0).mean():.1f} nats")
 print(f"label agreement {kvae.evaluation.label_agreement(repaired, label_judge):.1%}")
-kvae.worksheet.show(kvae.plots.style_by_digit(repaired, n_styles=3, title="Mended: one style a row, asked for 0 to 9"))
+kvae.worksheet.show(kvae.plots.style_by_digit(repaired, n_styles=3, title="Fixed: one style per row, digits 0 to 9"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The loss alone would not have told: the broken model's is that of a plain VAE, and who has both numbers side by side? Hence the rule: look at a row. The same picture
-# comes of labels left out of the decoder, of `shuffle` on two data sets, and of a join on the wrong key.
+# *For the instructor.* The loss alone does not reveal the bug: it is that of a plain VAE, and nobody has both numbers side by side. Hence the rule: look at a row. You get the same figure
+# if the decoder does not see the labels, if `shuffle` is applied to two data sets separately, or after a join on the wrong key.
 
 # %% [markdown]
 # ## Exercise 8.7, stretch: the model as a classifier (at home, or if you are early)
 #
-# The model knows $p_\theta(\mathbf x \mid y)$, nearly: $\mathcal L(\mathbf x, y)$ bounds its logarithm. Then Bayes' rule says which digit an image shows, although nobody has trained a classifier:
+# The model nearly knows $p_\theta(\mathbf x \mid y)$: $\mathcal L(\mathbf x, y)$ bounds its logarithm. So Bayes' rule tells us which digit an image shows, without a trained classifier:
 #
 # $$p(y \mid \mathbf x) = \frac{p(\mathbf x \mid y)\, p(y)}{\sum_{y'} p(\mathbf x \mid y')\, p(y')} \approx \frac{e^{\mathcal L(\mathbf x, y)}\, p(y)}{\sum_{y'} e^{\mathcal L(\mathbf x, y')}\, p(y')}$$
 #
 # <details><summary>Hint</summary>
 #
-# On MNIST $\mathcal L$ is below −100, on larger images below −800, where $e^{\mathcal L}$ is 0 in a computer. Subtract each row's largest logarithm first: it cancels.
+# On MNIST $\mathcal L$ is below −100, on larger images below −800, where $e^{\mathcal L}$ underflows to 0. Subtract the largest logarithm of each row first: it cancels.
 # </details>
 
 
 # %%
 def label_posterior(elbo, prior):
-    """p(y|x), array `(n, 10)`, from the bounds L(x, y) `(n, 10)` and the labels' shares p(y) `(10,)`; in NumPy."""
+    """p(y|x), array `(n, 10)`, from the bounds L(x, y) `(n, 10)` and the label frequencies p(y) `(10,)`; in NumPy."""
     ### BEGIN SOLUTION
     logs = elbo + np.log(prior)
     weights = np.exp(logs - logs.max(axis=1, keepdims=True))
@@ -424,23 +424,23 @@ x, y = data.x_test[some], y_test[some]
 elbo = np.stack([repaired.elbo(x, np.full(len(x), k), num_samples=20, seed=0) for k in DIGITS], axis=1)
 posterior = label_posterior(elbo, np.bincount(y_train) / len(y_train))
 print(
-    f"Bayes' rule names {np.mean(posterior.argmax(axis=1) == y):.1%} of the test images; the judge {judge.score(x_test, y_test):.1%}"
+    f"accuracy on the test images: Bayes' rule {np.mean(posterior.argmax(axis=1) == y):.1%}, the judge {judge.score(x_test, y_test):.1%}"
 )
 doubtful = np.argsort(posterior.max(axis=1))[:10]
 names = [f"{y[i]} or {posterior[i].argmax()}?" if y[i] != posterior[i].argmax() else f"{y[i]}?" for i in doubtful]
 kvae.worksheet.show(
-    kvae.plots.image_grid(x[doubtful][None], None, names, title="In doubt: the label, and what Bayes' rule says")
+    kvae.plots.image_grid(x[doubtful][None], None, names, title="Least certain: label, and other prediction if any")
 )
 
 # %% [markdown]
 # ## Summary
 #
-# - A conditional VAE bounds $\log p_\theta(\mathbf x \mid y)$. None of the derivation changes: $y$ goes behind every bar, so into the encoder **and** the decoder.
-# - On demand: $\mathbf z \sim p(\mathbf z)$, $y$ as you please. The same $\mathbf z$ under all labels: one hand. An image's own $\mathbf z$, encoded under its **own** label: style transfer.
-# - What $y$ says, $\mathbf z$ need not say: the codes of all digits share one cloud.
-# - Label agreement says whether the model draws what was asked for. It says nothing of variety.
-# - A row of images that are all alike: the label is ignored. Look at the labels' way from the file to the decoder.
+# - A conditional VAE bounds $\log p_\theta(\mathbf x \mid y)$. The derivation does not change: everything is conditioned on $y$, so it goes into the encoder **and** the decoder.
+# - Digits on demand: $\mathbf z \sim p(\mathbf z)$ and any $y$. The same $\mathbf z$ with all labels gives one handwriting. The $\mathbf z$ of an image, encoded with its **own** label, gives style transfer.
+# - $\mathbf z$ need not repeat what $y$ says: the codes of all digits share one cloud.
+# - Label agreement measures whether the model draws what it was asked for. It does not measure variety.
+# - If all images in a row look alike, the label is ignored. Follow the labels from the file to the decoder.
 #
 # In kvae: `kvae.CVAE`, `generate(labels=…)`, `transfer_style`, `kvae.plots.style_by_digit`, `kvae.evaluation.label_agreement`.
 #
-# **Next:** worksheet 9 puts a trained model to use, without training it again.
+# **Next:** worksheet 9 uses a trained model for other tasks, without training it again.
