@@ -1,6 +1,6 @@
-"""Worksheet 7, tighter bounds and collapse: what is right, and what is usually wrong.
+"""Worksheet 7, tighter bounds and collapse: reference answers and common mistakes.
 
-The right answers lean on kvae's bounds and distributions, which are tested against SciPy.
+The references use kvae's bounds and distributions, which are tested against SciPy.
 """
 
 import keras
@@ -14,13 +14,13 @@ from kvae.worksheet.exercise import Exercise
 
 Z_MEAN = np.array([[0.5, -1.0, 2.0], [0.3, 1.0, -0.5], [1.2, 0.1, -0.3], [-0.7, 0.4, 0.9]], "float32")
 Z_LOG_VAR = np.log(np.array([[4.0, 0.25, 1.2], [0.5, 2.0, 9.0], [0.8, 0.3, 1.7], [0.1, 0.6, 2.5]], "float32"))
-LOG_W = np.array([[-103.0, -4.0], [-100.5, -7.5], [-101.2, -2.0]], "float32")  # exp(−103) is 0 in float32
-KL = np.array([[0.1, 0.9, 0.0], [0.5, 2.1, 0.2]], "float32")  # the means of two dimensions lie below 0.4 nats
+LOG_W = np.array([[-103.0, -4.0], [-100.5, -7.5], [-101.2, -2.0]], "float32")  # exp(−103) underflows in float32
+KL = np.array([[0.1, 0.9, 0.0], [0.5, 2.1, 0.2]], "float32")  # the means of two dimensions are below 0.4 nats
 ALPHA, NATS = np.float32(0.3), np.float32(0.4)
 EPOCHS, TARGET = 4, 2.0
 
 
-# The right answers
+# Reference answers
 
 
 def warmup(epoch, epochs, target):
@@ -34,7 +34,7 @@ def kl_per_dimension(z_mean, z_log_var):
 
 
 def importance_weighted(log_w):
-    """log of the mean weight, `(batch,)`."""
+    """Log of the mean weight, `(batch,)`."""
     return bounds.log_mean_exp(log_w)
 
 
@@ -44,7 +44,7 @@ def renyi(log_w, alpha):
 
 
 class Warmup(keras.callbacks.Callback):
-    """β of the model rises to `target` within `epochs` epochs."""
+    """Raises the model's β to `target` within `epochs` epochs."""
 
     def __init__(self, epochs, target):
         super().__init__()
@@ -57,17 +57,17 @@ class Warmup(keras.callbacks.Callback):
 
 
 def free_bits(kl, nats):
-    """Sum over the dimensions of max(λ, the mean KL), a number."""
+    """Sum over the dimensions of max(λ, mean KL), a number."""
     return ops.sum(ops.maximum(ops.mean(kl, axis=0), nats))
 
 
-# The wrong ones
+# Common mistakes
 
 
 def _kl(z_mean, z_log_var):
     """The KL of each image and dimension, `(batch, latent)`."""
     normal, params = Normal(), ops.concatenate([z_mean, z_log_var], axis=-1)
-    return normal.kl_divergence(params, normal, ops.zeros_like(params))
+    return normal.elementwise_kl(params, normal, ops.zeros_like(params))
 
 
 def _kl_with(terms):
@@ -121,7 +121,7 @@ class _NoTarget(Warmup):
         self.model.beta.assign(warmup(epoch, self.epochs, 1.0))
 
 
-# What is measured
+# What is compared
 
 
 def schedule(answer):
@@ -132,7 +132,7 @@ def schedule(answer):
 
 
 def beta_in_effect(callback_class):
-    """β in each epoch as the loss of a small VAE tells it, under a warm-up of 2 epochs to 2."""
+    """β in each epoch, computed from the loss of a small VAE, with a warm-up of 2 epochs to 2."""
     weights = np.random.default_rng(0)
 
     def linear(inputs, outputs, *more):
@@ -157,16 +157,16 @@ EXERCISES = {
         wrong=[
             (lambda e, n, b: b * e / n, "it must stop at the target: min(1, …)"),
             (lambda e, n, b: b * min(1, (e + 1) / n), "epochs are counted from 0: the first one has β = 0"),
-            (lambda e, n, b: min(1, e / n), "it rises to 1: the target is a factor"),
+            (lambda e, n, b: min(1, e / n), "it rises to 1: multiply by the target"),
             (
                 lambda e, n, b: min(b, e / n),
-                "it stops at the target, but rises as if that were 1: a factor, not a limit",
+                "it stops at the target, but its slope is that of a target of 1: multiply by the target instead",
             ),
-            (lambda e, n, b: b * min(1, e // n), "// rounds down, so it jumps: divide by /"),
-            (lambda e, n, b: b * max(1, e / n), "max where min is meant: this never lies below the target"),
-            (lambda e, n, b: b * (1 - min(1, e / n)), "this falls: β rises from 0"),
+            (lambda e, n, b: b * min(1, e // n), "// rounds down, so β jumps: divide with /"),
+            (lambda e, n, b: b * max(1, e / n), "max instead of min: this is never below the target"),
+            (lambda e, n, b: b * (1 - min(1, e / n)), "this falls: β must rise from 0"),
             (lambda e, n, b: b, "this is β without a warm-up"),
-            (lambda e, n, b: b * min(1, e), "the number of epochs is left out: e / E"),
+            (lambda e, n, b: b * min(1, e), "the number of epochs is missing: e / E"),
         ],
     ),
     "7.2": Exercise(
@@ -178,24 +178,24 @@ EXERCISES = {
             (lambda m, v: 2 * kl_per_dimension(m, v), "the factor ½ is missing"),
             (
                 lambda m, v: ops.sum(_kl(m, v), axis=-1),
-                "you summed over the dimensions, as in worksheet 6: axis=0 is asked for",
+                "you summed over the dimensions, as in worksheet 6: average over the images, axis=0",
             ),
             (
                 lambda m, v: ops.mean(_kl(m, v), axis=-1),
-                "this is the mean over the dimensions: over the images, axis=0",
+                "you averaged over the dimensions: average over the images, axis=0",
             ),
-            (lambda m, v: ops.sum(_kl(m, v), axis=0), "a sum over the images: their mean, however many there are"),
-            (lambda m, v: ops.mean(_kl(m, v)), "you averaged over everything: one number a dimension, axis=0"),
-            (lambda m, v: ops.sum(_kl(m, v)) / 4, "this is the KL as a whole: one number a dimension"),
-            (_kl, "one number an image and dimension: take the mean over the images, axis=0"),
-            (_kl_with(lambda m, v: v + m**2 - v - 1), "log σ² stands where σ² is meant: exp(z_log_var) comes first"),
+            (lambda m, v: ops.sum(_kl(m, v), axis=0), "you summed over the images: take their mean"),
+            (lambda m, v: ops.mean(_kl(m, v)), "you averaged over everything: one number per dimension, axis=0"),
+            (lambda m, v: ops.sum(_kl(m, v)) / 4, "this is the total KL: one number per dimension"),
+            (_kl, "one number per image and dimension: take the mean over the images, axis=0"),
+            (_kl_with(lambda m, v: v + m**2 - v - 1), "you used log σ² as σ²: take exp(z_log_var) first"),
             (_kl_with(lambda m, v: ops.exp(0.5 * v) + m**2 - v - 1), "exp(½ log σ²) is σ; the formula has σ²"),
-            (_kl_with(lambda m, v: ops.exp(v) + m - v - 1), "μ is squared in the formula"),
+            (_kl_with(lambda m, v: ops.exp(v) + m - v - 1), "μ must be squared"),
             (_kl_with(lambda m, v: ops.exp(v) + m**2 - v), "the −1 is missing: a collapsed dimension must have 0"),
-            (_kl_with(lambda m, v: ops.exp(v) + m**2 + v - 1), "the sign of log σ²: it is subtracted"),
+            (_kl_with(lambda m, v: ops.exp(v) + m**2 + v - 1), "the sign of log σ²: subtract it"),
             (
                 lambda m, v: ops.var(m, axis=0),
-                "this is the variance of the means, another way to see who is at work: the KL is asked for",
+                "this is the variance of the means, another measure of whether a dimension is used: compute the KL",
             ),
         ],
     ),
@@ -205,30 +205,30 @@ EXERCISES = {
         arguments=(LOG_W,),
         at="three samples, two images",
         wrong=[
-            (lambda w: ops.mean(w, axis=0), "this is the ELBO: the log comes after the mean, not before it"),
+            (lambda w: ops.mean(w, axis=0), "this is the ELBO: take the log after the mean, not before it"),
             (
                 lambda w: ops.logsumexp(w, axis=0),
-                "log of the sum: of the mean, so subtract log S. It would rise without end",
+                "this is the log of the sum, which rises without limit: subtract log S for the mean",
             ),
-            (lambda w: ops.logsumexp(w, axis=0) / 3, "1/S stands inside the log: subtract log S"),
+            (lambda w: ops.logsumexp(w, axis=0) / 3, "1/S is inside the log: subtract log S"),
             (lambda w: ops.logsumexp(w, axis=0) + np.log(3.0), "the sign of log S: 1/S gives −log S"),
             (
                 lambda w: ops.logsumexp(w, axis=0) - np.log(2.0),
-                "S is the number of samples, log_w.shape[0]; you took the batch's",
+                "S is the number of samples, log_w.shape[0]: you used the batch size",
             ),
-            (lambda w: ops.logsumexp(w, axis=0) - 3.0, "log S is subtracted, not S"),
-            (_naive, "exp(−103) is 0 in float32, and log 0 is −∞: use ops.logsumexp"),
+            (lambda w: ops.logsumexp(w, axis=0) - 3.0, "subtract log S, not S"),
+            (_naive, "exp(−103) underflows in float32: use ops.logsumexp"),
             (
                 lambda w: ops.logsumexp(w, axis=-1) - np.log(2.0),
-                "the samples lie on axis=0: you averaged over the images",
+                "you averaged over the images: the samples are axis=0",
             ),
             (
                 lambda w: ops.mean(importance_weighted(w)),
-                "one number an image: leave the mean over the batch to the model",
+                "one number per image: leave the mean over the batch to the model",
             ),
-            (lambda w: ops.logsumexp(w) - np.log(6.0), "one number an image: axis=0 only"),
-            (lambda w: ops.max(w, axis=0), "this is the largest weight alone (α = −∞): take all"),
-            (lambda w: -importance_weighted(w), "the sign: the bound itself is wanted, not the loss"),
+            (lambda w: ops.logsumexp(w) - np.log(6.0), "one number per image: axis=0 only"),
+            (lambda w: ops.max(w, axis=0), "this is only the largest weight (α = −∞): use all of them"),
+            (lambda w: -importance_weighted(w), "the sign: return the bound itself, not the loss"),
         ],
     ),
     "7.4": Exercise(
@@ -241,21 +241,21 @@ EXERCISES = {
             (lambda w, a: importance_weighted((1 - a) * w), "divide by 1 − α at the end"),
             (lambda w, a: importance_weighted(w) / (1 - a), "the exponent is missing: (1 − α) log w, before the mean"),
             (lambda w, a: importance_weighted(a * w) / a, "the exponent is 1 − α, not α"),
-            (lambda w, a: importance_weighted((1 - a) * w) / a, "the exponent is right; divide by 1 − α, not by α"),
-            (lambda w, a: importance_weighted(a * w) / (1 - a), "divided right; but the exponent is 1 − α, not α"),
-            (lambda w, a: importance_weighted((1 - a) * w) * (1 - a), "divide by 1 − α; you multiplied"),
+            (lambda w, a: importance_weighted((1 - a) * w) / a, "the exponent is right: divide by 1 − α, not by α"),
+            (lambda w, a: importance_weighted(a * w) / (1 - a), "the division is right: the exponent is 1 − α, not α"),
+            (lambda w, a: importance_weighted((1 - a) * w) * (1 - a), "you multiplied by 1 − α: divide by it"),
             (lambda w, a: ops.mean(w, axis=0), "this is the ELBO, the limit α → 1"),
             (
                 lambda w, a: ops.logsumexp((1 - a) * w, axis=0) / (1 - a),
-                "a sum instead of the mean: subtract log S before you divide",
+                "a sum instead of a mean: subtract log S before you divide",
             ),
             (
                 lambda w, a: ops.logsumexp((1 - a) * w, axis=0) / (1 - a) - np.log(3.0),
-                "log S is divided by 1 − α, too: first the log of the mean, then divide",
+                "log S must be divided by 1 − α too: first the log of the mean, then divide",
             ),
             (lambda w, a: -renyi(w, a), "the sign: divide by 1 − α, not by α − 1"),
             (lambda w, a: renyi(w, -a), "the sign of α: the exponent is 1 − α, not 1 + α"),
-            (lambda w, a: ops.mean(renyi(w, a)), "one number an image: no mean over the batch"),
+            (lambda w, a: ops.mean(renyi(w, a)), "one number per image: do not average over the batch"),
         ],
     ),
     "7.5": Exercise(
@@ -268,15 +268,15 @@ EXERCISES = {
         wrong=[
             (
                 _Frozen,
-                "still frozen: model.beta is replaced, and the compiled step keeps what it met first. Assign to it",
+                "still frozen: you replace model.beta, but the compiled step keeps the first value. Assign to it",
             ),
-            (_Own, "this sets the callback's own beta: the model's is self.model.beta"),
-            (_Late, "an epoch late: set β before the epoch, in on_epoch_begin"),
-            (_OneAhead, "an epoch early: epochs are counted from 0 already"),
-            (_Added, "this adds to the β of before: assign the new value"),
+            (_Own, "this sets the callback's own beta: set self.model.beta"),
+            (_Late, "one epoch late: set β before the epoch, in on_epoch_begin"),
+            (_OneAhead, "one epoch early: epochs are already counted from 0"),
+            (_Added, "you added to the previous β: assign the new value"),
             (_AtOnce, "no warm-up: β is at its target from the start"),
-            (_NoEnd, "β goes on beyond its target: use your warmup"),
-            (_NoTarget, "it rises to 1: hand self.target on to warmup"),
+            (_NoEnd, "β rises beyond its target: use your warmup"),
+            (_NoTarget, "it rises to 1: pass self.target to warmup"),
         ],
     ),
     "7.6": Exercise(
@@ -292,17 +292,20 @@ EXERCISES = {
             ),
             (
                 lambda k, n: ops.maximum(ops.sum(ops.mean(k, axis=0)), n),
-                "nothing is free here, this is the plain KL: the max is for each dimension, before the sum",
+                "no nats are free, this is the plain KL: take the max per dimension, before the sum",
             ),
-            (lambda k, n: ops.sum(ops.minimum(ops.mean(k, axis=0), n)), "min where max is meant: this caps what costs"),
+            (lambda k, n: ops.sum(ops.minimum(ops.mean(k, axis=0), n)), "min instead of max: this caps the cost"),
             (
                 lambda k, n: ops.sum(ops.maximum(ops.mean(k, axis=0) - n, 0.0)),
-                "the same gradient, another number: max(λ, KL), not max(0, KL − λ)",
+                "the gradient is right, the value is not: max(λ, KL), not max(0, KL − λ)",
             ),
-            (lambda k, n: ops.mean(ops.maximum(ops.mean(k, axis=0), n)), "a sum over the dimensions, no mean"),
-            (lambda k, n: ops.maximum(ops.mean(k, axis=0), n), "one number a dimension: sum them"),
-            (lambda k, n: ops.sum(ops.maximum(ops.sum(k, axis=0), n)), "the mean over the images, not their sum"),
-            (lambda k, n: ops.sum(ops.maximum(ops.mean(k, axis=-1), n)), "the images lie on axis=0"),
+            (lambda k, n: ops.mean(ops.maximum(ops.mean(k, axis=0), n)), "sum over the dimensions, do not average"),
+            (lambda k, n: ops.maximum(ops.mean(k, axis=0), n), "one number per dimension: sum them"),
+            (lambda k, n: ops.sum(ops.maximum(ops.sum(k, axis=0), n)), "take the mean over the images, not their sum"),
+            (
+                lambda k, n: ops.sum(ops.maximum(ops.mean(k, axis=-1), n)),
+                "you averaged over axis=-1: the images are axis=0",
+            ),
         ],
     ),
 }
