@@ -3,7 +3,7 @@
 #   kvae:
 #     worksheet: 9
 #     topic: Using the model
-#     about: "anomaly, denoising, filling in, compression"
+#     about: "anomaly detection, denoising, inpainting, compression"
 #     lectures: "002"
 #     minutes: 50
 # ---
@@ -13,24 +13,24 @@
 #
 # **50 minutes.** After it you can
 #
-# 1. score how strange an image is to a model, and measure how well such scores tell strange from normal;
-# 2. restore a noisy or half hidden image with a model that was trained for neither;
-# 3. say what "nothing is known of this pixel" means in a likelihood, and what happens if it is mistaken for "this pixel is black";
+# 1. score how anomalous an image is to a model, and measure how well such scores separate anomalies from normal images;
+# 2. restore a noisy or half-hidden image with a model that was trained for neither;
+# 3. say what "this pixel is unknown" means in a likelihood, and what happens if it is confused with "this pixel is black";
 # 4. count the bits that a latent code costs, and read a rate–distortion curve.
 #
-# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE`, and run the cell; its last
-# line checks your answer. A check says what is wrong, not only that something is. It hands back your answer if that is right and ours if not, so
-# the cells further down always run. You need: NumPy, what the ELBO is (worksheet 4), and what a VAE is (worksheet 6).
+# **How it works.** Replace each `...` or `raise NotImplementedError` marked `YOUR CODE` and run the cell; its last
+# line checks your answer. If the answer is wrong, the check tells you why. It returns your answer if it is right and ours if it is not, so
+# the cells further down always run. You need NumPy, the ELBO (worksheet 4), and the VAE (worksheet 6).
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Reading and the first picture 5 minutes, exercises 9.1 to 9.6 38 minutes, the pictures and the summary
-# 7 minutes. One sentence for the board: *one model, trained once; the tasks differ in what is observed.* Whoever is quick goes on to 9.7.
+# *For the instructor.* Reading and the first figure take 5 minutes, exercises 9.1 to 9.6 take 38, the figures and the summary
+# 7. One sentence for the board: *one model, trained once; the tasks differ in what is observed.* Fast students continue with 9.7.
 
 # %%
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with warnings that help nobody here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
 import keras
 import numpy as np
 from scipy.stats import norm
@@ -38,7 +38,7 @@ from scipy.stats import norm
 import kvae
 from kvae import applications
 
-DATASET = "digits"  # the switch: "mnist" for 28×28 pixels, about three minutes instead of one
+DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes instead of one
 EPOCHS, LATENT_DIM = {"digits": (60, 4), "mnist": (5, 8)}[DATASET]
 SIGMA = 0.2  # standard deviation of p(x|z) in each pixel
 
@@ -52,25 +52,25 @@ model.compile(optimizer=keras.optimizers.Adam(2e-3))
 model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
 pca = kvae.baselines.PCA(LATENT_DIM).fit(x_train)
 drawn = model.generate(10, seed=0)
-title = "Test images, and what the model makes of them"
+title = "Test images, their reconstructions, and samples"
 kvae.worksheet.show(
-    kvae.plots.reconstruction_grid(x_test[:10], model.reconstruct(x_test[:10]), {"drawn from it": drawn}, title=title)
+    kvae.plots.reconstruction_grid(x_test[:10], model.reconstruct(x_test[:10]), {"samples": drawn}, title=title)
 )
 
 # %% [markdown]
 # ## One model, many tasks
 #
 # Lecture 002: *once we have an explicit probabilistic model, we can use it out of the box for any of a variety of "common sense" tasks. No extra training or special
-# procedures required.* We take it at its word. The model above is trained; nothing below trains it further.
+# procedures required.* Let us test this claim. The model above is trained; nothing below trains it further.
 #
 # $$p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I), \qquad p_\theta(\mathbf x \mid \mathbf z) = \mathcal N(\mathbf m_\theta(\mathbf z), \sigma^2 \mathbf I), \qquad \sigma = 0.2$$
 #
-# It has $K$ latent dimensions for an image of $d$ pixels ($K = 4$, $d = 64$ for the small digits). Beside it stands PCA with as many components, which knows of no $p$.
+# It has $K$ latent dimensions for an image of $d$ pixels ($K = 4$, $d = 64$ for the small digits). For comparison we use PCA with as many components, which has no $p$.
 #
-# ## Exercise 9.1: how strange is an image? (4 minutes)
+# ## Exercise 9.1: how anomalous is an image? (4 minutes)
 #
-# Strange is what the model gives a small $p(\mathbf x)$. We have a bound of its logarithm, $\log p_\theta(\mathbf x) \ge \mathbb E_q[\log p_\theta(\mathbf x \mid \mathbf z)] - D_{\mathrm{KL}}[q \,\|\, p]$.
-# Make of its two terms a score: **the stranger, the higher**. (In a Gaussian likelihood $p$ is a density, so scores may be negative.)
+# An image is anomalous if the model gives it a small $p(\mathbf x)$. We have a bound on the logarithm, $\log p_\theta(\mathbf x) \ge \mathbb E_q[\log p_\theta(\mathbf x \mid \mathbf z)] - D_{\mathrm{KL}}[q \,\|\, p]$.
+# Turn its two terms into a score: **the more anomalous, the higher**. (With a Gaussian likelihood $p$ is a density, so scores can be negative.)
 
 
 # %%
@@ -84,8 +84,8 @@ def strangeness(log_likelihood, kl):
 strangeness = kvae.worksheet.check("9.1", strangeness)
 
 # %% [markdown]
-# **Predict before you run.** Strange images are easily had: we stand the test images on their heads. Which digits will the model *not* find strange then?
-# And which is stranger to it: a real digit, or the average of all images, a grey blur?
+# **Predict before you run.** Anomalies are easy to make: we turn the test images upside down. Which digits will the model then *not* find anomalous?
+# And which is more anomalous to it: a real digit, or the average of all images, a grey blur?
 
 
 # %%
@@ -98,34 +98,34 @@ upside_down = x_test[:, ::-1, ::-1]
 normal, strange = score(x_test), score(upside_down)
 print(f"median score: upright {np.median(normal):.0f} nats, upside down {np.median(strange):.0f} nats")
 print(f"the average image: {score(x_train.mean(axis=0, keepdims=True))[0]:.0f} nats")
-title = "Above, upright digits; below, the scores of all"
+title = "Scores of upright and upside-down digits"
 names = ("upright", "upside down")
 kvae.worksheet.show(kvae.plots.anomalies(x_test, normal, strange, names, unit="−ELBO, nats", title=title), dpi=60)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* 0, 1 and 8 stay nearly what they are, and a 9 becomes a 6 (these 6s make poor 9s): the numbers by digit come with 9.2. The average image is less strange than most real ones. High density is
-# not the same as typical: in many dimensions nearly all of the mass lies away from the peak. So a score tells "unlike the data" from "like the
+# *For the instructor.* 0, 1 and 8 hardly change, and a 9 becomes a 6 (but these 6s make poor 9s); 9.2 prints the numbers by digit. The average image is less anomalous than most real ones: high density is
+# not the same as typical, because in many dimensions nearly all of the mass is far from the peak. So a score separates "unlike the data" from "like the
 # data", not "fake" from "real".
 
 # %% [markdown]
 # ## Exercise 9.2: how good is a score? (6 minutes)
 #
-# A threshold would settle it, but which? The **area under the ROC curve** needs none. It is the probability that of a random strange image $s$ and a random normal one $n$ the strange
-# one scores higher; ties count half:
+# To decide we would need a threshold, but which one? The **area under the ROC curve** needs none. It is the probability that a random anomalous image $s$ has a higher score than a random normal
+# image $n$; ties count half:
 #
 # $$\mathrm{AUROC} = P(\text{score}_s > \text{score}_n) + \tfrac12 P(\text{score}_s = \text{score}_n)$$
 #
-# Over **all pairs**. What is it for scores that know nothing?
+# Compute it over **all pairs**. What is it for scores that carry no information?
 #
 # <details><summary>Hint</summary>
 #
-# `strange[:, None] > normal[None, :]` compares each with each, and the mean of truths is their share.
+# `strange[:, None] > normal[None, :]` compares every pair, and the mean of Boolean values is the share of `True`.
 # </details>
 
 
 # %%
 def auroc(normal, strange):
-    """The area under the ROC curve, from the scores of normal `(n,)` and of strange images `(m,)`."""
+    """Area under the ROC curve, from the scores of normal `(n,)` and of anomalous images `(m,)`."""
     ### BEGIN SOLUTION
     above = strange[:, None] > normal[None, :]
     equal = strange[:, None] == normal[None, :]
@@ -136,7 +136,7 @@ def auroc(normal, strange):
 auroc = kvae.worksheet.check("9.2", auroc)
 
 # %% [markdown]
-# **Predict before you run.** Order the ten digits by how well the model notices that they stand on their heads. Does it need the KL for that, or does the squared error of the reconstruction do? Does PCA's?
+# **Predict before you run.** Order the ten digits by how well the model notices that they are upside down. Does it need the KL for that, or is the squared error of the reconstruction enough? And PCA's?
 
 # %%
 print(f"{'−ELBO':>26}: AUROC {auroc(normal, strange):.3f}")
@@ -147,18 +147,18 @@ by_digit = [auroc(normal[y_test == k], strange[y_test == k]) for k in range(10)]
 print("by digit:", " ".join(f"{k}: {value:.2f}" for k, value in enumerate(by_digit)))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Scores that know nothing give ½. An AUROC near 0 is no bad score but a good one with the wrong sign: ask who had that in 9.1.
+# *For the instructor.* Scores without information give ½. An AUROC near 0 is not a bad score but a good one with the wrong sign: ask who had that in 9.1.
 
 # %% [markdown]
-# ## Exercise 9.3: what an observation says of a code (6 minutes)
+# ## Exercise 9.3: what an observation says about a code (6 minutes)
 #
-# Now something is observed, and the image behind it is wanted. For instance a noisy image, $\tilde{\mathbf x} = \mathbf x + s\,\boldsymbol\epsilon$ with $\boldsymbol\epsilon \sim \mathcal N(\mathbf 0, \mathbf I)$. Together with the model's own
-# $\sigma$ that makes
+# Now we observe something and want the image behind it. Take a noisy image, $\tilde{\mathbf x} = \mathbf x + s\,\boldsymbol\epsilon$ with $\boldsymbol\epsilon \sim \mathcal N(\mathbf 0, \mathbf I)$. Together with the model's own
+# $\sigma$ this gives
 #
 # $$p(\tilde{\mathbf x} \mid \mathbf z) = \mathcal N(\tilde{\mathbf x} \mid \mathbf m(\mathbf z), \tau^2 \mathbf I), \qquad \tau^2 = \sigma^2 + s^2, \qquad
 # \log p(\tilde{\mathbf x} \mid \mathbf z) = -\sum_{j=1}^{d} \frac{(\tilde x_j - m_j(\mathbf z))^2}{2 \tau^2} + \text{const}$$
 #
-# Write it for one observation and many codes. What is the same for all codes will cancel, so you may leave the constant out.
+# Write it for one observation and many codes. Whatever is the same for all codes will cancel, so you can leave out the constant.
 
 
 # %%
@@ -174,20 +174,20 @@ log_likelihood = kvae.worksheet.check("9.3", log_likelihood)
 # %% [markdown]
 # ## Exercise 9.4: the image behind it (8 minutes)
 #
-# The best guess, in squared error, is the mean of what the codes decode to under the posterior. Bayes' rule, and codes $\mathbf z_1, \dots, \mathbf z_N$ drawn from the **prior**:
+# The best guess, in terms of squared error, is the posterior mean of the decoded codes. Use Bayes' rule, and codes $\mathbf z_1, \dots, \mathbf z_N$ drawn from the **prior**:
 #
 # $$\hat{\mathbf x} = \mathbb E[\mathbf m(\mathbf z) \mid \tilde{\mathbf x}] = \frac{\int \mathbf m(\mathbf z)\, p(\tilde{\mathbf x} \mid \mathbf z)\, p(\mathbf z)\, d\mathbf z}{\int p(\tilde{\mathbf x} \mid \mathbf z)\, p(\mathbf z)\, d\mathbf z}
 # \approx \sum_{i=1}^{N} w_i\, \mathbf m(\mathbf z_i), \qquad w_i = \frac{p(\tilde{\mathbf x} \mid \mathbf z_i)}{\sum_{j} p(\tilde{\mathbf x} \mid \mathbf z_j)}$$
 #
 # <details><summary>Hint</summary>
 #
-# $e^{-900}$ is 0 in a computer, and 0/0 no number. Subtract the largest logarithm from all before `np.exp`: it cancels in $w_i$.
+# $e^{-900}$ underflows to 0, and 0/0 is not a number. Subtract the largest logarithm from all of them before `np.exp`: it cancels in $w_i$.
 # </details>
 
 
 # %%
 def posterior_mean(logs, means):
-    """x̂ `(d,)`, from log p(x̃|z) of each code `(codes,)` and the decoded codes `(codes, d)`."""
+    """Restored image x̂ `(d,)`, from log p(x̃|z) of each code `(codes,)` and the decoded codes `(codes, d)`."""
     ### BEGIN SOLUTION
     weights = np.exp(logs - logs.max())
     weights = weights / weights.sum()
@@ -198,8 +198,8 @@ def posterior_mean(logs, means):
 posterior_mean = kvae.worksheet.check("9.4", posterior_mean)
 
 # %% [markdown]
-# **Predict before you run.** The noise has a deviation of $s = 0.5$, half of the way from black to white. Three ways to be rid of it: encode the noisy image and decode, PCA's reconstruction, your posterior mean.
-# Which is best, which worst? (Has the encoder ever seen such an image?) And of 20,000 codes, how many will have a say?
+# **Predict before you run.** The noise has a standard deviation of $s = 0.5$, half the distance from black to white. There are three ways to remove it: encode and decode the noisy image, PCA's reconstruction, and your posterior mean.
+# Which is best, which is worst? (Has the encoder ever seen such an image?) And how many of the 20,000 codes will contribute?
 
 # %%
 S = 0.5
@@ -221,31 +221,31 @@ for name, images in rows.items():
     print(f"{name:>14}: {applications.psnr(originals, images).mean():.1f} dB")
 weights = [np.exp(each - each.max()) for each in logs]
 effective = [each.sum() ** 2 / np.square(each).sum() for each in weights]
-print(f"of {len(means)} codes as good as {np.median(effective):.0f} have a say (median)")
+print(f"of {len(means)} codes, effectively {np.median(effective):.0f} contribute (median)")
 rows = {name: images[:10] for name, images in {"original": originals, **rows}.items()}
-kvae.worksheet.show(kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Taking noise away"))
+kvae.worksheet.show(kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Denoising"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The encoder is a quick guess at p(z|x), learnt on clean images; it has never seen noise, and squeezes the noise into the code. The posterior weighs all codes by what
-# was in fact observed. "Most of P(X|z) ≈ 0" (lecture 003) shows in the last number: sampling the prior works in four dimensions with a blurred observation, and
-# fails with many: on MNIST, with eight, about one code in 20,000 has a say (and in 9.7 plain enlargement does better). `kvae.applications.denoise` then walks towards the posterior in a Markov chain.
+# *For the instructor.* The encoder is a quick guess at p(z|x), learnt on clean images; it has never seen noise, and encodes the noise too. The posterior weights all codes by what
+# was actually observed. "Most of P(X|z) ≈ 0" (lecture 003) shows in the last number: sampling the prior works in four dimensions with a blurred observation, and
+# fails in many: on MNIST, with eight, about one code in 20,000 contributes (and in 9.7 plain enlargement does better). There, `kvae.applications.denoise` moves towards the posterior with a Markov chain.
 
 # %% [markdown]
 # ## Exercise 9.5: find the bug (8 minutes)
 #
-# Filling in is the same, only less is observed: some pixels are **known**, of the others nothing is. Somebody sets the unknown ones to 0 and hands the image to your `log_likelihood`, with $\tau = \sigma$.
+# Inpainting is the same problem with a smaller observation: some pixels are **known**, and nothing is known about the others. A colleague sets the unknown ones to 0 and passes the image to your `log_likelihood`, with $\tau = \sigma$.
 #
-# **Predict before you run.** The lower half is hidden. What will the picture show there?
+# **Predict before you run.** The lower half is hidden. What will the figure show there?
 
 
 # %%
 def broken_likelihood(x, known, means, tau):
-    """Somebody's log p(known pixels|z) of each code; `known` `(d,)` is 1 for known pixels, 0 for hidden ones."""
+    """The colleague's log p(known pixels|z) of each code; `known` `(d,)` is 1 for known pixels, 0 for hidden ones."""
     return log_likelihood(x * known, means, tau)
 
 
 def fill_in(likelihood, x, known):
-    """Known pixels as they are, hidden ones from the posterior mean; x `(n, d)`."""
+    """Keep known pixels and fill in hidden ones from the posterior mean; x `(n, d)`."""
     guesses = np.stack([posterior_mean(likelihood(each, known, means, SIGMA), means) for each in x])
     return np.where(known, x, guesses)
 
@@ -257,68 +257,68 @@ flat = originals.reshape(len(originals), -1)
 broken = fill_in(broken_likelihood, flat, known)
 rows = {"known": np.where(known, flat, 0.5), "filled in": broken, "truth": flat}
 images = np.stack(list(rows.values()))[:, :12].reshape(3, 12, *data.image_shape)
-kvae.worksheet.show(kvae.plots.image_grid(images, list(rows), title="Broken: the lower half was hidden"))
+kvae.worksheet.show(kvae.plots.image_grid(images, list(rows), title="Broken: filling in the lower half"))
 
 # %% [markdown]
-# The filled-in half is too dark to go with the upper one. What did the model believe it had seen there? A pixel that nobody has seen says nothing of any code:
+# The filled-in half is too dark to match the upper one. What does the model think it has observed there? A pixel that nobody has observed carries no information about the code:
 #
 # $$\log p(\mathbf x_{\text{known}} \mid \mathbf z) = -\sum_{j \text{ known}} \frac{(x_j - m_j(\mathbf z))^2}{2 \sigma^2} + \text{const}$$
 #
 # <details><summary>Hint</summary>
 #
-# A hidden pixel must add the same to the sum, whatever the code, 0 for instance. Where must `known` stand for that?
+# A hidden pixel must add the same amount to the sum for every code, for example 0. Where must `known` appear to achieve that?
 # </details>
 
 
 # %%
-def mended_likelihood(x, known, means, tau):
+def fixed_likelihood(x, known, means, tau):
     """log p(known pixels|z) of each code `(codes,)`; x `(d,)`, known `(d,)` of 1 and 0, means `(codes, d)`."""
     ### BEGIN SOLUTION
     return -0.5 * np.sum(known * (x - means) ** 2, axis=1) / tau**2
     ### END SOLUTION
 
 
-mended_likelihood = kvae.worksheet.check("9.5", mended_likelihood)
+fixed_likelihood = kvae.worksheet.check("9.5", fixed_likelihood)
 
 # %% [markdown]
-# **Predict before you run.** An upper half that could be a 4's or a 9's: what does the posterior **mean** look like then?
+# **Predict before you run.** Suppose that the upper half could belong to a 4 or a 9: what does the posterior **mean** look like?
 
 # %%
 rows = {
     "known": np.where(known, flat, 0.5),
     "broken": broken,
-    "mended": fill_in(mended_likelihood, flat, known),
+    "fixed": fill_in(fixed_likelihood, flat, known),
     "truth": flat,
 }
 hidden = known == 0
-for name in ("broken", "mended"):
+for name in ("broken", "fixed"):
     error = kvae.evaluation.reconstruction_mse(flat[:, hidden], rows[name][:, hidden])
-    print(f"{name}: mean squared error {error:.3f} a hidden pixel")
+    print(f"{name}: mean squared error {error:.3f} per hidden pixel")
 images = np.stack(list(rows.values()))[:, :12].reshape(4, 12, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(images, list(rows), title="Filling in the lower half"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* A blend of both, grey where they differ. A *sample* of the posterior commits itself: draw codes with the probabilities $w_i$, or see
+# *For the instructor.* A blend of both, grey where they differ. A posterior *sample* is one or the other: draw codes with probabilities $w_i$, or see
 # `kvae.applications.inpaint` and `kvae.plots.inpainting`, which show samples, their mean and their spread.
 
 # %% [markdown]
 # ## Exercise 9.6: what does a code cost? (6 minutes)
 #
-# A code of a few numbers stands for a whole image, so it is a compressed one. Numbers in a file are rounded: $\bar z = \Delta \cdot \operatorname{round}(z / \Delta)$, with a **step** $\Delta$. An ideal coder who knows that $z \sim p(z)$ spends on each
+# A code of a few numbers represents a whole image, so it is a compressed image. In a file, numbers are rounded: $\bar z = \Delta \cdot \operatorname{round}(z / \Delta)$, with a **step** $\Delta$. An ideal coder that knows $z \sim p(z)$ spends on each number
 #
 # $$-\log_2 P(\bar z) \text{ bits}, \qquad P(\bar z) = \int_{\bar z - \Delta/2}^{\bar z + \Delta/2} \mathcal N(u \mid 0, 1)\, du = \Phi\!\left(\bar z + \tfrac{\Delta}{2}\right) - \Phi\!\left(\bar z - \tfrac{\Delta}{2}\right)$$
 #
-# The prior, whose only use seemed to be drawing samples, is the table of the code.
+# So far we used the prior only to draw samples; here it is the probability model of the coder.
 #
 # <details><summary>Hint</summary>
 #
-# `norm.cdf` is $\Phi$, `np.rint` rounds, and the bits of an image are the sum over its latent dimensions.
+# `norm.cdf` is $\Phi$, `np.rint` rounds, and the bits of an image are summed over its latent dimensions.
 # </details>
 
 
 # %%
 def bits(z, step):
-    """Bits of each image `(n,)` from its code, z `(n, latent)`."""
+    """Bits of each image `(n,)`, from its code z `(n, latent)`."""
     ### BEGIN SOLUTION
     rounded = step * np.rint(z / step)
     mass = norm.cdf(rounded + step / 2) - norm.cdf(rounded - step / 2)
@@ -329,8 +329,8 @@ def bits(z, step):
 bits = kvae.worksheet.check("9.6", bits)
 
 # %% [markdown]
-# **Predict before you run.** The step is doubled again and again. What happens to the bits at each doubling? And to the error: does it double, too?
-# Where will the curve of PCA lie, with as many numbers an image?
+# **Predict before you run.** The step is doubled repeatedly. How do the bits change at each doubling? And the error: does it double too?
+# Where will PCA's curve be, with as many numbers per image?
 
 # %%
 steps = [0.125, 0.25, 0.5, 1.0, 2.0]
@@ -339,32 +339,32 @@ curves = {name: applications.rate_distortion(each, x_test, steps) for name, each
 pixels = x_test[0].size
 for step, rate, error in zip(steps, curves["VAE"]["prior_rate"], curves["VAE"]["mse"], strict=True):
     print(
-        f"step {step:>5}: {bits(z, step).mean():5.1f} bits an image, {rate:.3f} a pixel, mean squared error {error:.4f}"
+        f"step {step:>5}: {bits(z, step).mean():5.1f} bits per image, {rate:.3f} per pixel, mean squared error {error:.4f}"
     )
 png = applications.png_rate(x_test)
-print(f"PNG, without loss: {png * pixels:.0f} bits an image, {png:.2f} a pixel")
-kvae.worksheet.show(kvae.plots.rate_distortion(curves, title="What a code costs, and what it loses"), dpi=60)
+print(f"PNG, lossless: {png * pixels:.0f} bits per image, {png:.2f} per pixel")
+kvae.worksheet.show(kvae.plots.rate_distortion(curves, title="Rate and distortion of latent codes"), dpi=60)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* A doubling saves one bit a dimension as long as the step is small against the prior. The error hardly moves at first: below the posterior's own width the encoder
-# is in doubt anyhow, so finer steps buy nothing. The file (solid) costs more than the ideal coder, for zlib must learn the table from the
+# *For the instructor.* Doubling saves one bit per dimension as long as the step is small compared with the prior. The error hardly changes at first: the posterior
+# is uncertain by its own width anyway, so finer steps gain nothing. The file (solid line) costs more than the ideal coder, because zlib has to learn the probabilities from the
 # data.
 
 # %% [markdown]
-# ## Exercise 9.7, stretch: larger than it was (at home, or if you are early)
+# ## Exercise 9.7, stretch: super-resolution (at home, or if you are early)
 #
-# Super-resolution is the same once more. What is observed is a small image, each pixel the **mean of a block** of $2 \times 2$. The sum of squares runs over the small pixels, the answer has the large ones: so the codes'
-# images must be made small for `log_likelihood`, and stay large for `posterior_mean`.
+# Super-resolution is the same problem again. We observe a small image in which each pixel is the **mean of a block** of $2 \times 2$. The sum of squares runs over the small pixels, but the answer has the large ones: so downsample the decoded
+# images for `log_likelihood`, but not for `posterior_mean`.
 #
 # <details><summary>Hint</summary>
 #
-# `applications.downsample(means, 2)` takes and gives images `(n, height, width, 1)`. Your two functions want rows of pixels: `.reshape(len(means), -1)`.
+# `applications.downsample(means, 2)` takes and returns images `(n, height, width, 1)`. Your two functions take rows of pixels: `.reshape(len(means), -1)`.
 # </details>
 
 
 # %%
 def super_resolve(small, means, tau):
-    """The large image `(d,)` from a small one `(d / 4,)` and the decoded codes, images `(codes, height, width, 1)`."""
+    """Large image `(d,)` from a small one `(d / 4,)` and the decoded codes, images `(codes, height, width, 1)`."""
     ### BEGIN SOLUTION
     blocks = applications.downsample(means, 2).reshape(len(means), -1)
     return posterior_mean(log_likelihood(small, blocks, tau), means.reshape(len(means), -1))
@@ -382,17 +382,17 @@ rows = {
     "truth": originals[:12],
 }
 for name in ("small", "enlarged"):
-    print(f"{name}: mean squared error {kvae.evaluation.reconstruction_mse(rows['truth'], rows[name]):.3f} a pixel")
+    print(f"{name}: mean squared error {kvae.evaluation.reconstruction_mse(rows['truth'], rows[name]):.3f} per pixel")
 kvae.worksheet.show(kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Four times as many pixels"))
 
 # %% [markdown]
 # ## Summary
 #
-# - One model, trained once. Each task is a question about $p(\mathbf x)$ or $p(\mathbf z \mid \text{observed})$.
-# - **Anomaly**: $-\mathcal L$ is the score, AUROC its measure, ½ is chance. Strange means "unlike the data", and a bland image is not.
-# - **Denoising, filling in, super-resolution**: weigh codes by $p(\text{observed} \mid \mathbf z)$, average what they decode to. What is not observed has no place in the sum.
-# - Weights are made of logarithms: subtract the largest before `exp`.
-# - **Compression**: the prior is the table of the code, $-\log_2$ of a mass, not of a density. Steps finer than the posterior's width are wasted.
+# - There is one model, trained once. Each task is a question about $p(\mathbf x)$ or $p(\mathbf z \mid \text{observed})$.
+# - **Anomaly detection**: the score is $-\mathcal L$, and AUROC measures how good it is; ½ is chance. A high score means "unlike the data"; a bland image is not unlike the data.
+# - **Denoising, inpainting, super-resolution**: weight codes by $p(\text{observed} \mid \mathbf z)$ and average the decoded images. What is not observed does not appear in the sum.
+# - Compute weights from logarithms: subtract the largest before `exp`.
+# - **Compression**: the prior is the probability model of the coder; the cost is $-\log_2$ of a probability, not of a density. Steps finer than the posterior's width are wasted.
 #
-# In kvae: `applications.anomaly_score`, `auroc`, `denoise`, `inpaint`, `super_resolve`, `compress`, `rate_distortion`; they reach further than 20,000 codes of the prior can.
+# In kvae: `applications.anomaly_score`, `auroc`, `denoise`, `inpaint`, `super_resolve`, `compress`, `rate_distortion`; they go further than 20,000 samples of the prior can.
 # On the command line: `kvae apply`.
