@@ -1,11 +1,16 @@
-"""How `fit` on arrays is fed: whole batches from memory, and as many steps an execution as the logs allow.
+"""The input pipeline of `fit` on arrays: whole batches from memory, and many steps per execution.
 
-Keras's own way of slicing an array leaves half of a CPU idle with small models; `benchmarks/README.md` has the profile.
-On TensorFlow and JAX the arrays lie on the device, and the step gathers its batch from the numbers of the rows; on JAX
-an execution is one compiled scan over them. Where steps are eager, as on PyTorch, and for convolutions on JAX, which
-are slow inside a scan, batches are gathered whole. What none of this covers (a `class_weight`, `steps_per_epoch`, a
-distribution) goes the way of Keras.
+With small models, Keras's slicing of arrays leaves half of a CPU idle; `benchmarks/README.md` has the profile. On
+TensorFlow and JAX the arrays are kept on the device, and a step gathers its batch given the row numbers; on JAX an
+execution is one compiled scan over them. Where steps are eager, as on PyTorch, and for convolutions on JAX, which are
+slow inside a scan, batches are gathered whole. Keras feeds what is not covered: a `class_weight`, `steps_per_epoch`, a
+distribution.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,14 +18,15 @@ from keras import ops
 
 from kvae import checks
 from kvae.training import keras_internals, pipelines, strategy
+from kvae.types import Array, Tensor
 
-MOST_STEPS = 100  # an execution: more gain nothing, and Ctrl-C waits for its end
-BARS = 20  # how often an epoch's progress bar moves
+MOST_STEPS = 100  # per execution: more gain nothing, and Ctrl-C takes effect after one
+BARS = 20  # updates of the progress bar per epoch
 BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
 
-def covers(model, arguments):
-    """Whether `fit` with these arguments, on arrays, can be fed this way."""
+def covers(model: Any, arguments: dict[str, Any]) -> bool:
+    """Whether this pipeline can feed `fit` on arrays with these arguments."""
     return (
         not model.run_eagerly
         and not strategy.is_distributed(model)
@@ -32,17 +38,20 @@ def covers(model, arguments):
     )
 
 
-def feed(model, x, y, arguments):
-    """Turn arrays into data sets that feed `fit`.
+def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Turn arrays into datasets that feed `fit`.
 
     Args:
         model: a compiled `BaseModel`.
         x: images `(n, *image_shape)`, checked.
         y: labels, or `None`.
-        arguments: dict of `fit`'s other arguments.
+        arguments: the other arguments of `fit`.
 
     Returns:
-        The arguments of `fit`, data sets for arrays.
+        The arguments of `fit`, with datasets in place of arrays.
+
+    Raises:
+        ValueError: if `batch_size` or `validation_split` does not fit the number of examples.
     """
     arguments = dict(arguments)
     batch_size = arguments.pop("batch_size", None)
@@ -57,7 +66,7 @@ def feed(model, x, y, arguments):
     shuffle, arguments["shuffle"] = arguments.get("shuffle", True), False
     callbacks = arguments.get("callbacks") or []
     entropy = _Entropy()
-    if isinstance(callbacks, keras.callbacks.CallbackList):  # has its progress bar already, and who listens is unknown
+    if isinstance(callbacks, keras.callbacks.CallbackList):  # it has its progress bar already, and may have any hook
         entropy.set_model(model)
         callbacks.append(entropy)
         steps = 1
@@ -80,17 +89,17 @@ def feed(model, x, y, arguments):
     return arguments
 
 
-def steps_per_execution(num_batches, callbacks, verbose):
-    """How many steps may run without a word to anybody.
+def steps_per_execution(num_batches: int, callbacks: list[Any], verbose: Any) -> int:
+    """Steps per execution that no callback would notice.
 
     Args:
-        num_batches: int, full ones of an epoch.
-        callbacks: list of those that `fit` got.
-        verbose: what `fit` got.
+        num_batches: number of full batches per epoch.
+        callbacks: those passed to `fit`.
+        verbose: as passed to `fit`.
 
     Returns:
-        Int: 1 if a callback wants to hear of each batch; else as many as leave a progress bar moving, and a divisor of
-        `num_batches` if there is one near, so that one compiled shape serves all executions.
+        1 if a callback has a hook for each batch; else as many as keep a progress bar moving, and a divisor of
+        `num_batches` if there is one nearby, so that one compiled shape serves all executions.
     """
     if any(_hears_batches(callback) for callback in callbacks):
         return 1
@@ -107,15 +116,14 @@ def _hears_batches(callback):
 
 
 def _split(train, fraction, validation):
-    """Training and validation data, the last `fraction` of the arrays as in Keras if no others came."""
+    """Training and validation data; as in Keras, the last `fraction` of the arrays unless `validation` is given."""
     if not fraction or validation is not None:
         return train, validation
     n = len(train[0])
     cut = int(n * (1 - fraction)) if 0 < fraction < 1 else 0
     if cut in (0, n):
         raise ValueError(f"`validation_split` must leave examples on both sides. Received: {fraction} of {n} examples")
-    halves = ([None if a is None else a[part] for a in train] for part in (slice(cut), slice(cut, None)))
-    train, validation = map(tuple, halves)
+    train, validation = (pipelines.each(lambda a, part=part: a[part], train) for part in (slice(cut), slice(cut, None)))
     return train, validation
 
 
@@ -128,10 +136,10 @@ def _numbers(arrays, batch_size, steps, shuffle=False, entropy=None):
 
 
 class _Entropy(keras.callbacks.Callback):
-    """What the order of an epoch is drawn from: the seed of the model's random stream, and the steps taken before.
+    """What the order of an epoch is drawn from: the seed of the model's random stream, and the steps taken so far.
 
-    Both are state of the training: where that goes on after an interruption, so does the order. They are noted when an
-    epoch begins; on JAX they cannot be read later.
+    Both are part of the training state, so a resumed run repeats the order. They are read when an epoch begins; on JAX
+    they cannot be read later.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -170,27 +178,27 @@ class _Batches(keras.utils.PyDataset):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
         x, *others = self.arrays
         x = pipelines.GREYS[x[rows]] if x.dtype == "uint8" else x[rows]
-        return keras.utils.pack_x_y_sample_weight(x, *(None if a is None else a[rows] for a in others))
+        return keras.utils.pack_x_y_sample_weight(x, *pipelines.each(lambda a: a[rows], others))
 
 
 class _Executions(_Batches):
-    """Arrays on the device, and for each execution of an epoch the numbers of the rows of its batches."""
+    """Arrays on the device, and the row numbers of the batches of each execution of an epoch."""
 
     def _hold(self, *arrays):
-        return [None if a is None else ops.convert_to_tensor(a) for a in arrays]
+        return pipelines.each(ops.convert_to_tensor, arrays)
 
     def __getitem__(self, index):
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
         return (pipelines.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
 
 
-def scan(step, state, execution):
+def scan(step: Callable[..., Any], state: Any, execution: pipelines.Rows) -> Any:
     """Take the steps of an execution, on JAX.
 
     Args:
-        step: function `step(state, batch)` to `(logs, state)`, of one batch as a data set gives it.
-        state: what Keras hands from step to step.
-        execution: `training.pipelines.Rows`.
+        step: function `step(state, batch)` that returns `(logs, state)`, for one batch as a dataset yields it.
+        state: what Keras passes from step to step.
+        execution: `training.pipelines.Rows` of `(steps, batch)`.
 
     Returns:
         `(logs, state)` after the last step.
@@ -205,8 +213,8 @@ def scan(step, state, execution):
     return {name: values[-1] for name, values in logs.items()}, state
 
 
-def gathered(rows, arrays):
-    """The batch of these rows, as a data set gives it.
+def gathered(rows: Tensor, arrays: tuple[Any, ...]) -> Any:
+    """The batch of these rows, as a dataset yields it.
 
     Args:
         rows: int tensor `(batch,)`.
@@ -216,5 +224,4 @@ def gathered(rows, arrays):
     x = ops.take(images, rows, axis=0)
     if keras.backend.standardize_dtype(x.dtype) == "uint8":
         x = ops.cast(x, "float32") / 255.0
-    others = (None if array is None else ops.take(array, rows, axis=0) for array in others)
-    return keras.utils.pack_x_y_sample_weight(x, *others)
+    return keras.utils.pack_x_y_sample_weight(x, *pipelines.each(lambda array: ops.take(array, rows, axis=0), others))

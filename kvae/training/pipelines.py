@@ -1,60 +1,67 @@
-"""Arrays in memory as batches: gathered whole, shuffled and binarized afresh, fast enough to keep a model busy."""
+"""Arrays in memory as batches: gathered whole, shuffled and binarized anew, fast enough to keep a model busy."""
+
+from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kvae import checks
+from kvae.types import Array, ArrayLike, Tensor
 
-GREYS = np.arange(256, dtype="float32") / np.float32(255)  # what the bytes of an image file stand for
+GREYS = np.arange(256, dtype="float32") / np.float32(255)  # the values of the bytes of an image file
 
 
 class Rows(NamedTuple):
-    """A batch, or many on JAX, not gathered yet.
+    """A batch not gathered yet; on JAX, the batches of several steps.
 
     Attributes:
-        rows: int tensor of the numbers of its rows, `(batch,)` or `(steps, batch)`.
-        arrays: tuple of images, labels and sample weights on the device, all of them; labels and weights may be `None`.
+        rows: int tensor of row numbers, `(batch,)` or `(steps, batch)`.
+        arrays: all images, labels and sample weights, on the device; labels and weights may be `None`.
     """
 
-    rows: object
-    arrays: tuple
+    rows: Tensor
+    arrays: tuple[Any, ...]
 
 
 def pipeline(
-    x,
-    y=None,
-    sample_weight=None,
+    x: Array,
+    y: Array | None = None,
+    sample_weight: Array | None = None,
     *,
-    batch_size=128,
-    shuffle=True,
-    dynamic=False,
-    seed=0,
-    first_epoch=0,
-    entropy=None,
-    multiple=1,
-):
+    batch_size: int = 128,
+    shuffle: bool = True,
+    dynamic: bool = False,
+    seed: int = 0,
+    first_epoch: int = 0,
+    entropy: Callable[[], Any] | None = None,
+    multiple: int = 1,
+) -> Any:
     """Arrays in memory as a `tf.data.Dataset` that gathers whole batches.
 
-    The order and the binary pixels of an epoch depend on nothing but the seed and the epoch's number, so that a
-    training that was interrupted can go on as if it had not been.
+    The order and the binary pixels of an epoch depend only on the seed and the epoch's number, so that an interrupted
+    run can resume exactly.
 
     Args:
-        x: images `(n, ...)`; floats that are whole 255ths are kept as bytes.
+        x: images `(n, ...)`; floats that are multiples of 1/255 are kept as bytes.
         y: labels `(n, ...)`, or `None`.
         sample_weight: array `(n,)`, or `None`.
         batch_size: int.
-        shuffle: whether each epoch has an order of its own.
-        dynamic: whether to draw binary pixels from grey values afresh each time.
+        shuffle: whether to draw a new order for each epoch.
+        dynamic: whether to draw new binary pixels from the grey values in each epoch.
         seed: int.
-        first_epoch: int, the number of the first epoch that is drawn from the data set.
-        entropy: function, called when an epoch begins, to the integers from which to draw it, in place of the seed and
-            the epoch's number.
-        multiple: int that the size of each batch must be divisible by; what the last one has too many of is left out.
+        first_epoch: number of the first epoch that is drawn from the dataset.
+        entropy: function that is called when an epoch begins and returns the integers to seed it with, in place of the
+            seed and the epoch's number.
+        multiple: int that every batch size must be divisible by; surplus examples of the last batch are left out.
 
     Returns:
         A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, sample_weight)`, the last batch short.
+
+    Raises:
+        ValueError: if `batch_size` is not a positive integer divisible by `multiple`.
     """
     import tensorflow as tf
 
@@ -65,14 +72,14 @@ def pipeline(
     n = total // multiple * multiple
     num_batches = -(-n // batch_size)
     fetch = _fetcher(x)
-    others = [None if a is None else tf.convert_to_tensor(a) for a in (y, sample_weight)]
+    others = each(tf.convert_to_tensor, (y, sample_weight))
     entropy = entropy or numbered(seed, first_epoch)
 
     def gather(rows, noise_seed, batch):
         images = fetch(rows)
         if dynamic:
             images = binary(images, noise_seed + [0, 1] * batch)
-        y, sample_weight = (None if a is None else tf.gather(a, rows) for a in others)
+        y, sample_weight = each(lambda a: tf.gather(a, rows), others)
         if sample_weight is not None:
             return images, y, sample_weight
         return images if y is None else (images, y)
@@ -84,23 +91,32 @@ def pipeline(
     return kept_ahead(_orders(total, n, shuffle, entropy).flat_map(batches), num_batches)
 
 
-def rows(x, y=None, sample_weight=None, *, batch_size, shuffle, entropy):
-    """As `pipeline`, but of batches that the step gathers itself: less work for the one thread beside it.
+def rows(
+    x: Array,
+    y: Array | None = None,
+    sample_weight: Array | None = None,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    entropy: Callable[[], Any] | None,
+) -> Any:
+    """Like `pipeline`, but the step gathers its batch itself, which leaves less to the thread beside it.
 
     Args:
         x: images `(n, ...)`.
         y: labels `(n, ...)`, or `None`.
         sample_weight: array `(n,)`, or `None`.
         batch_size: int.
-        shuffle: whether each epoch has an order of its own.
-        entropy: function, called when an epoch begins, to the integers from which to draw its order; `None` without.
+        shuffle: whether to draw a new order for each epoch.
+        entropy: function that is called when an epoch begins and returns the integers to seed its order with; `None`
+            for a fixed seed.
 
     Returns:
-        A `tf.data.Dataset` of `(Rows,)`; its images are bytes if they could be kept so.
+        A `tf.data.Dataset` of `(Rows,)`, with images as bytes if that is exact.
     """
     import tensorflow as tf
 
-    arrays = tuple(None if a is None else tf.convert_to_tensor(a) for a in (smallest(x), y, sample_weight))
+    arrays = each(tf.convert_to_tensor, (smallest(x), y, sample_weight))
     num_batches = -(-len(x) // batch_size)
     numbers = _orders(len(x), len(x), shuffle, entropy or numbered(0)).flat_map(
         lambda rows, _: tf.data.Dataset.range(num_batches).map(
@@ -112,7 +128,7 @@ def rows(x, y=None, sample_weight=None, *, batch_size, shuffle, entropy):
 
 
 def _orders(total, n, shuffle, entropy):
-    """The numbers of `n` among `total` rows, and the seed of the pixels: an epoch each, drawn when it begins."""
+    """For each epoch, drawn when it begins: the numbers of `n` of `total` rows, and the seed of the pixels."""
     import tensorflow as tf
 
     def epoch():
@@ -124,27 +140,27 @@ def _orders(total, n, shuffle, entropy):
     return tf.data.Dataset.from_generator(epoch, output_signature=signature)
 
 
-def numbered(seed, first_epoch=0):
-    """A function, called when an epoch begins, to the integers from which to draw it: the seed and its number."""
+def numbered(seed: int, first_epoch: int = 0) -> Callable[[], Any]:
+    """A function that returns the integers to seed an epoch with: the seed and the epoch's number, which it counts."""
     return zip(itertools.repeat(seed % 2**64), itertools.count(first_epoch), strict=False).__next__
 
 
-def binary(images, seed):
-    """Pixels x ~ Bernoulli(grey value), from a seed of two integers."""
+def binary(images: Tensor, seed: Tensor) -> Tensor:
+    """Pixels x ~ Bernoulli(grey value), given a seed of two integers."""
     import tensorflow as tf
 
     return tf.cast(tf.random.stateless_uniform(tf.shape(images), seed) < images, tf.float32)
 
 
-def from_bytes(images):
-    """The grey values in [0, 1] that uint8 images stand for: those of `GREYS`, to the bit."""
+def from_bytes(images: Tensor) -> Tensor:
+    """The grey values in [0, 1] of uint8 images: those of `GREYS`, to the bit."""
     import tensorflow as tf
 
     return tf.cast(images, tf.float32) / 255.0
 
 
-def kept_ahead(dataset, num_batches):
-    """Prefetch a `tf.data.Dataset` of batches, by one thread: more of them would take the model's cores."""
+def kept_ahead(dataset: Any, num_batches: int) -> Any:
+    """Prefetch a `tf.data.Dataset` of batches with one thread: more would compete with the model for cores."""
     import tensorflow as tf
 
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(4)
@@ -152,7 +168,7 @@ def kept_ahead(dataset, num_batches):
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False  # they would copy the arrays
     options.threading.private_threadpool_size = 1
-    # Several workers take their parts of the same batches: all have the same order, from the seed.
+    # Several workers take their shares of the same batches: all draw the same order, from the seed.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)
 
@@ -167,11 +183,11 @@ def _fetcher(x):
     return lambda rows: from_bytes(tf.gather(stored, rows))
 
 
-def smallest(x, block=64):
-    """`x` as uint8 if every value is a whole 255th (as those of image files and binary pixels are), else as float32."""
+def smallest(x: ArrayLike, block: int = 64) -> Array:
+    """`x` as uint8 if every value is a multiple of 1/255 (as in image files and binary pixels), else as float32."""
     x = np.asarray(x)
     quantised, buffer = np.empty(x.shape, "uint8"), np.empty((block, *x.shape[1:]), "float32")
-    for start in range(0, len(x), block):  # as much as the processor keeps near
+    for start in range(0, len(x), block):  # fits into the processor's cache
         piece = x[start : start + block]
         if not (piece.min() >= 0 and piece.max() <= 1):
             return x.astype("float32", copy=False)
@@ -181,3 +197,8 @@ def smallest(x, block=64):
         if not np.array_equal(np.divide(greys, np.float32(255), out=greys), piece):
             return x.astype("float32", copy=False)
     return quantised
+
+
+def each(function, arrays):
+    """`function` of each array; labels may be a tuple of arrays, and what is `None` stays so."""
+    return tuple(each(function, a) if isinstance(a, tuple) else None if a is None else function(a) for a in arrays)
