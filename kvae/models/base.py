@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.data import plain_errors
+from kvae.data.streaming import plain_errors  # `kvae.data` imports Keras, and Keras this module
 from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
 from kvae.training import fit_on_arrays, keras_internals, optimizers, strategy
