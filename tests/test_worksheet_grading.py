@@ -1,4 +1,4 @@
-"""`kvae workshop`: a folder of submissions of every kind, and the command as it is typed."""
+"""`kvae workshop` on the command line, with submissions of every kind."""
 
 import csv
 import json
@@ -12,20 +12,21 @@ from kvae.worksheet import grading, notebooks
 
 pytestmark = pytest.mark.long
 
-# A worksheet of its own, so that no model is trained: 90, through the folder of private checks.
+# Worksheet 90, a private one without training.
 CHECKS = """
 import numpy as np
 from kvae.worksheet import Exercise
 X = (np.array([1.0, 3.0]),)
 EXERCISES = {
     "90.1": Exercise(title="twice", reference=lambda x: 2 * x, arguments=X, tensors=False, points=2,
-                     wrong=[(lambda x: x**2, "that is the square")]),
+                     wrong=[(lambda x: x**2, "this is the square")]),
     "90.2": Exercise(title="half", reference=lambda x: x / 2, arguments=X, tensors=False,
-                     wrong=[(lambda x: 2 / x, "the other way round")], seconds=2),
+                     wrong=[(lambda x: 2 / x, "the wrong way round")], seconds=2),
     "90.3": Exercise(title="a number", reference=0.5, wrong=[(2, "the inverse")]),
 }
 """
-FIRST = "import kvae\nprint('90.1', {'exercise': '90.1', 'state': 'right', 'message': ''})"  # a print fakes nothing
+# A printed verdict does not count.
+FIRST = "import kvae\nprint('90.1', {'exercise': '90.1', 'state': 'right', 'message': ''})"
 RIGHT = ["def twice(x):\n    return x + x", "def half(x):\n    return x / 2", "number = twice(1) / 4"]
 LINES = [f'{name} = kvae.worksheet.check("90.{i}", {name})' for i, name in enumerate(("twice", "half", "number"), 1)]
 
@@ -60,7 +61,7 @@ SUBMISSIONS = {
 
 
 def kvae(*arguments, code=0):
-    """Run the command in a process of its own; what it printed."""
+    """Output of the command, run in a new process."""
     start = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", start, *map(str, arguments)], capture_output=True, text=True, check=False
@@ -69,7 +70,7 @@ def kvae(*arguments, code=0):
     return done.stdout + done.stderr
 
 
-# name: state, points in all, of each exercise (- for not judged), and a note
+# name: state, total points, points per exercise (- if not judged), and a note
 ROWS = {
     "anna/w90.ipynb": ("run", "4", "2 1 1", ""),
     "wrong/w90.ipynb": ("run", "0", "0 0 0", ""),
@@ -82,11 +83,11 @@ ROWS = {
     "endless.ipynb": ("stopped after 15 s, in cell 3", "2", "2 - -", "90.3 not judged: its check was not reached"),
     "greedy.ipynb": ("run", "3", "2 - 1", "cell 3: it raised"),
     "quits.ipynb": ("the process ended early, in cell 3", "2", "2 - -", "90.2 not judged: its check was not reached"),
-    "deleted.ipynb": ("run", "3", "2 - 1", "90.2 not judged: its check line is gone"),
+    "deleted.ipynb": ("run", "3", "2 - 1", "90.2 not judged: its check line is missing"),
     "twice.ipynb": ("run", "4", "2 1 1", "90.3: 2 check lines; the last that ran counts"),
     "empty.ipynb": ("an empty file", "", "- - -", ""),
     "no_code.ipynb": ("a notebook without code", "", "- - -", ""),
-    "essay.pdf": ("not a notebook: an .ipynb file is wanted, as Jupyter and Colab save it", "", "- - -", ""),
+    "essay.pdf": ("not a notebook: expected an .ipynb file, as saved by Jupyter and Colab", "", "- - -", ""),
     "other.ipynb": ("worksheet 6, not 90", "", "- - -", ""),
     "free.ipynb": ("not a worksheet: no check line in it", "", "- - -", ""),
 }
@@ -114,7 +115,7 @@ def test_a_folder_of_every_kind_of_submission(tmp_path):
 
 
 def test_a_folder_without_submissions_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="`folder` must be a folder with submissions"):
+    with pytest.raises(ValueError, match="`folder` must be a folder that contains submissions"):
         list(grading.grade(tmp_path))
 
 
@@ -141,7 +142,7 @@ def test_copy_never_replaces_a_file_unless_told(tmp_path, capsys):
         (["grade", ".", "--jobs", "0"], "`jobs` must be an integer of at least 1"),
     ],
 )
-def test_wrong_arguments_are_told_in_a_line(arguments, words, capsys):
+def test_wrong_arguments_are_reported_in_one_line(arguments, words, capsys):
     assert main.main(["workshop", *arguments]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("kvae workshop: ")
@@ -170,12 +171,12 @@ def test_check_reports_on_each_exercise(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("KVAE_CHECKS")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("90.1 ✓ twice: ")
-    assert lines[1].endswith("the other way round")
+    assert lines[1].endswith("the wrong way round")
     assert lines[2].startswith("90.3 … a number: not done yet")
     assert lines[3].startswith("worksheet 90: 1 of 3 exercises right, 2 of 4 points, ")
 
 
-def test_a_stretch_exercise_shows_its_verdict_in_the_place_of_points(tmp_path):
+def test_a_stretch_exercise_shows_its_verdict_instead_of_points(tmp_path):
     verdicts = {"6.6": ("right", ""), "6.7": ("right", "")}
     result = grading.Result("mine", "run", verdicts, worksheet=6)
     grading.write_csv([result], tmp_path / "grades.csv")

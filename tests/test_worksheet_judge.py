@@ -1,4 +1,4 @@
-"""The verdict on an answer, whatever the answer does; `check`, strict mode, and a teacher's own exercises."""
+"""Verdicts on answers of every kind; `check`, strict mode, and private exercises of an instructor."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ DOUBLE = Exercise(
     title="twice",
     reference=lambda x: 2 * x,
     arguments=(np.array([1.0, 3.0], "float32"),),
-    wrong=[(lambda x: x**2, "that is the square"), (lambda x: 2 * ops.sum(x), "no sum")],
+    wrong=[(lambda x: x**2, "this is the square"), (lambda x: 2 * ops.sum(x), "do not sum")],
     seconds=0.3,
 )
 VALUE = Exercise(title="a number", reference=0.5, wrong=[(2.0, "the inverse")], tolerance=0.01)
@@ -41,25 +41,25 @@ def loops_and_swallows(x):
     ("answer", "state", "words"),
     [
         (lambda x: x + x, "right", "your value[0] 2, expected 2 ± 0.001"),
-        (lambda x: x**2, "wrong", "your value[0] 1, expected 2 ± 0.001: that is the square"),
-        (lambda x: 2 * ops.sum(x), "wrong", "shape (), expected (2,): no sum"),
+        (lambda x: x**2, "wrong", "your value[0] 1, expected 2 ± 0.001: this is the square"),
+        (lambda x: 2 * ops.sum(x), "wrong", "shape (), expected (2,): do not sum"),
         (lambda x: 2 * x + 0.5, "wrong", "your value[0] 2.5, expected 2 ± 0.001"),
         (lambda x: None, "wrong", "it returned None: is `return` missing?"),
-        (lambda x: x * float("nan"), "wrong", "NaN comes of"),
+        (lambda x: x * float("nan"), "wrong", "NaN comes from"),
         (lambda x: ops.ones((2, 1)), "wrong", "your result has shape (2, 1), expected (2,)"),
-        (lambda x: np.array([2.0, 6.0]), "wrong", "a NumPy array, where gradients end: use keras.ops"),
-        (lambda x: "2", "wrong", "numbers are wanted. Received: '2'"),
-        (lambda x: [[1, 2], [3]], "wrong", "an array of numbers is wanted"),
+        (lambda x: np.array([2.0, 6.0]), "wrong", "a NumPy array, which has no gradient: use keras.ops"),
+        (lambda x: "2", "wrong", "expected numbers. Received: '2'"),
+        (lambda x: [[1, 2], [3]], "wrong", "expected an array of numbers"),
         (lambda x: 1 / 0, "wrong", "it raised ZeroDivisionError: division by zero"),
         (lambda: 1, "wrong", "it raised TypeError"),
         (lambda x: exit(), "wrong", "it raised SystemExit"),
-        (loops, "wrong", "it took longer than 0.3 s: does a loop never end?"),
+        (loops, "wrong", "it took longer than 0.3 s: is there an endless loop?"),
         (loops_and_swallows, "wrong", "it took longer than 0.3 s"),
         (lambda x: ..., "todo", TODO),
         (lambda x: 2 * ..., "todo", TODO),
         (..., "todo", TODO),
         (DOUBLE.reference, "todo", "the worksheet's own answer"),
-        (7, "wrong", "a function is wanted, its name without brackets. Received: 7"),
+        (7, "wrong", "expected a function: its name, without parentheses. Received: 7"),
     ],
 )
 def test_the_verdict_on_a_function(answer, state, words):
@@ -71,7 +71,7 @@ def test_the_verdict_on_a_function(answer, state, words):
     assert time.time() - start < 4
 
 
-def test_a_tensor_of_another_backend_is_told():
+def test_a_tensor_of_another_backend_is_reported():
     here = keras.backend.backend()
     other = pytest.importorskip("torch" if here != "torch" else "tensorflow")
     tensor = other.ones(2)
@@ -102,7 +102,7 @@ def test_the_verdict_on_a_value(answer, state, words):
     assert words in verdict.message
 
 
-def test_an_error_may_be_a_usual_mistake_too():
+def test_an_error_may_be_a_common_mistake_too():
     def wide(x):
         raise ValueError("\x1b[1mtoo wide\x1b[0m\n\nArguments received by f: x=1")
 
@@ -145,7 +145,7 @@ def test_the_limit_holds_off_the_main_thread_too():
     assert caught == [True, 5]
 
 
-def test_check_prints_and_hands_back_an_answer_that_works(capsys):
+def test_check_prints_and_returns_an_answer_that_works(capsys):
     kl, wrong = worksheet.reference("6.2"), lambda m, v: 2 * worksheet.reference("6.2")(m, v)
     right = lambda m, v: kl(m, v)  # noqa: E731
     assert worksheet.check("6.2", right) is right
@@ -154,7 +154,7 @@ def test_check_prints_and_hands_back_an_answer_that_works(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line[:5] for line in lines] == ["6.2 ✓", "6.2 ✗", "6.2 …"]
     assert lines[1].endswith("the factor ½ is missing")
-    assert lines[2].endswith("go on with the worksheet's own answer.")
+    assert lines[2].endswith("use the worksheet's own answer.")
 
 
 def test_strict_mode_raises_what_would_be_printed(monkeypatch):
@@ -165,7 +165,7 @@ def test_strict_mode_raises_what_would_be_printed(monkeypatch):
         worksheet.check("6.2", ...)
 
 
-def test_the_report_is_a_line_of_json_each(monkeypatch, tmp_path):
+def test_the_report_has_one_line_of_json_per_verdict(monkeypatch, tmp_path):
     monkeypatch.setenv("KVAE_REPORT", str(tmp_path / "report"))
     worksheet.check("6.2", ...)
     worksheet.check("6.1", lambda m, v, e: worksheet.reference("6.1")(m, v, e))
@@ -175,11 +175,11 @@ def test_the_report_is_a_line_of_json_each(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["6.99", "99.1", "six", 6.2, None])
 def test_an_unknown_exercise_is_an_error(name):
-    with pytest.raises(ValueError, match="`name` must be an exercise's number"):
+    with pytest.raises(ValueError, match="`name` must be the number of an exercise"):
         worksheet.check(name, 1)
 
 
-def test_a_teachers_own_exercises_take_the_place_of_ours(monkeypatch, tmp_path):
+def test_private_exercises_replace_the_public_ones(monkeypatch, tmp_path):
     (tmp_path / "w06.py").write_text(
         "import dataclasses\nfrom kvae.worksheet.w06 import EXERCISES as PUBLIC\n"
         'EXERCISES = PUBLIC | {"6.2": dataclasses.replace(PUBLIC["6.2"], points=7)}\n'

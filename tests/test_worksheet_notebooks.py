@@ -1,4 +1,4 @@
-"""The worksheets as they are built: not stale, equal from build to build, and run from the first cell to the last."""
+"""The built worksheets: up to date, reproducible, and running from the first cell to the last."""
 
 import importlib.util
 import re
@@ -31,7 +31,7 @@ each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
-    """A copy of what is built, to be spoiled, and what is stale in it before."""
+    """A copy of the build to modify, and what is stale in it beforehand."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(WORKSHOPS, folder / "workshops", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "kvae" / "worksheet").mkdir(parents=True)
@@ -49,7 +49,7 @@ def stale(folder):
     return set(done.stderr.strip().partition("`: ")[2].split(", ")) - {""}
 
 
-def test_the_products_are_not_stale():
+def test_the_products_are_up_to_date():
     assert stale(WORKSHOPS.parent) == set()
 
 
@@ -67,7 +67,7 @@ STUDENT, SOLUTION, README = "student/w06_vae_in_keras.ipynb", "solutions/w06_vae
         ("kvae/worksheet/w06.py", "points=2", "points=3", {SOLUTION}),
     ],
 )
-def test_what_was_changed_is_stale(workshop, path, old, new, products):
+def test_what_has_changed_is_stale(workshop, path, old, new, products):
     folder, stale_before = workshop
     file = folder / path
     before = file.read_text()
@@ -101,13 +101,13 @@ def test_a_students_notebook_gives_nothing_away(source):
 
 
 @each
-def test_a_worksheet_has_the_shape_of_one(source):
+def test_a_worksheet_has_all_its_parts(source):
     notebook = build.student_notebook(source)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     words = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert 10 <= len(code) <= 16
     blanks = re.findall(r"# YOUR CODE: (\d+) line", "\n".join(code))
-    assert 4 <= len(blanks) - ("stretch" in words) <= 6  # the stretch exercise comes on top
+    assert 4 <= len(blanks) - ("stretch" in words) <= 6  # not counting the stretch exercise
     assert all(1 <= int(lines) <= 6 for lines in blanks)
     assert 45 <= notebook.metadata["kvae"]["minutes"] <= 50
     for wanted in (
@@ -152,7 +152,7 @@ def test_the_solution_runs_and_every_answer_is_right(source, tmp_path):
 def test_a_students_notebook_runs_through_and_nothing_is_done(source, tmp_path):
     path = tmp_path / "student.ipynb"
     notebook = build.student_notebook(source)
-    for cell in notebook.cells:  # the blanks are tried here, not the training
+    for cell in notebook.cells:  # this test is about the blanks, not the training
         cell.source = re.sub("^EPOCHS = .*", "EPOCHS = 3", cell.source, flags=re.MULTILINE)
     path.write_text(build.as_text(notebook))
     result = grading.run(path)
@@ -202,7 +202,7 @@ def test_a_blank_keeps_the_left_hand_side(solution, blank):
     assert build.SOLUTION.sub(build.blank, text) == blank
 
 
-def test_a_badge_comes_with_a_repository(monkeypatch):
+def test_a_repository_adds_a_colab_badge(monkeypatch):
     monkeypatch.setattr(build, "REPOSITORY", "somebody/kvae")
     notebook = build.student_notebook(SOURCES[0])
     assert "somebody/kvae/blob/main/workshops/student/" in notebook.cells[0].source

@@ -1,4 +1,4 @@
-"""Every check of every worksheet, on its right answer and on each of its wrong ones: one test for each of these."""
+"""Every check of every worksheet, with its right answer and each of its wrong answers, one test each."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TABLE = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(ex
 
 
 def another(answer):
-    """The same answer in another's hand: `check` knows its own objects."""
+    """The same answer as another object, because `check` recognises the reference itself."""
     if isinstance(answer, type):
         return type("Answer", (answer,), {})
     return (lambda *arguments: answer(*arguments)) if callable(answer) else answer
@@ -31,7 +31,7 @@ def test_the_right_answer_is_right(name):
 
 
 @pytest.mark.parametrize(("name", "i"), TABLE, ids=lambda value: str(value))
-def test_a_wrong_answer_is_told_its_own_mistake(name, i):
+def test_a_wrong_answer_gets_its_own_message(name, i):
     answer, message = EXERCISES[name].wrong[i]
     state, said = judge(EXERCISES[name], answer)
     assert state == "wrong"
@@ -40,7 +40,7 @@ def test_a_wrong_answer_is_told_its_own_mistake(name, i):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_a_function_may_do_wrong_in_any_exercise(name):
+def test_mistakes_that_a_function_can_make_in_any_exercise(name):
     exercise = FUNCTIONS[name]
 
     def loud(*arguments):
@@ -52,10 +52,10 @@ def test_what_a_function_may_do_wrong_in_any_exercise(name):
         (lambda *arguments: None, "wrong", "returned None: is `return` missing?"),
         (lambda *arguments: ..., "todo", TODO),
         (lambda *arguments: tensor, "wrong", "NaN"),
-        (lambda *arguments: "42", "wrong", "numbers are wanted. Received: '42'"),
+        (lambda *arguments: "42", "wrong", "expected numbers. Received: '42'"),
         (loud, "wrong", "it raised RuntimeError: no idea"),
         (..., "todo", TODO),
-        (3.0, "wrong", "a function is wanted, its name without brackets. Received: 3.0"),
+        (3.0, "wrong", "expected a function: its name, without parentheses. Received: 3.0"),
         (exercise.reference, "todo", "the worksheet's own answer"),
     ]:
         found, message = judge(exercise, answer)
@@ -74,6 +74,6 @@ def test_each_worksheet_has_a_notebook_with_all_its_checks(sheet):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_each_exercise_knows_usual_mistakes(name):
+def test_each_exercise_knows_common_mistakes(name):
     assert len(EXERCISES[name].wrong) >= 2
     assert len({message for _, message in EXERCISES[name].wrong}) == len(EXERCISES[name].wrong)

@@ -1,22 +1,30 @@
-"""What a worksheet needs: `check` an answer, the worksheet's own (`reference`), `show` a picture.
+"""Functions that the worksheets call: `check` an answer, look up the `reference` answer, `show` a figure.
 
-Each worksheet's exercises stand in a module of their own, `w06` for number 6; nothing is imported before it is needed.
+The exercises of each worksheet are in a module of their own, `w06` for worksheet 6. Nothing is imported before it is
+needed.
 
 Example:
 
 ```python
-kl = kvae.worksheet.check("6.2", kl)  # prints what is right or wrong, hands back an answer that later cells can use
+kl = kvae.worksheet.check("6.2", kl)  # prints the verdict and returns an answer that later cells can use
 ```
 """
 
+from __future__ import annotations
+
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvae.worksheet.checking import check, reference, show
+    from kvae.worksheet.exercise import Exercise
 
 _HOMES = {"check": "checking", "reference": "checking", "show": "checking", "Exercise": "exercise"}
 
 __all__ = ["Exercise", "check", "reference", "show"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'kvae.worksheet' has no attribute {name!r}")
     return getattr(importlib.import_module(f"kvae.worksheet.{_HOMES[name]}"), name)

@@ -1,32 +1,38 @@
 """The three functions that a worksheet's cells call."""
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 import io
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from kvae.worksheet.exercise import judge
+from kvae.worksheet.exercise import Exercise, judge
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MARKS = {"right": "✓", "wrong": "✗", "todo": "…"}
 
 
-def check(name, answer):
-    """Check an answer and print a line: right, wrong and why, or not done yet.
+def check(name: str, answer: Any) -> Any:
+    """Check an answer and print one line: right, wrong and why, or not done yet.
 
-    Under the environment variable `KVAE_STRICT=1` anything but a right answer raises. With `KVAE_REPORT=FILE` the
-    verdict is also appended to that file, as a line of JSON, for `kvae workshop check` and `grade`.
+    With the environment variable `KVAE_STRICT=1`, every answer that is not right raises. With `KVAE_REPORT=FILE`, the
+    verdict is also appended to that file as a line of JSON, for `kvae workshop check` and `grade`.
 
     Args:
-        name: the exercise's number, such as "6.2".
-        answer: a value, a function or a class, as the exercise asks for.
+        name: number of the exercise, such as "6.2".
+        answer: a value, a function or a class, depending on the exercise.
 
     Returns:
-        The answer if it is right; otherwise the worksheet's own, so that the cells below run in any case.
+        The answer if it is right; otherwise the worksheet's own answer, so that the cells below always run.
 
     Raises:
-        AssertionError: under `KVAE_STRICT=1`, with the line that would be printed.
+        AssertionError: with `KVAE_STRICT=1`, if the answer is not right; the message is the line otherwise printed.
         ValueError: if there is no such exercise.
 
     Example:
@@ -44,15 +50,18 @@ def check(name, answer):
         return answer
     if os.environ.get("KVAE_STRICT", "0") not in ("", "0"):
         raise AssertionError(line)
-    print(line if state == "wrong" else f"{line}. The cells below go on with the worksheet's own answer.")
+    print(line if state == "wrong" else f"{line}. The cells below use the worksheet's own answer.")
     return exercise.reference
 
 
-def reference(name):
+def reference(name: str) -> Any:
     """The worksheet's own answer to an exercise.
 
     Args:
-        name: the exercise's number, such as "6.2".
+        name: number of the exercise, such as "6.2".
+
+    Returns:
+        A value, a function or a class.
 
     Raises:
         ValueError: if there is no such exercise.
@@ -60,14 +69,14 @@ def reference(name):
     return find(name).reference
 
 
-def show(figure, dpi=72):
-    """Show a figure in a notebook, as a PNG of few colours so that the notebook's file stays small.
+def show(figure: Figure, dpi: int = 72) -> None:
+    """Show a figure in a notebook, as a PNG with few colours that keeps the notebook file small.
 
     Outside a notebook, as in `kvae workshop check`, nothing is drawn.
 
     Args:
-        figure: `matplotlib.figure.Figure`.
-        dpi: int, pixels an inch.
+        figure: the figure.
+        dpi: pixels per inch.
     """
     try:
         from IPython import get_ipython
@@ -84,36 +93,36 @@ def show(figure, dpi=72):
     display(Image(small.getvalue(), alt=figure.get_suptitle()))
 
 
-def find(name):
-    """The `Exercise` of a number such as "6.2".
+def find(name: str) -> Exercise:
+    """The exercise with a number such as "6.2".
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such exercise.
     """
     sheet, _, _ = str(name).partition(".")
     known = exercises(int(sheet)) if sheet.isdigit() else {}
     if name not in known:
         raise ValueError(
-            f"`name` must be an exercise's number, such as {next(iter(known), '6.2')!r}. Received: {name!r}"
+            f"`name` must be the number of an exercise, such as {next(iter(known), '6.2')!r}. Received: {name!r}"
         )
     return known[name]
 
 
-def exercises(number):
-    """A worksheet's exercises by name; none for a worksheet that is not there.
+def exercises(number: int) -> dict[str, Exercise]:
+    """The exercises of a worksheet by name; empty if there is no such worksheet.
 
-    They stand in `kvae.worksheet.wNN`, unless the folder that the environment variable `KVAE_CHECKS` names has a
-    `wNN.py`: a teacher's private tests, or a worksheet that is no part of kvae.
+    They come from `kvae.worksheet.wNN`, unless the folder named by the environment variable `KVAE_CHECKS` contains a
+    `wNN.py`: private tests of an instructor, or a worksheet that is not part of kvae.
     """
     return _exercises(int(number), os.environ.get("KVAE_CHECKS", ""))
 
 
 @functools.cache
-def _exercises(number, folder):
+def _exercises(number: int, folder: str) -> dict[str, Exercise]:
     private = Path(folder) / f"w{number:02d}.py"
     public = f"kvae.worksheet.w{number:02d}"
     if folder and private.is_file():
-        # Under a name of its own, so that it can import the public one and change what it wants to.
+        # Under another name, so that it can import and modify the public module.
         spec = importlib.util.spec_from_file_location(f"private_w{number:02d}", private)
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]  # a .py file always has a spec
         spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -121,7 +130,7 @@ def _exercises(number, folder):
     return importlib.import_module(public).EXERCISES if importlib.util.find_spec(public) else {}
 
 
-def report(**record):
-    """Append a line of JSON to the file that `KVAE_REPORT` names."""
+def report(**record: Any) -> None:
+    """Append a line of JSON to the file named by `KVAE_REPORT`."""
     with open(os.environ["KVAE_REPORT"], "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")

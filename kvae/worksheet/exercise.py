@@ -5,88 +5,101 @@ import functools
 import re
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from kvae.types import Array
 from kvae.worksheet.resources import TimeUpError, within
 
+State: TypeAlias = Literal["right", "wrong", "todo"]
 BACKENDS = ("tensorflow", "torch", "jax", "jaxlib")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Exercise:
-    """What is right, how near an answer must come, and the wrong answers that people usually give.
+    """The right answer to an exercise, its tolerance, and common mistakes.
 
-    An answer is a value, a function or a class. What is compared is the value itself; the function's result for
-    `arguments`; or, with `measure`, whatever that makes of the answer.
+    An answer is a value, a function or a class. The comparison is of the value itself; of the function's result for
+    `arguments`; or, with `measure`, of what `measure` returns for the answer.
 
     Args:
-        title: str, a few words.
+        title: a few words.
         reference: the right answer.
-        wrong: pairs of a wrong answer and the message that an answer with the same numbers, or the same error, gets:
-            what is wrong, and how to mend it.
-        arguments: tuple of arrays for a function; `None` otherwise.
+        wrong: pairs of a wrong answer and a message, which says what is wrong and how to fix it. An answer with the
+            same numbers or the same error gets that message.
+        arguments: arrays to call a function with; `None` for other answers.
         measure: function from an answer to an array, or to a dict of arrays by name; `None` for the plain comparison.
-        at: str, the arguments in words, for the messages.
-        tolerance: float, absolute, on each number.
-        tensors: whether the arguments are handed over as tensors of Keras's backend, and no NumPy array may come back;
-            `False` for a function of NumPy arrays.
-        points: int, for grading.
-        seconds: float, how long an answer may take.
+        at: the arguments in words, for the messages.
+        tolerance: absolute, for each number.
+        tensors: whether arguments are passed as tensors of Keras's backend and NumPy results are rejected; `False`
+            for a function of NumPy arrays.
+        points: for grading.
+        seconds: time limit for an answer.
+
+    Example:
+
+    ```python
+    Exercise(
+        title="twice",
+        reference=lambda x: 2 * x,
+        arguments=(np.array([1.0, 3.0]),),
+        wrong=[(lambda x: x**2, "this is the square")],
+    )
+    ```
     """
 
     title: str
     reference: Any
     wrong: list[tuple[Any, str]]
-    arguments: tuple | None = None
-    measure: Callable | None = None
+    arguments: tuple[Any, ...] | None = None
+    measure: Callable[[Any], Any] | None = None
     at: str = ""
     tolerance: float = 1e-3
     tensors: bool = True
     points: int = 1
     seconds: float = 20.0
 
-    def result(self, answer):
-        """What is compared, as the answer gives it; raises whatever the answer raises."""
+    def result(self, answer: Any) -> Any:
+        """The result of an answer, before its conversion to numbers; raises whatever the answer raises."""
         if self.measure is not None:
             return self.measure(answer)
         if self.arguments is None:
             return answer
-        # Fresh ones each time, so that an answer that writes to its arguments spoils them for nobody.
+        # New arrays for each call, because an answer may modify its arguments.
         return answer(*(ops.convert_to_tensor(a) if self.tensors else np.copy(a) for a in self.arguments))
 
-    def numbers(self, result):
-        """Turn what `result` gave into a dict of arrays by name.
+    def numbers(self, result: Any) -> dict[str, Array]:
+        """Convert what `result` returned to a dict of arrays by name.
 
         Raises:
-            NoNumbersError: if that is not possible.
+            NotNumericError: if that is not possible.
         """
         if self.arguments is not None and self.tensors and isinstance(result, (np.ndarray, np.generic)):
-            raise NoNumbersError("it returned a NumPy array, where gradients end: use keras.ops instead of NumPy")
+            raise NotNumericError("it returned a NumPy array, which has no gradient: use keras.ops instead of NumPy")
         named = result if isinstance(result, dict) else {"": result}
         return {name: as_array(value) for name, value in named.items()}
 
     @functools.cached_property
-    def expected(self):
-        """The right answer's numbers."""
+    def expected(self) -> dict[str, Array]:
+        """The numbers of the right answer."""
         return self.numbers(self.result(self.reference))
 
     @functools.cached_property
-    def usual(self):
-        """What the usual wrong answers give, numbers or an error's words, each with its message."""
+    def mistakes(self) -> list[tuple[dict[str, Array] | str, str]]:
+        """The outcome of each common mistake, numbers or the headline of an error, with its message."""
         return [(self._outcome(answer), message) for answer, message in self.wrong]
 
-    def _outcome(self, answer):
+    def _outcome(self, answer: Any) -> dict[str, Array] | str:
         try:
             return self.numbers(self.result(answer))
         except Exception as error:
             return headline(error)
 
-    def same(self, numbers, others):
-        """Whether two dicts of arrays have equal shapes, and values within the tolerance."""
+    def same(self, numbers: dict[str, Array], others: dict[str, Array]) -> bool:
+        """Whether two dicts of arrays have equal names and shapes, and values within the tolerance."""
         return numbers.keys() == others.keys() and all(
             a.shape == others[name].shape
             and np.allclose(a, others[name], rtol=1e-5, atol=self.tolerance, equal_nan=True)
@@ -95,90 +108,92 @@ class Exercise:
 
 
 class Verdict(NamedTuple):
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
         state: "right", "wrong" or "todo".
-        message: str, one line.
+        message: one line.
     """
 
-    state: str
+    state: State
     message: str
 
 
-class NoNumbersError(Exception):
-    """An answer from which no numbers come; the message says so to whoever wrote it."""
+class NotNumericError(Exception):
+    """An answer that does not yield numbers; the message is for its author."""
 
 
-def judge(exercise, answer):
-    """The verdict on an answer; raises nothing, whatever the answer does.
+def judge(exercise: Exercise, answer: Any) -> Verdict:
+    """Judge an answer. Never raises, whatever the answer does.
 
     Args:
-        exercise: `Exercise`.
+        exercise: the exercise.
         answer: anything.
 
     Returns:
-        A `Verdict`.
+        The verdict.
     """
     if answer is exercise.reference and callable(answer):
         return Verdict("todo", "this is the worksheet's own answer: run the cell with yours, then this one")
     if callable(exercise.reference) and answer is not Ellipsis and not callable(answer):
         kind = "class" if isinstance(exercise.reference, type) else "function"
-        return Verdict("wrong", f"a {kind} is wanted, its name without brackets. Received: {_short(answer)}")
+        return Verdict("wrong", f"expected a {kind}: its name, without parentheses. Received: {_short(answer)}")
     try:
         result = within(exercise.seconds, lambda: exercise.result(answer))
     except NotImplementedError:
         return Verdict("todo", TODO)
     except TimeUpError:
-        return Verdict("wrong", f"it took longer than {exercise.seconds:g} s: does a loop never end?")
+        return Verdict("wrong", f"it took longer than {exercise.seconds:g} s: is there an endless loop?")
     except (Exception, SystemExit) as error:
-        if "ellipsis" in str(error).lower():  # a blank was computed with
+        if "ellipsis" in str(error).lower():  # it used a blank
             return Verdict("todo", TODO)
-        known = [f": {message}" for outcome, message in exercise.usual if outcome == headline(error)]
+        known = [f": {message}" for outcome, message in exercise.mistakes if outcome == headline(error)]
         return Verdict("wrong", describe(error) + "".join(known[:1]))
     try:
         numbers = exercise.numbers(result)
-    except NoNumbersError as error:
+    except NotNumericError as error:
         return Verdict("todo" if str(error) == TODO else "wrong", str(error))
     values = compare(exercise, numbers)
     if exercise.same(numbers, exercise.expected):
         return Verdict("right", values)
-    for wrong, message in exercise.usual:
+    for wrong, message in exercise.mistakes:
         if isinstance(wrong, dict) and exercise.same(numbers, wrong):
             return Verdict("wrong", f"{values}: {message}")
     nan = any(np.isnan(array).any() for array in numbers.values())
-    return Verdict("wrong", values + ("; NaN comes of the log or root of a negative number, or of 0/0" if nan else ""))
+    return Verdict(
+        "wrong", values + ("; NaN comes from the log or root of a negative number, or from 0/0" if nan else "")
+    )
 
 
-TODO = "not done yet: fill in the blank (no `...`, no `raise NotImplementedError` may be left)"
+TODO = "not done yet: fill in the blank (replace every `...` and `raise NotImplementedError`)"
 
 
-def as_array(value):
-    """Turn what an answer gave into a NumPy array of numbers.
+def as_array(value: Any) -> Array:
+    """Convert the result of an answer to a NumPy array of numbers.
 
     Raises:
-        NoNumbersError: if it is none, in words for whoever wrote the answer.
+        NotNumericError: if it is not one; the message is for the author of the answer.
     """
     if value is Ellipsis or value is NotImplemented:
-        raise NoNumbersError(TODO)
+        raise NotNumericError(TODO)
     if value is None:
-        raise NoNumbersError("it returned None: is `return` missing?")
+        raise NotNumericError("it returned None: is `return` missing?")
     backend = type(value).__module__.split(".")[0]
     if backend in BACKENDS and not ops.is_tensor(value) and not hasattr(value, "assign"):
-        raise NoNumbersError(
-            f"it gave a {backend} tensor, but Keras runs on {keras.backend.backend()} here: use keras.ops"
+        raise NotNumericError(
+            f"it returned a {backend} tensor, but Keras runs on {keras.backend.backend()} here: use keras.ops"
         )
     try:
         array = ops.convert_to_numpy(value) if backend in BACKENDS else np.asarray(value)
     except Exception as error:
-        raise NoNumbersError(f"an array of numbers is wanted. Received: {_short(value)}") from error
+        raise NotNumericError(f"expected an array of numbers. Received: {_short(value)}") from error
     if array.dtype.kind not in "fiub":
-        raise NoNumbersError(f"numbers are wanted. Received: {_short(value)}")
+        raise NotNumericError(f"expected numbers. Received: {_short(value)}")
     return array
 
 
-def compare(exercise, numbers):
-    """Say "your value …, expected …" of the first number that is off; of the very first if none is."""
+def compare(exercise: Exercise, numbers: dict[str, Array]) -> str:
+    """Format "your value …, expected …" for the first number that is wrong, or else for the first number."""
     expected = exercise.expected
     where = f" at {exercise.at}" if exercise.at else ""
     if numbers.keys() != expected.keys():
@@ -199,25 +214,25 @@ def compare(exercise, numbers):
     return f"{text} ± {exercise.tolerance:g}{where}"
 
 
-def describe(error):
-    """One line on an exception: its type, its message, and the line of the answer's own code that it came from."""
+def describe(error: BaseException) -> str:
+    """Describe an exception in one line: its type, its message, and the line of the answer that raised it."""
     lines = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in lines if "<cell" in frame.filename or "ipykernel" in frame.filename]
     where = f", in your line `{own[-1].line}`" if own and own[-1].line else ""
     return f"it raised {headline(error)}{where}"
 
 
-def headline(error):
-    """An exception's type and message, without the colours and the arguments that Keras adds."""
+def headline(error: BaseException) -> str:
+    """Type and message of an exception, without the colours and arguments that Keras adds."""
     text = re.sub(r"\x1b\[[0-9;]*m|Exception encountered when calling .*", "", str(error))
     text = " ".join(text.split("Arguments received by")[0].split())[:200].rstrip(". ")
     return f"{type(error).__name__}{f': {text}' if text else ''}"
 
 
-def _number(value):
+def _number(value: Any) -> str:
     return f"{value:.4g}" if value.dtype.kind == "f" else str(value)
 
 
-def _short(value):
+def _short(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,43 +1,44 @@
-"""Notebooks as files: where the students' lie, and what stands in one. A notebook is JSON, so no Jupyter is needed."""
+"""Notebook files: where the student notebooks are, and the code in one. They are JSON, so Jupyter is not needed."""
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvae.io import limits
+from kvae.types import PathLike
 
 CHECK = re.compile(r"^[^#\n]*\bcheck\(\s*[\"']([0-9]{1,2})\.([0-9]{1,2})[\"']", re.MULTILINE)
 
 
 class Notebook(NamedTuple):
-    """What is read of a notebook.
+    """The code and metadata of a notebook.
 
     Attributes:
-        cells: list of `(number, source)`, its code cells, numbered among themselves from 1 as a reader counts them.
-        about: dict, what its builder wrote: `worksheet` (its number), `topic`, `lectures`, `minutes`; empty if lost.
+        cells: its code cells as `(number, source)`, numbered from 1 without the other cells.
+        about: metadata from the build: `worksheet` (its number), `topic`, `lectures`, `minutes`; empty if missing.
     """
 
-    cells: list
-    about: dict
+    cells: list[tuple[int, str]]
+    about: dict[str, Any]
 
     @property
-    def checks(self):
-        """The exercises that its check lines name, in order; one that stands twice comes twice."""
+    def checks(self) -> list[str]:
+        """The exercises named by its check lines, in order and with repetitions."""
         return [f"{sheet}.{number}" for _, source in self.cells for sheet, number in CHECK.findall(source)]
 
 
-def read(path):
-    """Read a notebook's code.
+def read(path: PathLike) -> Notebook:
+    """Read the code of a notebook.
 
     Args:
-        path: str or path of an `.ipynb` file.
+        path: an `.ipynb` file.
 
     Returns:
-        A `Notebook`.
+        The notebook.
 
     Raises:
-        ValueError: if the file is no notebook, in words for whoever handed it in.
-        OSError: if it cannot be read.
+        ValueError: if the file is not a notebook; the message is for the person who submitted it.
+        OSError: if the file cannot be read.
     """
     text = limits.read_bytes(path, limits.NOTEBOOK)
     if not text.strip():
@@ -48,7 +49,7 @@ def read(path):
         sources = [source if isinstance(source := cell["source"], str) else "".join(source) for cell in cells]
         about = dict(content.get("metadata", {}).get("kvae", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError("not a notebook: an .ipynb file is wanted, as Jupyter and Colab save it") from error
+        raise ValueError("not a notebook: expected an .ipynb file, as saved by Jupyter and Colab") from error
     if about.get("worksheet") not in range(1, 100):
         about.pop("worksheet", None)
     filled = [source for source in sources if source.strip()]
@@ -57,8 +58,8 @@ def read(path):
     return Notebook(list(enumerate(filled, 1)), about)
 
 
-def student_notebooks():
-    """The student notebooks that kvae brings along: a dict from worksheet number to path."""
-    here = Path(__file__).parent / "student"  # in an installed package; in a checkout they lie where they are built
+def student_notebooks() -> dict[int, Path]:
+    """Paths of the student notebooks that come with kvae, by worksheet number."""
+    here = Path(__file__).parent / "student"  # in an installed package; a checkout has them in the build folder
     folder = here if here.is_dir() else Path(__file__).parents[2] / "workshops" / "student"
     return {int(path.name[1:3]): path for path in sorted(folder.glob("w[0-9][0-9]_*.ipynb"))}

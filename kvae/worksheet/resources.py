@@ -1,37 +1,51 @@
-"""A limit on the time that somebody else's function may take."""
+"""A time limit for untrusted functions."""
 
 import signal
 import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class TimeUpError(BaseException):
-    """The time is up. No `Exception`, so that `except Exception` in the function does not swallow it."""
+    """Time is up. Not an `Exception`, so that `except Exception` inside the function does not catch it."""
 
 
-def within(seconds, function):
+def within(seconds: float, function: Callable[[], Result]) -> Result:
     """Return `function()`, or give up after `seconds`.
 
-    On the main thread of a Unix process a signal stops the function, as soon as it is back in Python code. Elsewhere it
-    runs in a thread of its own, which cannot be stopped: it is left behind.
+    On the main thread of a Unix process, a signal stops the function as soon as it returns to Python code. Elsewhere
+    the function runs in a thread, which cannot be stopped: it is abandoned.
 
     Args:
-        seconds: float.
+        seconds: the time limit.
         function: callable without arguments.
 
+    Returns:
+        The function's result.
+
     Raises:
-        TimeUpError: if the time is up.
+        TimeUpError: if the function takes longer.
+
+    Example:
+
+    >>> within(1.0, lambda: 2 + 2)
+    4
     """
     if hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread():
         return _on_main_thread(seconds, function)
     return _on_another_thread(seconds, function)
 
 
-def _on_main_thread(seconds, function):
+def _on_main_thread(seconds: float, function: Callable[[], Result]) -> Result:
     def stop(*_):
         raise TimeUpError
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again each second: a bare `except` may swallow the first
+    signal.setitimer(
+        signal.ITIMER_REAL, seconds, 1.0
+    )  # repeated each second, because a bare `except` may catch the first
     try:
         return function()
     finally:
@@ -39,13 +53,13 @@ def _on_main_thread(seconds, function):
         signal.signal(signal.SIGALRM, before)
 
 
-def _on_another_thread(seconds, function):
+def _on_another_thread(seconds: float, function: Callable[[], Result]) -> Result:
     outcome: list = []
 
     def run():
         try:
             outcome.append((function(), None))
-        except BaseException as error:  # raised again below, for the caller
+        except BaseException as error:  # raised again below, in the caller's thread
             outcome.append((None, error))
 
     thread = threading.Thread(target=run, daemon=True)

@@ -1,39 +1,41 @@
 """Run a notebook's code cells in this process: `python -m kvae.worksheet.run_notebook NOTEBOOK MEGABYTES`.
 
-What happens is told, line by line, to the file that `KVAE_REPORT` names: `{"cell": 3}` at a cell's start, an error if
-it raises one, `{"done": true}` at the end; the checks write their verdicts there too. Not for use by hand:
+Progress is written, line by line, to the file named by `KVAE_REPORT`: `{"cell": 3}` at the start of a cell, its error
+if it raises one, `{"done": true}` at the end; the checks write their verdicts there too. Not meant to be run by hand:
 `kvae.worksheet.grading` starts it.
 """
 
 import linecache
 import re
 import sys
+from typing import Any
 
+from kvae.types import PathLike
 from kvae.worksheet import notebooks
 from kvae.worksheet.checking import reference, report
 from kvae.worksheet.exercise import describe
 
-GIVEN_BACK = re.compile(r"^(\w+) = .*\bcheck\(\s*[\"'](\d+\.\d+)[\"']", re.MULTILINE)
+RETURNED = re.compile(r"^(\w+) = .*\bcheck\(\s*[\"'](\d+\.\d+)[\"']", re.MULTILINE)
 MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
 
-def main(path, megabytes):
-    """Run the notebook at `path`; a cell that raises does not stop the ones below."""
+def main(path: PathLike, megabytes: int | str) -> None:
+    """Run the notebook at `path`; a cell that raises does not stop the cells below."""
     limit_memory(int(megabytes) * 2**20)
-    namespace = {"__name__": "__main__", "display": lambda *args, **kwargs: None}
+    namespace: dict[str, Any] = {"__name__": "__main__", "display": lambda *args, **kwargs: None}
     for number, source in notebooks.read(path).cells:
         report(cell=number)
         try:
             run_cell(number, source, namespace)
         except (Exception, SystemExit) as error:
             report(cell=number, error=describe(error))
-            # What the cell's checks would have handed back, so that the cells below can be judged on their own.
-            namespace.update({name: reference(exercise) for name, exercise in GIVEN_BACK.findall(source)})
+            # What the checks of this cell would have returned, so that the cells below can be judged.
+            namespace.update({name: reference(exercise) for name, exercise in RETURNED.findall(source)})
     report(done=True)
 
 
-def run_cell(number, source, namespace):
-    """Run one cell's code; notebook commands (`%pip`, `!ls`) are left out where Python alone cannot read it."""
+def run_cell(number: int, source: str, namespace: dict[str, Any]) -> None:
+    """Run the code of one cell; notebook commands (`%pip`, `!ls`) are skipped if it is not valid Python otherwise."""
     name = f"<cell {number}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # for tracebacks and AutoGraph
     try:
@@ -43,14 +45,14 @@ def run_cell(number, source, namespace):
     exec(code, namespace)
 
 
-def limit_memory(size):
-    """Let no allocation take this process beyond `size` bytes of data; Unix only."""
+def limit_memory(size: int) -> None:
+    """Limit the data of this process to `size` bytes; Unix only."""
     try:
         import resource
     except ImportError:
         return
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))  # nor let it fill the disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))  # and the size of each file
 
 
 if __name__ == "__main__":
