@@ -151,16 +151,16 @@ def test_the_shared_files_load(file, shape, count):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"weights": np.zeros(3)}, r"must hold the arrays x_train and x_test, or images.*\['weights'\]"),
+        ({"weights": np.zeros(3)}, r"must contain the arrays x_train and x_test .*, or images.*\['weights'\]"),
         ({"images": np.zeros((5, 4))}, r"must have shape \(n, height, width\).*\(5, 4\)"),
         ({"images": np.full((5, 4, 4), 2.0)}, r"floats in \[0, 1\] or integers in 0..255"),
         ({"images": np.full((5, 4, 4), np.nan)}, r"must be finite.*5 of 5"),
-        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"one entry an example: 5. Received: 4"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"one entry per example: 5. Received: 4"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(5)}, r"Labels must be integers"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.arange(5) - 1}, r"must not be negative.*from -1"),
         ({"images": np.zeros((0, 4, 4))}, r"at least one example"),
-        ({"images": np.array([None, 1])}, r"no .npz file of number arrays"),
-        ({"x_train": np.zeros((5, 4, 4)), "x_test": np.zeros((5, 4, 5))}, r"must have one shape"),
+        ({"images": np.array([None, 1])}, r"is not an .npz file of numeric arrays"),
+        ({"x_train": np.zeros((5, 4, 4)), "x_test": np.zeros((5, 4, 5))}, r"must have the same shape"),
     ],
 )
 def test_a_bad_npz(tmp_path, arrays, message):
@@ -173,7 +173,7 @@ def test_a_damaged_npz(tmp_path, rng):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"hello", whole[:200] + bytes(len(whole) - 400) + whole[-200:]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"cut.npz (is no .npz file|must)"):
+        with pytest.raises(ValueError, match=r"cut.npz (is not an .npz file|must)"):
             kvae.load_data(path)
 
 
@@ -195,7 +195,7 @@ def test_without_a_network_the_way_out_is_named(monkeypatch):
         raise OSError("URL fetch failure")
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
-    with pytest.raises(ValueError, match=r'mnist.npz there by hand.*"digits", which needs no network'):
+    with pytest.raises(ValueError, match=r'mnist.npz manually.*"digits", which needs no download'):
         kvae.load_data("mnist")
 
 

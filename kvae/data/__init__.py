@@ -1,4 +1,4 @@
-"""Data sets as arrays, binarization, and batches of what stays on disk."""
+"""In-memory data sets, binarization, and streaming of data sets that stay on disk."""
 
 from kvae.data.datasets import BINARIZATIONS, DATASETS, Dataset, binarize, load_data
 from kvae.data.streaming import Stream, plain_errors, stream

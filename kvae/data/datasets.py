@@ -1,7 +1,10 @@
-"""Data sets as arrays, from Keras, scikit-learn and files, and binarization."""
+"""In-memory data sets from Keras, scikit-learn and `.npz` files, and binarization."""
+
+from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -10,8 +13,14 @@ from kvae import checks
 from kvae.io import FileError, limits, npz
 from kvae.training import strategy
 from kvae.training.pipelines import pipeline
+from kvae.types import Array, PathLike, Shape
 
-TEST_FRACTION = 0.2  # of a data set that comes without a split
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Binarization: TypeAlias = Literal["static", "dynamic"] | None
+
+TEST_FRACTION = 0.2  # held out of a data set that has no split of its own
 SPLIT_SEED = 0
 BINARIZATIONS = (None, "static", "dynamic")
 KERAS_FILES = {
@@ -23,47 +32,54 @@ DATASETS = ("digits", *KERAS_FILES)
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images with labels, split for training and testing.
+    """Images and labels, split into a training and a test set.
 
     Attributes:
         x_train: float32 `(n, height, width, channels)` in [0, 1].
         y_train: int64 labels `(n,)`, or float32 attributes `(n, k)`; `None` for unlabelled data.
         x_test: as `x_train`.
         y_test: as `y_train`.
-        num_classes: number of classes; `None` without class labels.
-        name: what was loaded.
-        binarization: `None`, "static" (the arrays are binary already) or "dynamic" (`batches` draws fresh pixels).
+        num_classes: number of classes; `None` if there are no class labels.
+        name: name of the data set, or of the file without its suffix.
+        binarization: `None`, "static" (the arrays are already binary) or "dynamic" (`batches` resamples the pixels).
     """
 
-    x_train: np.ndarray
-    y_train: np.ndarray | None
-    x_test: np.ndarray
-    y_test: np.ndarray | None
+    x_train: Array
+    y_train: Array | None
+    x_test: Array
+    y_test: Array | None
     num_classes: int | None
     name: str
-    binarization: str | None = None
+    binarization: Binarization = None
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> Shape:
         """Shape of one example, `(height, width, channels)`."""
         return self.x_train.shape[1:]
 
-    def batches(self, subset="train", batch_size=128, labels=True, seed=0, first_epoch=0):
-        """The data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
+    def batches(
+        self,
+        subset: Literal["train", "test"] = "train",
+        batch_size: int = 128,
+        labels: bool = True,
+        seed: int = 0,
+        first_epoch: int = 0,
+    ) -> tf.data.Dataset:
+        """Return the data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
 
-        With dynamic binarization each pixel is drawn anew, x ~ Bernoulli(grey value), every time a batch is used
-        (Burda et al. 2016); the test images are drawn afresh too, from the seed.
+        With dynamic binarization, each pixel is resampled from x ~ Bernoulli(grey value) every time a batch is drawn
+        (Burda et al. 2016). This includes the test images, whose samples depend on the seed alone.
 
         Args:
-            subset: "train" (shuffled every epoch, from the seed) or "test" (in order).
-            batch_size: int.
-            labels: whether to give `(x, y)` rather than `x`.
-            seed: int, for the order and the pixels.
-            first_epoch: int, the number of the first epoch; a training that goes on from epoch e begins with e.
+            subset: "train" (reshuffled every epoch) or "test" (in order).
+            batch_size: int, examples per batch.
+            labels: whether to return `(x, y)` rather than `x`.
+            seed: int, seed of the shuffling and of the binary pixels.
+            first_epoch: int, index of the first epoch. Set it to e to resume training at epoch e.
 
         Returns:
-            A `tf.data.Dataset`. Several workers divide each batch among them. Several JAX devices take equal parts of
-            it, for which an epoch leaves out the few examples too many.
+            A `tf.data.Dataset`. With several workers, each batch is divided among them. With several JAX devices, each
+            batch is split evenly, and the examples left over at the end of an epoch are dropped.
         """
         if subset not in ("train", "test"):
             raise ValueError(f'`subset` must be "train" or "test". Received: {subset!r}')
@@ -83,25 +99,25 @@ class Dataset:
         )
 
 
-def load_data(name="digits", binarization=None, seed=0):
+def load_data(name: PathLike = "digits", binarization: Binarization = None, seed: int = 0) -> Dataset:
     """Load a data set.
 
     Args:
-        name: "digits" (1,797 real 8×8 digits inside scikit-learn, no network; a stratified 80/20 split with seed 0),
-            "mnist" or "fashion_mnist" (through Keras, which downloads them once), or a path to an `.npz` file. A file
-            holds `x_train` and `x_test` (or `train` and `test`), with `y_train` and `y_test` if labelled, or else one
-            array `images` (or `x`), with `labels`, `y` or `attributes`, which is split 80/20 with seed 0. Integers
-            above 1 are divided by 255.
-        binarization: `None` for grey values, "static" for pixels drawn once from Bernoulli(grey value), "dynamic" for
-            pixels drawn afresh each time `Dataset.batches` uses them.
-        seed: int, for static binarization.
+        name: "digits" (1,797 real 8×8 digits bundled with scikit-learn, so no download; split 80/20 with seed 0,
+            stratified by class), "mnist" or "fashion_mnist" (through Keras, which downloads and caches them), or the
+            path of an `.npz` file. The file must contain either `x_train` and `x_test` (or `train` and `test`), with
+            optional `y_train` and `y_test`, or one array `images` (or `x`), with optional `labels`, `y` or
+            `attributes`, which is split 80/20 with seed 0. Integer images with values above 1 are divided by 255.
+        binarization: `None` for grey values, "static" for pixels sampled once from Bernoulli(grey value), "dynamic"
+            for pixels that `Dataset.batches` resamples every time.
+        seed: int, seed of the static binarization.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: for an unknown name, a damaged file, or arrays that are no images.
-        FileError: if a file is missing, or a data set can be neither found nor downloaded.
+        ValueError: if the name is unknown, the file is damaged, or its arrays are not images.
+        FileError: if the file is missing, or the data set can be neither found nor downloaded.
 
     Example:
 
@@ -120,15 +136,15 @@ def load_data(name="digits", binarization=None, seed=0):
     return Dataset(x_train, y_train, x_test, y_test, num_classes, stem, binarization)
 
 
-def binarize(x, rng):
-    """Draw binary pixels from grey values.
+def binarize(x: Array, rng: np.random.Generator) -> Array:
+    """Sample binary pixels, x ~ Bernoulli(grey value).
 
     Args:
         x: array of probabilities in [0, 1].
         rng: `numpy.random.Generator`.
 
     Returns:
-        float32 array of 0 and 1, of the same shape.
+        float32 array of zeros and ones with the shape of `x`.
     """
     return (rng.random(x.shape, dtype="float32") < x).astype("float32")
 
@@ -159,8 +175,8 @@ def _from_keras(name):
     except Exception as error:
         home = Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else Path.home() / ".keras")
         raise FileError(
-            f"{name} could not be found or downloaded: put {home / KERAS_FILES[name]} there by hand (or set KERAS_HOME "
-            'to a folder that has it), or use "digits", which needs no network. '
+            f"{name} could not be found or downloaded: place {home / KERAS_FILES[name]} manually (or set KERAS_HOME to "
+            'a folder that contains it), or use "digits", which needs no download. '
             f"Received: {str(error).splitlines()[0][:120]}"
         ) from error
     return (
@@ -178,7 +194,7 @@ def _from_npz(path):
         x_train, x_test = _images(train, "x_train"), _images(test, "x_test")
         if x_train.shape[1:] != x_test.shape[1:]:
             raise ValueError(
-                f"{path}: training and test images must have one shape. Received: {x_train.shape}, {x_test.shape}"
+                f"{path}: training and test images must have the same shape. Received: {x_train.shape}, {x_test.shape}"
             )
         y_train, y_test = (_labels(arrays.get(f"y_{part}")) for part in ("train", "test"))
         if y_train is None or y_test is None:
@@ -188,15 +204,15 @@ def _from_npz(path):
             checks.same_length(y_test, len(x_test), "y_test")
             if y_train.shape[1:] != y_test.shape[1:]:
                 raise ValueError(
-                    f"{path}: y_train and y_test must have the same attributes, each value in both. "
-                    f"Received: vectors of {y_train.shape[1:]} and {y_test.shape[1:]}"
+                    f"{path}: y_train and y_test must have the same attributes, with every category in both. "
+                    f"Received: vectors of shape {y_train.shape[1:]} and {y_test.shape[1:]}"
                 )
         return x_train, y_train, x_test, y_test
     images = _first(arrays, "images", "x")
     if images is None:
         raise ValueError(
-            f"{path} must hold the arrays x_train and x_test, or images; with labels y_train and y_test, or labels. "
-            f"Received: {sorted(arrays) or 'no arrays'}"
+            f"{path} must contain the arrays x_train and x_test (and optionally y_train and y_test), or images (and "
+            f"optionally labels). Received: {sorted(arrays) or 'no arrays'}"
         )
     y = _labels(_first(arrays, "labels", "y", "attributes"))
     if y is not None:
@@ -209,11 +225,11 @@ def _first(arrays, *keys):
 
 
 def _labels(y):
-    """Class labels as int64; categorical attributes `(n, k)` as one float vector of one-hot blocks."""
+    """Convert class labels to int64, and categorical attributes `(n, k)` to concatenated one-hot vectors."""
     if y is None:
         return None
     if y.ndim not in (1, 2) or y.size == 0:
-        raise ValueError(f"Labels must have shape (n,), attributes (n, k), none of them 0. Received: shape {y.shape}")
+        raise ValueError(f"Labels must have shape (n,), attributes (n, k), and not be empty. Received: shape {y.shape}")
     if y.dtype.kind == "f" and y.ndim == 2:
         return checks.array(y, y.shape[1:], "attributes").astype("float32")
     if y.dtype.kind not in "iub":
@@ -225,23 +241,23 @@ def _labels(y):
     y = y.astype("int64")
     if y.ndim == 1:
         return y
-    size = 4 * len(y) * int((y.max(axis=0) + 1).sum())  # few bytes of a file can ask for many zeros
+    size = 4 * len(y) * int((y.max(axis=0) + 1).sum())  # a small file can expand to huge one-hot vectors
     if size > limits.UNPACKED:
         raise ValueError(
-            f"Attributes must take at most {limits.UNPACKED:,} bytes as one-hot vectors. Received: {size:,}"
+            f"Attributes must take at most {limits.UNPACKED:,} bytes as one-hot vectors. Received: {size:,} bytes"
         )
     return np.concatenate([_one_hot(column) for column in y.T], axis=1)
 
 
 def _one_hot(column):
-    """Float32 `(n, categories)` of categories `(n,)`."""
+    """One-hot encode categories `(n,)` as float32 `(n, categories)`."""
     blocks = np.zeros((len(column), column.max() + 1), "float32")
     blocks[np.arange(len(column)), column] = 1
     return blocks
 
 
 def _images(x, name):
-    """Float32 images in [0, 1] with a channel axis."""
+    """Convert images to float32 in [0, 1], with a channel axis."""
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4:
@@ -254,14 +270,14 @@ def _images(x, name):
     x = x.astype("float32", copy=False)
     if x.min() < 0 or x.max() > 1:
         raise ValueError(
-            f"`{name}` must hold floats in [0, 1] or integers in 0..255. "
+            f"`{name}` must contain floats in [0, 1] or integers in 0..255. "
             f"Received: values from {x.min():g} to {x.max():g}"
         )
     return x
 
 
 def _split(x, y):
-    """An 80/20 split by a fixed seed, stratified where there are class labels."""
+    """Split 80/20 with a fixed seed, stratified by class if there are class labels."""
     from sklearn.model_selection import train_test_split
 
     rows = np.arange(len(x))

@@ -1,26 +1,31 @@
-"""Image files: bytes to pixels through TensorFlow's decoders, and a folder of them as a source."""
+"""Decoding of image files with TensorFlow, and folders of images as a source."""
+
+from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from kvae.data.sources import Source, blocks
 from kvae.io import FileError
+from kvae.types import Array, Shape
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601, as in JPEG
-NAME_BYTES = 1000  # more than any name takes: what lies in memory of an image not yet opened
+NAME_BYTES = 1000  # upper bound on a file name, all that is held in memory of an image that has not been read
 
 
-def decode(content):
-    """Pixels of an encoded PNG, JPEG, BMP or GIF (its first frame).
+def decode(content: bytes) -> Array:
+    """Decode a PNG, JPEG, BMP or GIF (its first frame).
 
     Args:
-        content: bytes.
+        content: bytes, the encoded image.
 
     Returns:
-        uint8 `(height, width, channels)`, with the channels of the file.
+        uint8 array `(height, width, channels)`, with as many channels as the file has.
 
     Raises:
         ValueError: if TensorFlow cannot decode it.
@@ -35,16 +40,16 @@ def decode(content):
         raise ValueError(reason) from error
 
 
-def fitted(image, image_size=None, channels=None):
-    """Give an image the wanted size and channels.
+def fitted(image: Array, image_size: tuple[int, int] | None = None, channels: Literal[1, 3] | None = None) -> Array:
+    """Convert an image to the requested size and number of channels.
 
     Args:
-        image: uint8 `(height, width, c)`, where c is 1 or 3, or 2 or 4 with a last channel of transparency.
-        image_size: `(height, width)` to resize to, or `None`.
-        channels: 1 or 3; `None` for those of the image without its transparency.
+        image: uint8 array `(height, width, c)`, with c = 1 or 3, or 2 or 4 if the last channel is alpha.
+        image_size: `(height, width)` to resize to, or `None` to keep the size.
+        channels: 1 (grey) or 3 (RGB); `None` keeps the image's channels, except alpha.
 
     Returns:
-        uint8 `(height, width, channels)`.
+        uint8 array `(height, width, channels)`.
     """
     depth = image.shape[-1] - 1 if image.shape[-1] in (2, 4) else image.shape[-1]
     image = image[..., :depth]
@@ -62,48 +67,57 @@ def fitted(image, image_size=None, channels=None):
 
 
 class Unreadable(NamedTuple):
-    """What stands in the place of an image that cannot be read."""
+    """Placeholder for an image that could not be read."""
 
     name: str
     reason: str
 
-    def error(self):
-        """The error that names it, in one line."""
+    def error(self) -> FileError:
+        """Return the one-line error that names the image."""
         return FileError(
-            f'{self.name} must be a readable image: repair or remove it, or leave such out with unreadable="skip". '
+            f'{self.name} must be a readable image: repair or remove it, or skip such images with unreadable="skip". '
             f"Received: {' '.join(self.reason.split())}"
         )
 
 
-def first_shape(images, skip):
-    """The shape of the first image that can be read.
+def first_shape(images: Iterable[Array | Unreadable], skip: bool) -> Shape:
+    """Return the shape of the first readable image.
 
     Args:
-        images: iterable of arrays, and of `Unreadable` in place of some.
-        skip: whether to pass over these.
+        images: iterable of arrays, with an `Unreadable` for each image that could not be read.
+        skip: whether to skip unreadable images.
+
+    Raises:
+        FileError: if the first image is unreadable and `skip` is false, or if all images are.
     """
     for image in images:
         if not isinstance(image, Unreadable):
             return image.shape
+        unreadable = image
         if not skip:
             break
-    raise image.error()
+    raise unreadable.error()
 
 
-def folder_source(path, image_size=None, channels=None, skip=False):
-    """Images in a folder, or in one folder a class.
+def folder_source(
+    path: Path,
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    skip: bool = False,
+) -> Source:
+    """Open a folder of images, or of one subfolder per class.
 
     Args:
-        path: `pathlib.Path`.
-        image_size: `(height, width)`; `None` for the first image's.
-        channels: 1 or 3; `None` for the first image's.
-        skip: whether the first image may be unreadable.
+        path: `pathlib.Path` of the folder.
+        image_size: `(height, width)`; `None` for the size of the first image.
+        channels: 1 or 3; `None` for the channels of the first image.
+        skip: whether to skip unreadable images when looking for the first one.
 
     Returns:
         A `Source`.
 
     Raises:
-        FileError: if there are no images, a class has none, or the first is unreadable.
+        FileError: if the folder has no images, a class folder is empty, or the first image is unreadable.
     """
     names, folders = _image_names(path), [path]
     classes = sorted(each.name for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
@@ -112,19 +126,19 @@ def folder_source(path, image_size=None, channels=None, skip=False):
     if labelled:
         if len(names):
             raise FileError(
-                f"{path} must hold either images or class folders with images. Received: both, such as "
+                f"{path} must contain either images or class folders with images. Received: both, such as "
                 f"{os.fsdecode(names[0])} and {next(name for name in classes if len(inside[name]))}/"
             )
         empty = [name for name in classes if not len(inside[name])]
         if empty:
             raise FileError(
-                f"{path / empty[0]} must hold images ({', '.join(SUFFIXES)}): fill or remove this class folder. "
+                f"{path / empty[0]} must contain images ({', '.join(SUFFIXES)}): fill or remove this class folder. "
                 "Received: none"
             )
         folders = [path / name for name in classes]
         names = np.concatenate([inside[name] for name in classes])
     if not len(names):
-        raise FileError(f"{path} must hold images ({', '.join(SUFFIXES)}) or class folders of them. Received: none")
+        raise FileError(f"{path} must contain images ({', '.join(SUFFIXES)}) or class folders of them. Received: none")
     ends = np.cumsum([len(inside[name]) for name in classes]) if labelled else np.array([len(names)])
 
     def load(row, size, depth):
@@ -150,7 +164,7 @@ def folder_source(path, image_size=None, channels=None, skip=False):
 
 
 def _image_names(folder):
-    """Sorted names of the images in a folder, as bytes in one array: millions of Python strings would fill memory."""
+    """Sorted names of the images in a folder, as one array of bytes: millions of Python strings would fill memory."""
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries)
         images = sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))

@@ -1,4 +1,6 @@
-"""What `stream` reads from, block by block; and the sources that are arrays on disk: `.npy`, and `.npz` as it lies."""
+"""Sources that `stream` reads block by block, and arrays on disk (`.npy`, uncompressed `.npz`) as a source."""
+
+from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
@@ -8,64 +10,65 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.io import FileError
+from kvae.types import Array, Shape
 
-BLOCK_ROWS, BLOCK_BYTES = 64, 2**18  # at most, for one read
-WINDOW_BYTES = 2**25  # of the blocks whose rows are mixed with one another
-CHUNK = 2**20  # labels looked through at a time
+BLOCK_ROWS, BLOCK_BYTES = 64, 2**18  # upper bounds for one read
+WINDOW_BYTES = 2**25  # size of the shuffle window
+CHUNK = 2**20  # labels scanned at a time
 IMAGES = ("images", "x", "x_train", "train")
 LABELS = ("labels", "y", "y_train")
 
 
 class Source(NamedTuple):
-    """Rows in blocks: a block is what one read brings, and what shuffling and sharding move about.
+    """A data set on disk, divided into blocks: the unit of reading, shuffling and sharding.
 
     Attributes:
         image_shape: `(height, width, channels)`.
-        dtype: of decoded images: "uint8", or "float32" in [0, 1].
-        labelled: whether rows have labels.
-        num_classes: int, or `None` where there are no labels or only reading everything would tell.
-        sizes: int array `(blocks,)`, the rows of each.
-        window: int, blocks to be held in memory together.
-        fetch: from a block's number to a tuple of arrays, a row an example, as they lie on the disk.
-        decode: from such arrays (of any rows) and a `map` function to images and labels (or `None`); in a list of
-            images, an `Unreadable` stands for one that cannot be read.
+        dtype: dtype of the decoded images: "uint8", or "float32" in [0, 1].
+        labelled: whether examples have labels.
+        num_classes: int; `None` if there are no labels, or if counting the classes would mean reading all the data.
+        sizes: int array `(blocks,)`, the number of rows in each block.
+        window: int, number of blocks that are held in memory and shuffled together.
+        fetch: function from a block's index to a tuple of arrays in their on-disk encoding, one row per example.
+        decode: function from such arrays, for any selection of rows, and a `map` function to images and labels (or
+            `None`). If the images are a list, an `Unreadable` takes the place of each one that could not be read.
     """
 
-    image_shape: tuple
+    image_shape: Shape
     dtype: str
     labelled: bool
     num_classes: int | None
-    sizes: np.ndarray
+    sizes: Array
     window: int
     fetch: Callable
     decode: Callable
 
 
 class Member(NamedTuple):
-    """An array on disk: the file it lies in, and where its first byte is."""
+    """An array inside a file, starting at byte `offset`."""
 
     path: Path
     name: str
     dtype: np.dtype
-    shape: tuple
+    shape: Shape
     offset: int
 
-    def rows(self, start, stop):
-        """Read rows `start` to `stop`; a read, not a map, so that nothing stays resident that is not held."""
+    def rows(self, start: int, stop: int) -> Array:
+        """Read rows `start` to `stop`. Reading instead of memory-mapping keeps used pages from staying resident."""
         row = int(np.prod(self.shape[1:]))
         offset = self.offset + start * row * self.dtype.itemsize
         values = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
         if len(values) < (stop - start) * row:
-            raise FileError(f"{self.name} must stay as it is while it is read. Received: an end before row {stop}")
+            raise FileError(f"{self.name} must not change while it is read. Received: end of file before row {stop}")
         return values.reshape(stop - start, *self.shape[1:])
 
 
-def blocks(num_rows, row_bytes):
-    """Cut rows into blocks: small ones, so that even little data can be mixed and dealt out evenly.
+def blocks(num_rows: int, row_bytes: int) -> tuple[Array, int]:
+    """Divide rows into blocks, small enough that even a small data set can be shuffled and sharded evenly.
 
     Args:
         num_rows: int.
-        row_bytes: int, what a row takes in memory.
+        row_bytes: int, size of a row in memory.
 
     Returns:
         `(sizes, window)` of a `Source`.
@@ -77,18 +80,18 @@ def blocks(num_rows, row_bytes):
     return sizes, max(1, WINDOW_BYTES // (row_bytes * size))
 
 
-def array_source(path, arrays=None):
-    """Rows of arrays that stay on disk.
+def array_source(path: Path, arrays: tuple[str, str | None] | None = None) -> Source:
+    """Open arrays on disk without loading them.
 
     Args:
-        path: `pathlib.Path` of an `.npy` file, an `.npz` file that is not compressed, or a folder of `.npy` files.
-        arrays: names of the images and of the labels (or `None`), in a folder or an `.npz`.
+        path: `pathlib.Path` of an `.npy` file, an uncompressed `.npz` file, or a folder of `.npy` files.
+        arrays: names of the images and of the labels (or `None`) in a folder or an `.npz` file.
 
     Returns:
         A `Source`.
 
     Raises:
-        ValueError: for arrays that are missing, compressed, damaged or no images.
+        ValueError: if an array is missing, compressed or damaged, or does not contain images.
     """
     images, labels = _members(path, arrays)
     if len(images.shape) not in (3, 4) or 0 in images.shape:
@@ -116,7 +119,7 @@ def array_source(path, arrays=None):
             x = x.astype("float32", copy=False)
             if not (x.min() >= 0 and x.max() <= 1):
                 raise FileError(
-                    f"{images.name} must hold uint8 or floats in [0, 1]: divide them. "
+                    f"{images.name} must contain uint8 or floats in [0, 1]: rescale the images. "
                     f"Received: values from {x.min():g} to {x.max():g}"
                 )
         return x, y[0].astype("int64") if y else None
@@ -127,10 +130,10 @@ def array_source(path, arrays=None):
 
 
 def _members(path, arrays):
-    """The arrays of images and of labels (or `None`), as `Member`s."""
+    """Find the arrays of images and of labels (or `None`)."""
     if path.suffix == ".npy":
         if arrays is not None:
-            raise ValueError(f"`arrays` must be left out for one .npy file. Received: {arrays!r}")
+            raise ValueError(f"`arrays` must be omitted for a single .npy file. Received: {arrays!r}")
         return _in_file(path, str(path)), None
     if path.is_dir():
         there = {file.stem: file for file in sorted(path.glob("*.npy"))}
@@ -140,43 +143,43 @@ def _members(path, arrays):
         with zipfile.ZipFile(path) as archive:
             there = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is no .npz file, or is damaged: {error}") from error
+        raise ValueError(f"{path} is not an .npz file, or is damaged: {error}") from error
     return tuple(None if name is None else _in_zip(path, there[name]) for name in _chosen(path, there, arrays))
 
 
 def _chosen(path, there, arrays):
-    """Names of the images and the labels: those that were asked for, or the first that are there."""
+    """Names of the images and the labels: those requested, or else the first known names that exist."""
     if arrays is None:
         images = next((name for name in IMAGES if name in there), None)
         labels = next((name for name in LABELS if name in there), None)
         if images is None:
             raise ValueError(
-                f"{path} must hold an array named one of {list(IMAGES)} (labels: {list(LABELS)}), or name yours with "
-                f"`arrays`. Received: {sorted(there) or 'no arrays'}"
+                f"{path} must contain an array named one of {list(IMAGES)} (labels: {list(LABELS)}): rename yours, or "
+                f"pass its name in `arrays`. Received: {sorted(there) or 'no arrays'}"
             )
         return images, labels
     if not isinstance(arrays, (tuple, list)) or len(arrays) != 2:
         raise ValueError(f"`arrays` must be two names, of images and of labels (or None). Received: {arrays!r}")
     missing = [name for name in arrays if name is not None and name not in there]
     if missing or arrays[0] is None:
-        raise ValueError(f"`arrays` must name what is in {path}: {sorted(there)}. Received: {arrays!r}")
+        raise ValueError(f"`arrays` must name arrays in {path}, which are {sorted(there)}. Received: {arrays!r}")
     return arrays
 
 
 def _in_zip(path, info):
-    """An array where it lies in an archive, which NumPy's own `mmap_mode` does not look for."""
+    """Locate an array inside an archive, which NumPy's `mmap_mode` does not support."""
     name = f"{info.filename} in {path}"
     if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} is compressed: write it with np.savez, or unpack it to .npy files in a folder")
+        raise ValueError(f"{name} is compressed: save it with np.savez, or unpack it into a folder of .npy files")
     with open(path, "rb") as file:
         file.seek(info.header_offset)
-        local = file.read(30)  # the local header, whose last two numbers are the lengths of a name and of extra fields
+        local = file.read(30)  # local file header, which ends with the lengths of the file name and the extra field
         lengths = int.from_bytes(local[26:28], "little"), int.from_bytes(local[28:30], "little")
     return _in_file(path, name, info.header_offset + 30 + sum(lengths), info.file_size)
 
 
 def _in_file(path, name, start=0, num_bytes=None):
-    """Read the header of an array that starts at a byte of a file, and check that all of it is there."""
+    """Read the header of the array that starts at byte `start`, and check that the array is complete."""
     end = path.stat().st_size if num_bytes is None else start + num_bytes
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
@@ -185,14 +188,14 @@ def _in_file(path, name, start=0, num_bytes=None):
             shape, column_major, dtype = readers[np.lib.format.read_magic(file)](file)
             offset = file.tell()
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise ValueError(f"{name} is no array of NumPy's, or is damaged: {error}") from error
+        raise ValueError(f"{name} is not a NumPy array, or is damaged: {error}") from error
     if dtype.hasobject:
-        raise ValueError(f"{name} must hold numbers, not Python objects. Received: dtype {dtype}")
+        raise ValueError(f"{name} must contain numbers, not Python objects. Received: dtype {dtype}")
     if column_major and len(shape) > 1:
-        raise ValueError(f"{name} must lie row by row: save np.ascontiguousarray of it. Received: Fortran order")
+        raise ValueError(f"{name} must be in C order: save np.ascontiguousarray of it. Received: Fortran order")
     num_bytes = int(np.prod(shape)) * dtype.itemsize
     if offset + num_bytes > end:
-        raise ValueError(f"{name} is cut short: {num_bytes} bytes expected. Received: {end - offset}")
+        raise ValueError(f"{name} is truncated: {num_bytes} bytes expected. Received: {end - offset}")
     return Member(path, name, dtype, shape, offset)
 
 
@@ -203,11 +206,11 @@ def _num_classes(labels, num_rows):
             f"{labels.name} must be integers of shape (n,). Received: shape {labels.shape}, dtype {labels.dtype}"
         )
     if labels.shape[0] != num_rows:
-        raise ValueError(f"{labels.name} must hold one entry an example: {num_rows}. Received: {labels.shape[0]}")
+        raise ValueError(f"{labels.name} must have one entry per example: {num_rows}. Received: {labels.shape[0]}")
     largest = 0
     for start in range(0, num_rows, CHUNK):
         values = labels.rows(start, min(start + CHUNK, num_rows))
         if values.min() < 0:
-            raise ValueError(f"{labels.name} must not hold negative labels. Received: {values.min()}")
+            raise ValueError(f"{labels.name} must not contain negative labels. Received: {values.min()}")
         largest = max(largest, int(values.max()))
     return largest + 1

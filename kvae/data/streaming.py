@@ -1,16 +1,20 @@
-"""More data than memory: image folders, TFRecord files and arrays on disk as batches, read as they are needed.
+"""Data sets larger than memory: image folders, TFRecord files and arrays on disk, read batch by batch.
 
-Rows lie in blocks. An epoch puts the blocks in a new order and mixes the rows of as many as make a window; nothing but
-the blocks' numbers and one window is ever in memory.
+The data are divided into blocks. Each epoch permutes the blocks, then shuffles rows within a window of consecutive
+blocks, so that only the block indices and one window are in memory.
 """
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import glob
 import re
 import warnings
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,54 +22,66 @@ from kvae import checks
 from kvae.data import image_folder, sources, tfrecord
 from kvae.io import FileError
 from kvae.training.pipelines import binary, from_bytes, kept_ahead, numbered
+from kvae.types import PathLike, Shape
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """Images that stay on disk.
+    """A data set of images that stays on disk.
 
     Attributes:
         image_shape: `(height, width, channels)`.
-        num_classes: number of classes; `None` without labels, and for TFRecord files, which would have to be read.
+        num_classes: number of classes; `None` if there are no labels, and for TFRecord files, whose labels are only
+            known once all records have been read.
         num_examples: number of images.
-        name: of the file or folder.
+        name: name of the file or folder, without its suffix.
         unreadable: "raise" or "skip".
-        threads: int, that decode images.
-        source: the `kvae.data.sources.Source` behind it.
+        threads: int, number of threads that decode images.
+        source: the underlying `kvae.data.sources.Source`.
     """
 
-    image_shape: tuple
+    image_shape: Shape
     num_classes: int | None
     num_examples: int
     name: str
-    unreadable: str = "raise"
+    unreadable: Literal["raise", "skip"] = "raise"
     threads: int = 2
     source: sources.Source = dataclasses.field(repr=False, compare=False, kw_only=True)
 
     def batches(
-        self, batch_size=128, shuffle=True, labels=True, seed=0, shard=(0, 1), binarization=None, first_epoch=0
-    ):
-        """The data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
+        self,
+        batch_size: int = 128,
+        shuffle: bool = True,
+        labels: bool = True,
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        binarization: Literal["dynamic"] | None = None,
+        first_epoch: int = 0,
+    ) -> tf.data.Dataset:
+        """Return the data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
 
-        The order and the binary pixels of an epoch depend on the seed and the epoch's number alone. Worker i of n reads
-        every n-th block; all workers get as many images as the one with the fewest, and so as many batches.
+        The order and the binary pixels of an epoch depend only on the seed and the epoch's index. Worker i of n reads
+        every n-th block. All workers yield as many images as the one with the fewest, hence equally many batches.
 
         Args:
-            batch_size: int.
-            shuffle: whether each epoch has an order of its own; else it is that of the files.
-            labels: whether to give `(x, y)` rather than `x`, where there are labels.
-            seed: int, for the order and the pixels.
-            shard: `(index, count)` of this worker, whose own `batch_size` is meant; under a strategy of TensorFlow's,
-                for `distribute_datasets_from_function`.
-            binarization: `None` for grey values, "dynamic" for x ~ Bernoulli(grey value), afresh each time.
-            first_epoch: int, the number of the first epoch; a training that goes on from epoch e begins with e.
+            batch_size: int, examples per batch of this worker.
+            shuffle: whether to reshuffle every epoch; otherwise examples come in the order of the files.
+            labels: whether to return `(x, y)` rather than `x`, if there are labels.
+            seed: int, seed of the shuffling and of the binary pixels.
+            shard: `(index, count)` of this worker. Under a `tf.distribute` strategy, use it with
+                `distribute_datasets_from_function`.
+            binarization: `None` for grey values, "dynamic" to sample x ~ Bernoulli(grey value) anew every time.
+            first_epoch: int, index of the first epoch. Set it to e to resume training at epoch e.
 
         Returns:
-            A `tf.data.Dataset` of float32 `(batch, height, width, channels)` in [0, 1], or of these and int64 labels
-            `(batch,)`; the last batch is short.
+            A `tf.data.Dataset` of float32 images `(batch, height, width, channels)` in [0, 1], or of tuples of these
+            and int64 labels `(batch,)`. The last batch may be smaller.
 
         Raises:
-            ValueError: for a batch larger than the worker's share, or a share that is empty.
+            ValueError: if a batch is larger than the worker's shard, or a shard is empty.
         """
         import tensorflow as tf
 
@@ -75,7 +91,7 @@ class Stream:
         mine, rows = self._share(shard)
         if batch_size > rows:
             raise ValueError(
-                f"`batch_size` must be at most the number of images{' of a worker' * (shard[1] > 1)}, {rows}. "
+                f"`batch_size` must be at most the number of images{' per worker' * (shard[1] > 1)}, {rows}. "
                 f"Received: {batch_size}"
             )
         labels = labels and self.source.labelled
@@ -83,8 +99,8 @@ class Stream:
         told: list[bool] = []
 
         def epoch():
-            """An epoch's images, labels and seeds of pixels; called whenever an epoch begins."""
-            rng = np.random.default_rng([*entropy(), shard[0]])  # each worker has binary pixels of its own
+            """Yield the images, labels and pixel seeds of one epoch; called at the start of each."""
+            rng = np.random.default_rng([*entropy(), shard[0]])  # binary pixels differ between workers
             noise_seed = rng.integers(2**62, size=2)
             mixed = _mixed(self.source, mine, batch_size, rows, rng if shuffle else None)
             for batch, (x, y) in enumerate(self._decoded(mixed, told)):
@@ -106,12 +122,12 @@ class Stream:
         dataset = kept_ahead(dataset, -(-rows // batch_size))
         if shard[1] == 1:
             return dataset
-        options = tf.data.Options()  # dealt out already: a strategy is not to do it again
+        options = tf.data.Options()  # already sharded: keep a strategy from doing it again
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return dataset.with_options(options)
 
     def _share(self, shard):
-        """The blocks of a worker, and how many rows each worker gives."""
+        """The blocks of a worker, and the number of rows that every worker yields."""
         if not (
             isinstance(shard, (tuple, list))
             and len(shard) == 2
@@ -130,7 +146,7 @@ class Stream:
         return np.arange(index, len(sizes), count), rows
 
     def _decoded(self, batches, told):
-        """Images and labels of each batch; the unreadable stop all, or are left out and, unless `told`, warned of."""
+        """Decode each batch. An unreadable image raises, or is skipped with one warning at the end unless `told`."""
         missing: set[str] = set()
         last: tuple = ()
         with futures.ThreadPoolExecutor(self.threads) as pool:
@@ -144,43 +160,52 @@ class Stream:
                     missing.update(image.name for image in bad)
                     if good:
                         last = np.stack([x[i] for i in good]), None if y is None else y[good]
-                    x, y = last  # where nothing is readable, the batch before again: workers keep in step
+                    x, y = last  # if no image is readable, repeat the last batch: workers must stay in step
                 yield x, y
         if missing and not told:
             told.append(True)
             warnings.warn(
-                f"Left out of {self.name}: {len(missing)} unreadable image(s), the first of them {min(missing)}",
+                f"Skipped {len(missing)} unreadable image(s) of {self.name}, such as {min(missing)}",
                 UserWarning,
                 stacklevel=2,
             )
 
 
-def stream(path, image_size=None, channels=None, unreadable="raise", arrays=None, threads=2):
-    """Open images that need not fit into memory.
+def stream(
+    path: PathLike,
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    unreadable: Literal["raise", "skip"] = "raise",
+    arrays: tuple[str, str | None] | None = None,
+    threads: int = 2,
+) -> Stream:
+    """Open a data set of images that need not fit into memory.
 
     Args:
         path: one of
 
-            - a folder of PNG, JPEG, BMP or GIF images, or of class folders of them: labels 0, 1, … by sorted name.
+            - a folder of PNG, JPEG, BMP or GIF images, or of one subfolder per class; classes are numbered 0, 1, … in
+              the sorted order of their names.
             - a TFRecord file, a folder of `.tfrecord` files, or a pattern such as "data/train-*.tfrecord". Records are
-              `tf.train.Example`s with `image` (an encoded image, or raw uint8 with its `shape`) and perhaps `label`;
-              `write_records` makes such. Their lengths are walked through when the file is opened.
-            - an `.npy` file of uint8, bool or floats in [0, 1], an `.npz` of such arrays that is not compressed
+              `tf.train.Example`s with the features `image` (an encoded image, or raw uint8 with its `shape`) and
+              optionally `label`, as `write_records` writes them. Opening a file scans the lengths of its records.
+            - an `.npy` file of uint8, bool or floats in [0, 1], an uncompressed `.npz` file of such arrays
               (`np.savez`), or a folder of `.npy` files.
-        image_size: `(height, width)` that images of files and records are resized to; by default the first one's.
-        channels: 1 (grey) or 3; by default the first image's.
-        unreadable: what to do about an image that cannot be decoded: "raise" a `FileError` that names it, or "skip" it
-            and warn once, after the epoch, of how many there were.
-        arrays: names of the images and of the labels (or `None`) in an `.npz` or a folder of arrays. By default the
-            first there of `images`, `x`, `x_train`, `train` and of `labels`, `y`, `y_train`.
-        threads: int, that decode images.
+        image_size: `(height, width)` to which images of files and records are resized; `None` for the size of the
+            first image.
+        channels: 1 (grey) or 3 (RGB); `None` for the channels of the first image.
+        unreadable: what to do with an image that cannot be decoded: "raise" a `FileError` that names it, or "skip" it
+            and warn once, after the epoch, with the number of skipped images.
+        arrays: names of the images and of the labels (or `None`) in an `.npz` file or a folder of arrays. Defaults to
+            the first that exists of `images`, `x`, `x_train`, `train` and of `labels`, `y`, `y_train`.
+        threads: int, number of threads that decode images.
 
     Returns:
         A `Stream`.
 
     Raises:
-        FileError: if nothing is there, a folder or a class has no images, or the first image is unreadable.
-        ValueError: for damaged or compressed files, and arrays that are no images.
+        FileError: if the path does not exist, a folder or a class has no images, or the first image is unreadable.
+        ValueError: if a file is damaged or compressed, or an array does not contain images.
 
     Example:
 
@@ -194,17 +219,21 @@ def stream(path, image_size=None, channels=None, unreadable="raise", arrays=None
     if image_size is not None:
         if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
             raise ValueError(f"`image_size` must be (height, width). Received: {image_size!r}")
-        image_size = tuple(checks.positive_integer(length, "image_size") for length in image_size)
+        height, width = (checks.positive_integer(length, "image_size") for length in image_size)
+        image_size = height, width
     threads = checks.positive_integer(threads, "threads")
     path = Path(path)
     kind, paths = _kind(path)
     if kind == "arrays":
         if (image_size, channels) != (None, None):
-            raise ValueError("`image_size` and `channels` must be left out for arrays, which are taken as they are")
+            raise ValueError(
+                "`image_size` and `channels` must be omitted for arrays, which are not converted. "
+                f"Received: image_size={image_size}, channels={channels}"
+            )
         source = sources.array_source(path, arrays)
     else:
         if arrays is not None:
-            raise ValueError(f"`arrays` must go with an .npz file or a folder of .npy files. Received: {path}")
+            raise ValueError(f"`arrays` must be used with an .npz file or a folder of .npy files. Received: {path}")
         skip = unreadable == "skip"
         if kind == "records":
             source = tfrecord.record_source(paths, image_size, channels, skip)
@@ -215,8 +244,8 @@ def stream(path, image_size=None, channels=None, unreadable="raise", arrays=None
 
 
 @contextlib.contextmanager
-def plain_errors():
-    """Let a `FileError` from inside a pipeline come out as such, not as a page of TensorFlow's with it somewhere."""
+def plain_errors() -> Iterator[None]:
+    """Re-raise a `FileError` from inside a pipeline as itself, instead of TensorFlow's error that wraps it."""
     try:
         yield
     except Exception as error:
@@ -227,14 +256,16 @@ def plain_errors():
 
 
 def _kind(path):
-    """What lies at a path: "arrays", "records" or "images"; and the record files."""
+    """The kind of data at a path, "arrays", "records" or "images", and the paths of the record files."""
     if not path.exists():
         paths = [Path(found) for found in sorted(glob.glob(str(path)))]
         if not paths:
-            raise FileError(f"`path` must be an existing file or folder, or match files. Received: {path}")
+            raise FileError(
+                f"`path` must be an existing file or folder, or a pattern that matches files. Received: {path}"
+            )
         wrong = [found for found in paths if found.suffix not in tfrecord.SUFFIXES]
         if wrong:
-            raise FileError(f"`path` with a pattern must match TFRecord files alone. Received: {wrong[0]}")
+            raise FileError(f"`path` as a pattern must match only TFRecord files. Received: {wrong[0]}")
         return "records", paths
     if path.is_file():
         if path.suffix in tfrecord.SUFFIXES:
@@ -250,26 +281,25 @@ def _kind(path):
 
 
 def _mixed(source, blocks, batch_size, rows, rng=None):
-    """Rows as they lie on disk, in batches.
+    """Batches of rows in their on-disk encoding.
 
     Args:
         source: a `Source`.
-        blocks: int array, those to read.
+        blocks: int array, indices of the blocks to read.
         batch_size: int.
-        rows: int, how many to give.
-        rng: `numpy.random.Generator` to order the blocks with and to mix their rows within a window; `None` for the
-            order on disk.
+        rows: int, number of rows to yield in total.
+        rng: `numpy.random.Generator` that permutes the blocks and the rows of a window; `None` for the order on disk.
 
     Yields:
-        Tuples of arrays, a row an example.
+        Tuples of arrays, one row per example.
     """
     blocks = blocks if rng is None else rng.permutation(blocks)
-    rest: list[tuple] = []  # what did not fill a batch
+    rest: list[tuple] = []  # rows that did not fill a batch
     given = 0
     for start in range(0, len(blocks), source.window):
         window = [source.fetch(block) for block in blocks[start : start + source.window]]
         columns = tuple(map(np.concatenate, zip(*rest, *window, strict=True)))
-        del window  # or it would be there twice
+        del window  # free the parts: the columns are copies
         num = len(columns[0])
         places = np.arange(num) if rng is None else rng.permutation(num)
         last = start + source.window >= len(blocks)

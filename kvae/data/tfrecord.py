@@ -1,12 +1,16 @@
-"""TFRecord files as a source, and arrays written as TFRecord files.
+"""TFRecord files as a source, and writing arrays as TFRecord files.
 
-A file is a chain of records (https://www.tensorflow.org/tutorials/load_data/tfrecord): 8 bytes of length, 4 of a
-checksum, the content, 4 of its checksum. The lengths are walked through once, so that blocks can be read in any order.
+A file is a sequence of records (https://www.tensorflow.org/tutorials/load_data/tfrecord), each an 8-byte length, its
+4-byte checksum, the content, and the content's 4-byte checksum. The lengths are scanned once, so that blocks can be
+read in any order.
 """
+
+from __future__ import annotations
 
 import contextlib
 from array import array
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,27 +19,33 @@ from kvae.data.image_folder import Unreadable, decode, first_shape, fitted
 from kvae.data.sources import WINDOW_BYTES, Source
 from kvae.io import FileError, atomic
 from kvae.training.pipelines import smallest
+from kvae.types import ArrayLike, PathLike
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 HEAD, FOOT = 12, 4  # bytes before and after the content
 BLOCK_RECORDS = 8
-READ_AHEAD = 2**16  # bytes: many small records a read, few bytes too many of a large one
+READ_AHEAD = 2**16  # bytes: many small records per read, little waste on a large one
 
 
-def record_source(paths, image_size=None, channels=None, skip=False):
-    """Images in TFRecord files of `tf.train.Example`s.
+def record_source(
+    paths: list[Path],
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    skip: bool = False,
+) -> Source:
+    """Open images in TFRecord files of `tf.train.Example`s.
 
     Args:
         paths: list of `pathlib.Path`s.
-        image_size: `(height, width)`; `None` for the first image's.
-        channels: 1 or 3; `None` for the first image's.
-        skip: whether the first image may be unreadable.
+        image_size: `(height, width)`; `None` for the size of the first image.
+        channels: 1 or 3; `None` for the channels of the first image.
+        skip: whether to skip unreadable images when looking for the first one.
 
     Returns:
-        A `Source`. Its `num_classes` is `None`: only reading every record would tell.
+        A `Source`. Its `num_classes` is `None`: counting the classes would mean reading every record.
 
     Raises:
-        ValueError: for files that are damaged, empty or without images.
+        ValueError: if a file is damaged or empty, or has no images.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.train import Example
@@ -57,16 +67,16 @@ def record_source(paths, image_size=None, channels=None, skip=False):
         return records, np.full(len(records), file_of[block])
 
     def parse(record, file):
-        """The features of a record, by name."""
+        """Parse a record into a dict of its features."""
         try:
             return Example.FromString(record).features.feature
         except DecodeError as error:
-            raise FileError(f"{paths[file]} must hold records of tf.train.Example. Received: {error}") from error
+            raise FileError(f"{paths[file]} must contain tf.train.Example records. Received: {error}") from error
 
     def load(features, file, size, depth):
         if not features["image"].bytes_list.value:
             raise FileError(
-                f"{paths[file]}: every record must have the feature `image`, bytes. Received: {sorted(features)}"
+                f"{paths[file]}: every record must have the bytes feature `image`. Received: {sorted(features)}"
             )
         content, shape = features["image"].bytes_list.value[0], features["shape"].int64_list.value
         try:
@@ -77,7 +87,10 @@ def record_source(paths, image_size=None, channels=None, skip=False):
 
     def label(features, file):
         if not features["label"].int64_list.value:
-            raise FileError(f"{paths[file]}: all records must have the integer feature `label`, or none")
+            raise FileError(
+                f"{paths[file]}: either all records or none must have the integer feature `label`. "
+                f"Received: {sorted(features)}"
+            )
         return features["label"].int64_list.value[0]
 
     opened = (row for block in range(len(sizes)) for row in zip(*fetch(block), strict=True))
@@ -95,7 +108,7 @@ def record_source(paths, image_size=None, channels=None, skip=False):
 
 
 def _index(path):
-    """Where each block of a file starts (and where the last one ends), and how many records it has."""
+    """The offsets at which the blocks of a file start (and the last one ends), and their numbers of records."""
     end, at, count, starts = path.stat().st_size, 0, 0, array("q")
     with open(path, "rb", READ_AHEAD) as file:
         while at < end:
@@ -106,8 +119,8 @@ def _index(path):
             file.seek(min(at, end))
     if at != end or not count:
         raise ValueError(
-            f"{path} must be a TFRecord file, not empty and not compressed. Received: {end} bytes, in which record "
-            f"{count} ends at {at}"
+            f"{path} must be a TFRecord file, neither empty nor compressed. Received: {end} bytes, in which record "
+            f"{count} ends at byte {at}"
         )
     sizes = np.full(len(starts), BLOCK_RECORDS)
     sizes[-1] -= BLOCK_RECORDS * len(starts) - count
@@ -115,25 +128,29 @@ def _index(path):
     return np.array(starts), sizes
 
 
-def write_records(path, x, y=None, shards=1):
-    """Write images as TFRecord files that `stream` reads: raw bytes in `image`, `shape`, and `label`.
+def write_records(path: PathLike, x: ArrayLike, y: ArrayLike | None = None, shards: int = 1) -> list[Path]:
+    """Write images as TFRecord files for `stream`, with the features `image` (raw bytes), `shape` and `label`.
 
     Args:
-        path: file to write, such as "train.tfrecord"; its folder is created. Files appear when all are complete.
-        x: images `(n, height, width)` or `(n, height, width, channels)`: uint8, or floats in [0, 1] that are whole
-            255ths. May be a memory map: rows are read one after the other.
+        path: file to write, such as "train.tfrecord"; its folder is created. No file appears until all are complete.
+        x: images `(n, height, width)` or `(n, height, width, channels)`: uint8, or floats in [0, 1] that are multiples
+            of 1/255. May be a memory map: rows are read one at a time.
         y: integer labels `(n,)`, or `None`.
-        shards: number of files; of several, the names end in "-00000-of-00004" and so on.
+        shards: int, number of files. If there are several, "-00000-of-00004" and so on is appended to their names.
 
     Returns:
         List of the files' `pathlib.Path`s.
 
     Raises:
-        ValueError: if `x` holds no such images, `y` is not one label an image, or there are more shards than images.
+        ValueError: if `x` does not contain such images, `y` is not one label per image, or there are more shards than
+            images.
 
     Example:
 
-    >>> kvae.data.write_records("digits.tfrecord", data.x_train, data.y_train, shards=4)
+    >>> data = kvae.load_data("mnist")
+    >>> paths = kvae.data.write_records("mnist.tfrecord", data.x_train, data.y_train, shards=4)
+    >>> paths[0].name
+    'mnist-00000-of-00004.tfrecord'
     """
     import tensorflow as tf
     from tensorflow.train import BytesList, Example, Feature, Features, Int64List
@@ -159,8 +176,8 @@ def write_records(path, x, y=None, shards=1):
                     image = x[row] if x.dtype == np.uint8 else smallest(x[row][None])[0]
                     if image.dtype != np.uint8:
                         raise ValueError(
-                            "`x` must be uint8, or floats in [0, 1] that are whole 255ths: np.rint(x * 255)"
-                            f'.astype("uint8"). Received: {x.dtype} with other values'
+                            "`x` must be uint8, or floats in [0, 1] that are multiples of 1/255: use "
+                            f'np.rint(x * 255).astype("uint8"). Received: {x.dtype} with other values'
                         )
                     shape = Feature(int64_list=Int64List(value=image.shape))
                     features = {"image": Feature(bytes_list=BytesList(value=[image.tobytes()])), "shape": shape}
