@@ -206,9 +206,9 @@ FAULTS = {  # name: the fault, what the last line must say
     "SIGTERM in epoch 3": (signalled(signal.SIGTERM), "interrupted; what was trained so far is saved; go on with:"),
     "disk full in epoch 1": (full_disk(0), "could not be written"),
     "disk full in epoch 3": (full_disk(2), "could not be written.*go on with:"),
-    "read-only folder": (read_only_folder, "a folder that can be written to"),
+    "read-only folder": (read_only_folder, "output folder must be writable"),
     "a file where the folder should be": (no_folder, "must be a folder"),
-    "two processes, one folder": (two_writers, "being written by another process"),
+    "two processes, one folder": (two_writers, "in use by another process"),
     "checkpoint cut in half": (
         damaged("checkpoint.npz", lambda whole: whole[: len(whole) // 2]),
         "must be a checkpoint",

@@ -1,5 +1,5 @@
-"""Reading files that somebody else may have written, and writing files atomically. All of it is in this room."""
+"""Reading untrusted files within limits, and writing files atomically."""
 
 
 class FileError(OSError, ValueError):
-    """A file or folder that is missing, taken or not writable."""
+    """A file or folder that is missing, in use or not writable."""

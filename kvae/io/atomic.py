@@ -1,17 +1,24 @@
-"""Writing to disk so that nothing is ever half there."""
+"""Atomic file writes."""
+
+from __future__ import annotations
 
 import contextlib
 import os
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvae.io import FileError
 
+if TYPE_CHECKING:
+    from kvae.types import PathLike
 
-def make_folder(folder):
-    """Create `folder` if need be and try whether it takes files.
+
+def make_folder(folder: PathLike) -> Path:
+    """Create `folder` if it does not exist, and check that it is writable.
 
     Args:
         folder: str or path.
@@ -20,7 +27,7 @@ def make_folder(folder):
         The folder as a `pathlib.Path`.
 
     Raises:
-        FileError: if it can be neither made nor written to.
+        FileError: if it cannot be created or written to.
     """
     folder = Path(folder)
     try:
@@ -29,25 +36,26 @@ def make_folder(folder):
             pass
     except OSError as error:
         raise FileError(
-            f"Output needs a folder that can be written to: choose another. Received: {folder} ({error.strerror})"
+            f"The output folder must be writable: choose another. Received: {folder} ({error.strerror})"
         ) from error
     return folder
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Give a path to write to; what was written takes the place of `path` at the end, and only if all went well.
+def replacing(path: PathLike) -> Iterator[Path]:
+    """Replace a file atomically: yield a temporary path to write to, which replaces `path` on success.
 
-    It is on the disk before it does, so that a loss of power leaves the old file or the new one.
+    The new content is flushed to disk before the rename, so that a power failure leaves either the old file or the
+    new one.
 
     Args:
-        path: the file to make or replace; its folder must exist.
+        path: file to create or replace; its folder must exist.
 
     Yields:
-        A `pathlib.Path` in the same folder, with the same ending.
+        A `pathlib.Path` in the same folder, with the same suffix.
 
     Raises:
-        FileError: if it cannot be written, as on a full disk; the file that was there before still is.
+        FileError: if it cannot be written, for example because the disk is full. An existing file is left untouched.
     """
     path = Path(path)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.half{path.suffix}")
@@ -60,31 +68,31 @@ def replacing(path):
         raise
     except OSError as error:
         raise FileError(
-            f"{path} could not be written: make room for it, or choose another place. "
+            f"{path} could not be written: free some space, or choose another location. "
             f"Received: {error.strerror or error}"
         ) from error
     finally:
         aside.unlink(missing_ok=True)
 
 
-def halves(folder):
-    """What `replacing` has in `folder`: being written, or left by a process that was killed."""
+def halves(folder: PathLike) -> list[Path]:
+    """List the temporary files of `replacing` in `folder`, in use or left behind by a killed process."""
     return list(Path(folder).glob(".*.half*"))
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Keep other processes out of a folder while it is being written; the lock ends with the process, however it ends.
+def locked(folder: PathLike) -> Iterator[None]:
+    """Hold an exclusive lock on a folder. The operating system releases it when the process ends, even by a crash.
 
     Args:
         folder: path of an existing folder.
 
     Raises:
-        FileError: if another process has it.
+        FileError: if another process holds the lock.
     """
     try:
         import fcntl
-    except ImportError:  # Windows has no such locks: there two processes are on their own
+    except ImportError:  # not available on Windows, where concurrent writers are not detected
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -92,16 +100,18 @@ def locked(folder):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise FileError(f"`out` is being written by another process: choose another. Received: {folder}") from error
+            raise FileError(
+                f"`out` must not be in use by another process: choose another folder. Received: {folder}"
+            ) from error
         yield
     finally:
         os.close(handle)
 
 
 @contextlib.contextmanager
-def terminable():
-    """Let the signal SIGTERM interrupt as Ctrl-C does, so that what is done by then can be saved."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into a `KeyboardInterrupt`, as Ctrl-C is, so that progress can be saved before exiting."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, _interrupt)

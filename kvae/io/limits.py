@@ -1,59 +1,65 @@
-"""Reading files that somebody else may have written: what they may ask for at most, checked before they are believed.
+"""Limits on untrusted files, enforced before memory is allocated.
 
-The limits of every loader stand here. Sizes are in bytes.
+All loaders take their limits from here. Sizes are in bytes.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kvae.io import FileError
 
-UNPACKED = 4 * 2**30  # all members of an archive together; the environment variable KVAE_MAX_BYTES takes its place
-EXPANSION = 200  # times its packed size, for a member of more than SMALL: images reach 20, deflate's best is 1,032
+if TYPE_CHECKING:
+    from kvae.types import PathLike
+
+UNPACKED = 4 * 2**30  # all members of an archive together; overridden by the environment variable KVAE_MAX_BYTES
+EXPANSION = 200  # unpacked / packed size of a member above SMALL: images reach 20, deflate's maximum is 1,032
 SMALL = 2**26
-MEMBERS = 1000  # of an archive
+MEMBERS = 1000  # per archive
 CONFIG = 2**22  # config.json, of a run or in a .keras file
 HISTORY = 2**24  # history.csv
 NOTEBOOK = 2**26
-REPORT = 2**20  # what a student's notebook may report
-DEPTH = 100  # lists and objects of JSON in one another
+REPORT = 2**20  # output of a student's notebook
+DEPTH = 100  # nesting of JSON lists and objects
 CLASSES = 100_000  # classes, or values of an attribute
-EXAMPLE = 2**26  # numbers of one example, of an image or a code
+EXAMPLE = 2**26  # numbers in one example, an image or a code
 
 
-def read_bytes(path, most, name="path"):
-    """The content of a file.
+def read_bytes(path: PathLike, most: int, name: str = "path") -> bytes:
+    """Read a file of limited size.
 
     Args:
         path: str or path.
-        most: int, bytes that it may have.
-        name: what to call the argument in errors.
+        most: int, maximum size in bytes.
+        name: the argument's name, for the message.
 
     Returns:
-        Bytes.
+        The content, as bytes.
 
     Raises:
         FileError: if it cannot be read.
-        ValueError: if it is larger.
+        ValueError: if it is larger than `most`.
     """
     try:
         with Path(path).open("rb") as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:  # a ValueError for a path with a null byte
         reason = getattr(error, "strerror", None) or error
-        raise FileError(f"`{name}` must be a file that can be read. Received: {path} ({reason})") from error
+        raise FileError(f"`{name}` must be a readable file. Received: {path} ({reason})") from error
     if len(content) > most:
-        raise ValueError(f"`{name}` must have at most {most:,} bytes. Received: {path}, which has more")
+        raise ValueError(f"`{name}` must have at most {most:,} bytes. Received: {path}, which is larger")
     return content
 
 
-def parse_json(content):
-    """The value that JSON text, as bytes, stands for.
+def parse_json(content: bytes | str) -> Any:
+    """Parse JSON of limited depth.
 
     Raises:
-        ValueError: if it is no JSON, or nested more than `DEPTH` deep.
+        ValueError: if it is not valid JSON, or is nested more than `DEPTH` levels deep.
     """
     try:
         value = json.loads(content)
@@ -68,27 +74,27 @@ def parse_json(content):
     raise ValueError(f"nested more than {DEPTH} deep")
 
 
-def archive_members(archive):
-    """The members of a zip archive, none of them unpacked yet.
+def archive_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """List the members of a zip archive after checking them against the limits, without unpacking any.
 
     Args:
         archive: an open `zipfile.ZipFile`.
 
     Returns:
-        List of `zipfile.ZipInfo`; reading a member gives no more than its `file_size`.
+        List of `zipfile.ZipInfo`. Reading a member never yields more than its `file_size`.
 
     Raises:
-        ValueError: if there are too many, a name is there twice or leads out of the archive, one is encrypted or packed
-            in an unusual way, or they unpack to more than the limits.
+        ValueError: if there are too many members, a name is duplicated or points outside the archive, a member is
+            encrypted or uses an unsupported compression method, or the unpacked sizes exceed the limits.
     """
     members = archive.infolist()
     names = {member.filename for member in members}
     if len(members) > MEMBERS or len(names) < len(members):
-        raise ValueError(f"it must have at most {MEMBERS:,} members, each once. Received: {len(members):,}")
+        raise ValueError(f"it must have at most {MEMBERS:,} members, with distinct names. Received: {len(members):,}")
     for member in members:
         name, size, packed = member.filename, member.file_size, member.compress_size
         if name.startswith("/") or ".." in name.split("/") or "\\" in name or name[1:2] == ":" or "\0" in name:
-            raise ValueError(f"a member's name must not lead out of the archive. Received: {name[:80]!r}")
+            raise ValueError(f"a member's name must not point outside the archive. Received: {name[:80]!r}")
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"its members must be stored or deflated, not encrypted. Received: {name[:80]!r}")
         if member.compress_type == zipfile.ZIP_STORED and size != packed:
@@ -98,10 +104,12 @@ def archive_members(archive):
     most = int(os.environ.get("KVAE_MAX_BYTES", UNPACKED))
     total = sum(member.file_size for member in members)
     if total > most:
-        raise ValueError(f"it must unpack to at most {most:,} bytes (KVAE_MAX_BYTES raises that). Received: {total:,}")
+        raise ValueError(
+            f"it must unpack to at most {most:,} bytes (set KVAE_MAX_BYTES to raise the limit). Received: {total:,}"
+        )
     return members
 
 
-def printable(text, most=500):
-    """Text of unknown origin as one line for a terminal or a table: no control characters, at most `most` long."""
+def printable(text: object, most: int = 500) -> str:
+    """Make untrusted text safe to print: one line of at most `most` characters, without control characters."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)[:most])

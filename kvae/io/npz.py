@@ -1,17 +1,21 @@
-"""Arrays from an `.npz` file of unknown origin: every header is checked against the file before memory is taken."""
+"""Loading an untrusted `.npz` file: every header is checked against the file before memory is allocated."""
+
+from __future__ import annotations
 
 import math
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
 from kvae.io import FileError, limits
+from kvae.types import Array
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read(path):
-    """The arrays of numbers in an `.npz` file; others, such as texts, are passed over. Nothing is unpickled.
+def read(path: Path) -> dict[str, Array]:
+    """Read the numeric arrays of an `.npz` file, without unpickling. Other arrays, such as strings, are ignored.
 
     Args:
         path: a `pathlib.Path`.
@@ -21,11 +25,13 @@ def read(path):
 
     Raises:
         FileError: if there is no such file.
-        ValueError: if it is damaged, holds Python objects, or a member does not have the size that its header claims.
+        ValueError: if the file is damaged or contains Python objects, or the size of a member contradicts its header.
 
     Example:
 
-    >>> sorted(read(Path("mine.npz")))
+    >>> path = Path("mine.npz")
+    >>> np.savez(path, images=np.zeros((5, 8, 8)), labels=np.arange(5))
+    >>> sorted(read(path))
     ['images', 'labels']
     """
     if not path.is_file():
@@ -34,23 +40,23 @@ def read(path):
         with zipfile.ZipFile(path) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in limits.archive_members(archive)}
             return {name: _array(archive, member) for name, member in members.items() if _is_numeric(archive, member)}
-    except Exception as error:  # NumPy, zipfile and zlib raise many kinds on a damaged file
+    except Exception as error:  # a damaged file makes NumPy, zipfile and zlib raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{path} is no .npz file of number arrays, or is damaged: {reason}") from error
+        raise ValueError(f"{path} is not an .npz file of numeric arrays, or is damaged: {reason}") from error
 
 
 def _is_numeric(archive, member):
-    """Whether a member is an array of numbers, after a check that it is all there."""
+    """Whether a member is a numeric array. Raises if it is incomplete."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:  # 3.0 is for the names of fields
+        if version not in _HEADERS:  # version 3.0 is for structured arrays with Unicode field names
             return False
         shape, _, dtype = _HEADERS[version](file)
         if dtype.hasobject:
-            raise ValueError(f"{member.filename} holds Python objects, which are not loaded")
+            raise ValueError(f"{member.filename} contains Python objects, which are not loaded")
         claimed, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
     if claimed != there:
-        raise ValueError(f"{member.filename} claims {claimed:,} bytes, shape {shape}, and has {there:,}")
+        raise ValueError(f"{member.filename} claims {claimed:,} bytes, shape {shape}, but has {there:,}")
     return dtype.kind in "fiub"
 
 
