@@ -1,9 +1,12 @@
-"""Going on with a training that was interrupted, to the bit."""
+"""Exact resumption of interrupted training."""
+
+from __future__ import annotations
 
 import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,52 +14,53 @@ import numpy as np
 from kvae import checks
 from kvae.io import atomic
 from kvae.training import keras_internals, strategy
+from kvae.types import PathLike
 
-FORMAT = 1  # of the file; another one is refused
+FORMAT = 1  # version of the file; others are rejected
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the whole state of training at the end of each epoch, and go on from it when `fit` is called again.
+    """Save the complete training state at the end of each epoch, and resume from it when `fit` is called again.
 
-    The state is every variable of model and optimizer, the random streams among them, with the epoch and the history.
-    `fit` on arrays, and a data set that counts its epochs from `first_epoch`, draw order and pixels from the seed and
-    the steps taken; so a training that was killed at any moment and started again ends with the same weights, to the
-    bit, as one that was not (on a CPU, with the same backend and versions).
+    The state consists of all variables of model and optimizer, including random streams, the epoch and the history.
+    `fit` on arrays, and a dataset that counts its epochs from `first_epoch`, draw order and pixels from the seed and
+    the number of steps taken. So a run that is killed at any moment and started again ends with the same weights as an
+    uninterrupted one, to the bit (on a CPU, with the same backend and versions).
 
-    The file is written aside, synced and renamed: at every moment the last good one is there. Keras's own
+    The file is written under another name, synced and renamed, so that the last complete one always exists. Keras's
     `BackupAndRestore` keeps weights and optimizer, but neither random streams nor history, and writes in place.
 
-    Several workers all take the callback, made inside of `strategy.scope`; the first alone writes, and hands the others
-    what it reads.
+    With several workers, each has the callback, created inside `strategy.scope`; only the first one writes, and passes
+    what it reads to the others.
 
     Args:
-        path: the file, `.npz`. If it is there when training begins, training goes on from it.
-        every: int, epochs between two of them.
+        path: the file, `.npz`. If it exists when training begins, training resumes from it.
+        every: number of epochs between two checkpoints.
 
     Attributes:
-        epoch: int, how many epochs are done; of a file that is there already, as many as it says.
+        epoch: number of epochs completed, including those of an existing file.
 
     Raises:
         ValueError: if the file is damaged and, when training begins, if it belongs to another model.
-        FileError: if the file cannot be written, as on a full disk; the one before stays.
+        FileError: if the file cannot be written, for example on a full disk; the previous one is kept.
 
     Example:
 
     >>> model.fit(x, epochs=100, callbacks=[kvae.callbacks.Checkpoint("runs/first/checkpoint.npz")])
     """
 
-    def __init__(self, path, every=1):
+    def __init__(self, path: PathLike, every: int = 1) -> None:
         super().__init__()
         self.path = Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"`path` must end in .npz. Received: {path}")
         self.every = checks.positive_integer(every, "every")
-        self.history = {}
+        self.history: dict[str, list[float]] = {}
         self.writes = strategy.writes()
         content = _content(self.path)
         self.epoch = _parse(content, self.path)[0]["epoch"] if content else 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         with strategy.scope_of(self.model):
             if not self.model.optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
@@ -66,21 +70,21 @@ class Checkpoint(keras.callbacks.Callback):
         self.resumed_at = self.epoch
         self.restored = {name: list(values) for name, values in self.history.items()}
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch < self.resumed_at:
             raise ValueError(
-                f"`fit` must go on from the checkpoint: call it with initial_epoch={self.resumed_at}, which this "
-                f"version of Keras cannot be told by a callback. Received: {self.path}, and epoch {epoch}"
+                f"`fit` must begin after the checkpoint's last epoch: call it with initial_epoch={self.resumed_at}, "
+                f"which a callback cannot set in this version of Keras. Received: {self.path}, and epoch {epoch}"
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch + 1
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         if self.writes and (self.epoch % self.every == 0 or self.epoch == self.params["epochs"]):
             save(self.model, self.path, self.history, self.epoch)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         keras_internals.begin_at_epoch(self.model, None)
         history = self.model.history  # what `fit` returns
         if history is not None and self.restored:
@@ -90,14 +94,14 @@ class Checkpoint(keras.callbacks.Callback):
                 history.history[name] = values + history.history.get(name, [])
 
 
-def save(model, path, history, epoch):
-    """Write the state of training to `path`.
+def save(model: keras.Model, path: PathLike, history: dict[str, list[float]], epoch: int) -> None:
+    """Write the training state to `path`.
 
     Args:
         model: a compiled and built Keras model.
         path: file to write.
-        history: dict from names to lists of floats, an epoch each.
-        epoch: int, how many epochs are done.
+        history: dict from names to lists of floats, one per epoch.
+        epoch: number of epochs completed.
 
     Raises:
         FileError: if the file cannot be written.
@@ -109,29 +113,29 @@ def save(model, path, history, epoch):
         np.savez(aside, record=np.array(json.dumps(record)), **numbered)
 
 
-def restore(model, path):
-    """Give a model and its optimizer the state in `path`; without that file they stay as they are.
+def restore(model: keras.Model, path: PathLike) -> tuple[dict[str, list[float]], int]:
+    """Set the variables of a model and its optimizer to the state in `path`; without that file, do nothing.
 
     Args:
         model: a compiled and built Keras model, like the one that was saved.
-        path: file that `save` wrote.
+        path: file written by `save`.
 
     Returns:
         `(history, epoch)`, as in `save`; `({}, 0)` without a file.
 
     Raises:
-        ValueError: if the file is damaged or belongs to another model; then nothing has changed.
+        ValueError: if the file is damaged or belongs to another model; then nothing is changed.
     """
     variables = _all_variables(model)
-    content = _content(path)
+    content = _content(Path(path))
     if not content:
         return {}, 0
     record, arrays = _parse(content, path)
     shapes = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            "`path` must be a checkpoint of this model and optimizer: delete it to begin anew, or build the model as "
-            f"it was. Received: {path}, of {len(arrays)} variables"
+            "`path` must be a checkpoint of this model and optimizer: delete it to start over, or build the same model "
+            f"again. Received: {path}, with {len(arrays)} variables"
         )
     for array, variable in zip(arrays, variables, strict=True):
         variable.assign(array)
@@ -139,7 +143,7 @@ def restore(model, path):
 
 
 def _content(path):
-    """The bytes of the checkpoint of this process, or of the first of several workers; none if there is none."""
+    """The bytes of the checkpoint, which the first of several workers reads for all; empty if there is none."""
     here = strategy.writes() and path.is_file()
     return strategy.from_chief(path.read_bytes() if here else b"")
 
@@ -155,15 +159,15 @@ def _parse(content, path):
             return record, [file[str(i)] for i in range(record["variables"])]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"`path` must be a checkpoint: delete it to begin anew. Received: {path}, none or damaged ({error})"
+            f"`path` must be a checkpoint: delete it to start over. Received: {path}, not one or damaged ({error})"
         ) from error
 
 
 def _all_variables(model):
-    """The variables of model and optimizer, in an order that building them again repeats."""
+    """The variables of model and optimizer, in an order that is the same whenever they are built."""
     return [*model.variables, *model.optimizer.variables]
 
 
 def _portable(array):
-    """`array` in a type that NumPy can write without a pickle: bfloat16 is none, but fits into float32."""
+    """`array` in a type that NumPy can write without pickle: bfloat16 is not one, but float32 holds its values."""
     return array if array.dtype.kind in "fiub" else array.astype("float32")

@@ -1,6 +1,9 @@
-"""Stopping when numbers are none any more."""
+"""Stop training when a loss or a weight becomes NaN or infinite."""
+
+from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,44 +15,44 @@ from kvae.models.base import BaseModel
 class StopOnNaN(keras.callbacks.Callback):
     """Stop training at the end of the epoch in which the loss or a weight became NaN or infinite, and say where.
 
-    A `UserWarning` names the term that was the first, the step, the layers whose weights are lost, and what to try.
-    The model and its optimizer get the state back that they had when the last good epoch ended, so that `fit` can go
-    on from there with a smaller learning rate. Unlike `keras.callbacks.TerminateOnNaN` it does not ask for a word after
-    each batch, so as many steps run at once as without it.
+    A `UserWarning` names the first term to fail, the step, the layers with lost weights, and what to try. The model and
+    its optimizer are restored to their state at the end of the last good epoch, so that `fit` can continue from there
+    with a smaller learning rate. Unlike `keras.callbacks.TerminateOnNaN`, it has no hook for each batch, so as many
+    steps run per execution as without it.
 
-    With a `LossScaleOptimizer` (`mixed_float16`), which leaves out the steps whose gradient overflows, only weights
-    that are not finite stop training.
+    With a `LossScaleOptimizer` (`mixed_float16`), which skips steps whose gradient overflows, only non-finite weights
+    stop training.
 
     Attributes:
-        message: str, what the warning said; `None` while all is well.
-        stopped_epoch: int, the epoch in which training was stopped, counted from 1; 0 if it was not.
-        good_epochs: int, the last epoch whose state was kept; 0 for that before training.
+        message: text of the warning; `None` if there was none.
+        stopped_epoch: the epoch in which training was stopped, counted from 1; 0 if it was not.
+        good_epochs: the last epoch whose state was kept; 0 for the state before training.
 
     Example:
 
     >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.StopOnNaN()])
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.message = None
+        self.message: str | None = None
         self.stopped_epoch = 0
         self.good_epochs = 0
-        self._steps = None
+        self._steps: Any = None
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         if isinstance(model, BaseModel):
             model.count_finite_steps()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.message, self.stopped_epoch, self._steps = None, 0, None
         self._keep(0)
 
-    def on_test_begin(self, logs=None):
-        self._read_steps()  # validation counts anew
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._read_steps()  # validation restarts the count
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._read_steps()
         steps, self._steps = self._steps, None
         layers = self._lost_layers()
@@ -73,7 +76,7 @@ class StopOnNaN(keras.callbacks.Callback):
         warnings.warn(self.message, UserWarning, stacklevel=2)
 
     def _first_term(self, logs, steps):
-        """What became no finite number first, in words."""
+        """The first term to become NaN or infinite, in words."""
         loss = f"the loss is {logs['loss']:.3g}"
         if steps is None:
             return loss
@@ -87,7 +90,7 @@ class StopOnNaN(keras.callbacks.Callback):
         return f"{loss}, and what was lost first is {' and '.join(firsts)}, in step {first + 1} of the epoch"
 
     def _lost_layers(self):
-        """Names of the layers that have a weight which is not finite."""
+        """Names of the layers with a weight that is not finite."""
         lost = [w.path.rsplit("/", 1)[0] for w in self.model.weights if not np.isfinite(ops.convert_to_numpy(w)).all()]
         return list(dict.fromkeys(lost))
 

@@ -1,4 +1,4 @@
-"""Adam's update of a weight by one kernel of TensorFlow, where Keras takes fifteen."""
+"""Adam's update of a weight as a single TensorFlow kernel, where Keras runs fifteen."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kvae.training.optimizers import GroupedOptimizer
 
 
 def fuse_adam(optimizer: keras.optimizers.Optimizer | None) -> None:
-    """Let TensorFlow's own kernel do the updates of a Keras Adam or AdamW, in place.
+    """Make a Keras Adam or AdamW update its variables with TensorFlow's fused kernel, in place.
 
-    The equations stay (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, in the order at the end of section 2):
-    α_t = α √(1 − β₂ᵗ) / (1 − β₁ᵗ), θ ← θ − α_t m / (√v + ε). What else an optimizer does (clipping, weight decay,
-    averages, accumulation) is outside of them and stays Keras's, and so do sparse gradients.
+    The equations stay the same (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, in the order given at the end of
+    section 2): α_t = α √(1 − β₂ᵗ) / (1 − β₁ᵗ), θ ← θ − α_t m / (√v + ε). Everything else an optimizer does (clipping,
+    weight decay, averages, accumulation) is still done by Keras, and so are updates with sparse gradients.
 
     Args:
-        optimizer: that of a compiled model; one that computes otherwise, or `None`, is left as it is. Of a
-            `LossScaleOptimizer` the inner one is fused, of a `GroupedOptimizer` each member.
+        optimizer: the optimizer of a compiled model; the inner one of a `LossScaleOptimizer` and each member of a
+            `GroupedOptimizer` are fused. Optimizers with other equations, and `None`, are left as they are.
     """
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         fuse_adam(optimizer.inner_optimizer)
@@ -36,7 +36,7 @@ def fuse_adam(optimizer: keras.optimizers.Optimizer | None) -> None:
 
 
 def _update_step(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) -> Any:
-    """Keras's `update_step(gradient, variable, learning_rate)`, of variables that are TensorFlow's."""
+    """As Keras's `update_step(gradient, variable, learning_rate)`, for TensorFlow variables."""
     import tensorflow as tf
 
     moments = adam_moments(optimizer, variable)

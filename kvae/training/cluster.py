@@ -1,49 +1,51 @@
-"""The workers of a training on several machines: who they are, from TF_CONFIG, and whether they are there."""
+"""The workers of a training run on several machines: their addresses, from TF_CONFIG, and waiting for them."""
+
+from __future__ import annotations
 
 import json
 import os
 import socket
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TYPES = ("chief", "worker")
 EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
-WAIT = 50  # seconds for the other workers, which start when they start; together with the start-up within a minute
+WAIT = 50  # seconds to wait for the other workers; with start-up, less than a minute
 
 
 class Cluster(NamedTuple):
-    """The workers of a training.
+    """The workers of a training run.
 
     Attributes:
-        addresses: tuple of "host:port", the chief's first.
-        position: this worker's place among them.
+        addresses: "host:port" of each worker, the chief's first.
+        position: index of this worker among them.
     """
 
-    addresses: tuple
+    addresses: tuple[str, ...]
     position: int
 
 
-def read_cluster(text=None):
+def read_cluster(text: str | None = None) -> Cluster:
     """The cluster that TF_CONFIG describes.
 
     Args:
-        text: str; `None` for the environment variable.
+        text: its JSON; `None` for the environment variable.
 
     Returns:
         A `Cluster`.
 
     Raises:
-        ValueError: if it is missing, no JSON, or does not say who the workers are and which is this one.
+        ValueError: if it is missing, is not JSON, or does not name the workers and this one among them.
     """
     text = os.environ.get("TF_CONFIG") if text is None else text
 
-    def must(condition, what, received=text):
+    def must(condition: Any, what: str, received: Any = text) -> None:
         if not condition:
             raise ValueError(f"TF_CONFIG must {what}, such as '{EXAMPLE}'. Received: {received}")
 
     must(text, "be set for multiworker", "none" if text is None else "an empty text")
     try:
-        config = json.loads(text)
+        config = json.loads(text or "")
     except ValueError:
         config = None
     must(isinstance(config, dict), "be a JSON object")
@@ -62,10 +64,10 @@ def read_cluster(text=None):
     return Cluster(tuple(addresses), addresses.index(cluster[kind][index]))
 
 
-def wait_for_others(cluster, seconds=WAIT):
+def wait_for_others(cluster: Cluster, seconds: float = WAIT) -> None:
     """Return once every other worker of a cluster listens at its address.
 
-    Meanwhile this worker listens at its own, so that it is found by the others, in whatever order they start.
+    Meanwhile this worker listens at its own address, so that workers find each other in whatever order they start.
 
     Args:
         cluster: a `Cluster`.
@@ -78,11 +80,11 @@ def wait_for_others(cluster, seconds=WAIT):
     own = cluster.addresses[cluster.position]
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
-    try:  # nobody accepts: a connection is made as soon as the system has taken the call
+    try:  # connections are never accepted: the system completes them by itself
         listener = socket.create_server(("", _host_and_port(own)[1]), family=family, backlog=128, dualstack_ipv6=dual)
     except OSError as error:
         raise ValueError(
-            f"TF_CONFIG must give this worker a port that is free: end what listens there, or choose another. "
+            f"TF_CONFIG must give this worker a port that is free: stop what listens there, or choose another. "
             f"Received: {own} ({error.strerror})"
         ) from error
     with listener:
@@ -96,11 +98,11 @@ def _reach(address, deadline, seconds):
         try:
             socket.create_connection(_host_and_port(address), timeout=max(0.1, deadline - time.monotonic())).close()
             return
-        except (OSError, UnicodeError) as error:  # the latter from a name that can be no host's
+        except (OSError, UnicodeError) as error:  # the latter for a name that cannot be a host's
             if time.monotonic() > deadline:
                 raise ValueError(
-                    f"TF_CONFIG must name workers that can be reached: start the one at {address}, or mend its address "
-                    f"or firewall. Received: no answer within {seconds:g} seconds ({error})"
+                    f"TF_CONFIG must name workers that can be reached: start the one at {address}, or correct its "
+                    f"address or firewall. Received: no answer within {seconds:g} seconds ({error})"
                 ) from error
             time.sleep(0.2)
 

@@ -1,27 +1,32 @@
-"""How far into an epoch each logged term stayed finite: what tells the first one that did not."""
+"""How many steps of an epoch each logged term stayed finite, which shows the first one to fail."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 from keras import ops
 
 
 class FiniteSteps(keras.metrics.Metric):
-    """Counts for each of a model's trackers the steps of an epoch before a value that is no finite number.
+    """Count, for each of a model's trackers, the steps of an epoch before its first NaN or infinite value.
 
-    Such a value stays in the tracker's sum until the epoch's end, so the count stops there. Nothing is logged.
+    Such a value stays in the tracker's sum until the end of the epoch, so the count stops there. Nothing is logged.
 
     Args:
-        num_terms: int, how many trackers.
+        num_terms: number of trackers.
+        **kwargs: as in `keras.metrics.Metric`.
     """
 
-    def __init__(self, num_terms, **kwargs):
+    def __init__(self, num_terms: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.steps = self.add_variable(  # each replica counts the same steps
             shape=(num_terms,), initializer="zeros", dtype="int32", aggregation="only_first_replica", name="steps"
         )
 
-    def update_state(self, trackers):
+    def update_state(self, trackers: list[keras.metrics.Mean]) -> None:
         finite = ops.stack([ops.isfinite(tracker.total) for tracker in trackers])
         self.steps.assign_add(ops.cast(finite, "int32"))
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         return {}

@@ -1,41 +1,46 @@
-"""Training on several devices or machines, with the engines that TensorFlow and JAX have for it.
+"""Training on several devices or machines, with the strategies of TensorFlow and JAX.
 
-A model is built in `scope`. Batches are divided among its replicas; the gradient is that of one replica with the whole
-batch, to rounding, even where a short last batch is divided unequally. What a model computes from a whole batch (batch
-normalisation, the mean activation of `penalties.KLSparsity`) it computes from each replica's share with TensorFlow.
+A model is built in `scope`. Batches are divided among its replicas; the gradient equals that of one replica with the
+whole batch, up to rounding, even if a short last batch is divided unequally. With TensorFlow, statistics over a batch
+(batch normalisation, the mean activation of `penalties.KLSparsity`) are those of each replica's share.
 """
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import keras
 import numpy as np
 
 from kvae.training import cluster
+from kvae.types import Tensor
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "tensorflow", "dataparallel": "jax"}
 STRATEGIES = ("none", *BACKENDS)
 
 
 @contextlib.contextmanager
-def scope(name="none", wait=cluster.WAIT):
-    """The context in which a model for several devices or machines is built and compiled; it gives the one to fit in.
+def scope(name: str = "none", wait: float = cluster.WAIT) -> Iterator[AbstractContextManager[None]]:
+    """A context in which to build and compile a model for several devices or machines; it yields the one to fit in.
 
-    "mirrored" is for the GPUs of one machine, "multiworker" for several machines, which the environment variable
-    TF_CONFIG tells of one another, "dataparallel" for the devices that JAX sees. The batch size is the global one.
-    "multiworker" waits for the other workers, and must come before anything else that TensorFlow does in a process;
-    all workers must see the same batches in the same order, as `Dataset.batches` gives them.
+    "mirrored" uses the GPUs of one machine, "multiworker" several machines, listed in the environment variable
+    TF_CONFIG, "dataparallel" the devices that JAX sees. The batch size is the global one. "multiworker" waits for the
+    other workers, and must be entered before TensorFlow does anything else in the process; all workers must see the
+    same batches in the same order, as `Dataset.batches` gives them.
 
     Args:
         name: "none", "mirrored", "multiworker" (both TensorFlow) or "dataparallel" (JAX).
         wait: seconds to wait for the other workers.
 
     Yields:
-        A context manager for `fit`. It is another one because in this one all workers must make the same variables,
-        whereas callbacks that draw may run on one alone.
+        A context manager for `fit`. It differs from this one, in which all workers must create the same variables,
+        because callbacks that draw may run on a single worker.
 
     Raises:
-        ValueError: for an unknown name, another backend's name, a wrong TF_CONFIG or workers that do not answer.
-        ConnectionError: from either context, if another worker goes away meanwhile.
+        ValueError: for an unknown name, one of another backend, an invalid TF_CONFIG or workers that do not answer.
+        ConnectionError: from either context, if another worker goes away.
 
     Example:
 
@@ -74,7 +79,7 @@ def scope(name="none", wait=cluster.WAIT):
 
 
 def _join():
-    """Start TensorFlow's part of the cluster that TF_CONFIG describes; return the strategy."""
+    """Join the cluster that TF_CONFIG describes, and return its strategy."""
     import tensorflow as tf
 
     try:
@@ -88,40 +93,40 @@ def _join():
 
 @contextlib.contextmanager
 def _others_present():
-    """Say in one line that another worker went away."""
+    """Report in one line that another worker went away."""
     import tensorflow as tf
 
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
         raise ConnectionError(
-            "Another worker went away: start all of them again with the same commands, and a training with a backup "
-            f"goes on after its last epoch. Received: {error.message.splitlines()[0]}"
+            "Another worker went away: start all of them again with the same commands, and a run with a checkpoint "
+            f"resumes after its last epoch. Received: {error.message.splitlines()[0]}"
         ) from error
 
 
-def is_chief(name="none"):
-    """Whether this process is the one that writes files: the only one, or the first of several workers.
+def is_chief(name: str = "none") -> bool:
+    """Whether this process writes files: the only one, or the first of several workers.
 
     Args:
-        name: of the strategy, as in `scope`.
+        name: that of the strategy, as in `scope`.
 
     Raises:
-        ValueError: for "multiworker" with a wrong TF_CONFIG.
+        ValueError: for "multiworker" with an invalid TF_CONFIG.
     """
     return name != "multiworker" or cluster.read_cluster().position == 0
 
 
-def writes():
+def writes() -> bool:
     """Whether this process writes files: the only one, or the first of the workers in whose scope this is called."""
     return not several_workers() or is_chief("multiworker")
 
 
-def from_chief(content):
-    """Hand the chief's bytes to all workers; every worker must call it, inside of `scope`.
+def from_chief(content: bytes) -> bytes:
+    """Broadcast the chief's bytes to all workers; every worker must call it, inside `scope`.
 
     Args:
-        content: bytes; what the others give is ignored.
+        content: the bytes; those of other workers are ignored.
 
     Returns:
         The chief's `content`.
@@ -129,13 +134,13 @@ def from_chief(content):
     if not several_workers():
         return content
     length = int(_chiefs([len(content)])[0])
-    if not length:  # TensorFlow crashes on handing on an empty tensor
+    if not length:  # TensorFlow crashes on reducing an empty tensor
         return b""
     return _chiefs(np.frombuffer(content.ljust(length)[:length], "uint8")).astype("uint8").tobytes()
 
 
 def _chiefs(numbers):
-    """The chief's small integers, of which all workers have equally many, as an array."""
+    """The chief's small integers as an array; all workers must pass equally many."""
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()
@@ -149,17 +154,17 @@ def _chiefs(numbers):
     return strategy.experimental_local_results(all_of_them(tf.constant(numbers, tf.int32)))[0].numpy()
 
 
-# What models and their steps ask.
+# For models and their steps.
 
 
-def scope_of(model):
-    """The context in which a compiled model's variables live: that of the strategy it was made under, or none."""
-    made_under = getattr(model, "distribute_strategy", None)  # on TensorFlow; the default one for a model without
+def scope_of(model: keras.Model) -> AbstractContextManager[None]:
+    """The scope of the strategy under which a model was created, in which its variables live; empty without one."""
+    made_under = getattr(model, "distribute_strategy", None)  # TensorFlow has it; without one, the default
     return made_under.scope() if made_under is not None else contextlib.nullcontext()
 
 
-def is_distributed(model):
-    """Whether a model was made under a TensorFlow strategy."""
+def is_distributed(model: keras.Model) -> bool:
+    """Whether a model was created under a TensorFlow strategy."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -168,7 +173,7 @@ def is_distributed(model):
         return tf.distribute.has_strategy()
 
 
-def several_workers():
+def several_workers() -> bool:
     """Whether the strategy in whose scope this is called has several workers."""
     if keras.backend.backend() != "tensorflow":
         return False
@@ -180,15 +185,15 @@ def several_workers():
     return strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
 
 
-def share(num_examples):
-    """How much a replica's mean over its examples counts, so that the mean over the replicas is that over the batch.
+def share(num_examples: Tensor) -> Tensor | None:
+    """The weight of a replica's mean over its examples, such that the mean over replicas is the mean over the batch.
 
     Args:
-        num_examples: int tensor, of the replica's part of a batch.
+        num_examples: int tensor, the size of the replica's part of a batch.
 
     Returns:
-        Float tensor, 1 where all replicas have equally many examples; `None` where the model has one replica alone, or
-        JAX divides the work of one step.
+        Float tensor, 1 if all replicas have equally many examples; `None` with a single replica, and on JAX, which
+        divides the work within one step.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -201,13 +206,13 @@ def share(num_examples):
     return replica.num_replicas_in_sync * mine / replica.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
 
-def num_devices():
-    """By what the sizes of all batches must be divisible: JAX divides them equally among its devices."""
+def num_devices() -> int:
+    """The number that every batch size must be divisible by: JAX divides batches equally among its devices."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else distribution.device_mesh.devices.size
 
 
-def check_equal_parts(number, name):
+def check_equal_parts(number: int, name: str) -> None:
     """Raise a `ValueError` unless `number` rows, of the argument `name`, can be divided equally among JAX devices."""
     devices = num_devices()
     if number % devices:
@@ -218,9 +223,9 @@ def check_equal_parts(number, name):
 
 
 class SeedGenerator(keras.random.SeedGenerator):
-    """Keras's, with other random numbers on each replica; Keras's own gives all shares of a batch the same noise."""
+    """Keras's generator, with different random numbers on each replica; Keras's own gives all replicas the same."""
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         seed = super().next(ordered)
         if keras.backend.backend() != "tensorflow":
             return seed
