@@ -1,15 +1,15 @@
 """Build the worksheets from `src/`, the only files to edit by hand.
 
-    python workshops/build.py              all of them; `python workshops/build.py 6` one
-    python workshops/build.py --check      fail if a product is stale; nothing is written or run
-    python workshops/build.py --execute    run the solutions again, stale or not
-    python workshops/build.py --nbgrader course    an nbgrader course folder as well
+    python workshops/build.py              all worksheets; `python workshops/build.py 6` builds one
+    python workshops/build.py --check      fail if a built file is stale; nothing is written or run
+    python workshops/build.py --execute    run all solutions again, stale or not
+    python workshops/build.py --nbgrader course    also write an nbgrader course folder
 
-A source gives `student/*.ipynb` (blanks, no outputs), `solutions/*.ipynb` (executed), and a row of README's table.
-Two builds of a student's notebook are equal to the byte. A solution's outputs hold the numbers of a training, which
-differ a little between machines, so it is judged by what it was made from: it is stale when its cells differ from a
-fresh build's, or when the source or the checks (`kvae/worksheet/wNN.py`) have changed since it was run; their digest
-stands in its metadata. Only stale solutions are run.
+Each source yields `student/*.ipynb` (blanks, no outputs), `solutions/*.ipynb` (executed), and a row of the table in
+the README. Building a student notebook twice gives identical bytes. The outputs of a solution contain numbers from
+training, which differ slightly between machines, so staleness depends on its inputs: a solution is stale if its cells
+differ from those of a new build, or if the source or the checks (`kvae/worksheet/wNN.py`) have changed since it was
+run; its metadata holds their digest. Only stale solutions are run.
 """
 
 import argparse
@@ -29,22 +29,22 @@ try:
 except ImportError as error:
     sys.exit(f'build.py: {error.name} is missing: pip install "kvae-workshop[worksheets]"')
 
-REPOSITORY = None  # "owner/name" once the repository is public: student notebooks then get a Colab badge
+REPOSITORY = None  # "owner/name" once the repository is public: then student notebooks get a Colab badge
 HERE = Path(__file__).parent
 TABLE = re.compile(r"(<!-- worksheets: written by build.py -->\n).*?(<!-- end of worksheets -->)", re.DOTALL)
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION\n", re.DOTALL | re.MULTILINE)
 HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"^ *### (BEGIN|END) (SOLUTION|HIDDEN TESTS)\n", re.MULTILINE)
 CHECK = re.compile(r"^(?:\w+ = )?kvae\.worksheet\.check\(\"(\d+\.\d+)\".*\n?", re.MULTILINE)
-INSTRUCTOR = "instructor"  # a cell with this tag is in the solution only
+INSTRUCTOR = "instructor"  # cells with this tag appear in the solution only
 
 
 def main():
-    """Build, or check what is built."""
+    """Build the worksheets, or check whether the built files are up to date."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("numbers", nargs="*", type=int, help="worksheets; default: all")
-    parser.add_argument("--check", action="store_true", help="fail if a product is stale")
-    parser.add_argument("--execute", action="store_true", help="run the solutions, stale or not")
+    parser.add_argument("numbers", nargs="*", type=int, help="numbers of worksheets; default: all")
+    parser.add_argument("--check", action="store_true", help="fail if a built file is stale")
+    parser.add_argument("--execute", action="store_true", help="run all solutions, stale or not")
     parser.add_argument("--nbgrader", metavar="DIR", help="also write an nbgrader course folder")
     arguments = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -86,11 +86,11 @@ def main():
 
 
 def load(path):
-    """A source's notebook, its cells named by file and place: jupytext's own names are random."""
+    """The notebook of a source, with cell ids from file and position, because jupytext's ids are random."""
     notebook = jupytext.read(path, fmt="py:percent")
     for i, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{path.stem}/{i}".encode()).hexdigest()[:8]
-        cell.source += "\n"  # so that every line of a marker ends; `as_text` takes it away
+        cell.source += "\n"  # every marker must end with a newline; `as_text` removes it
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},
@@ -101,7 +101,7 @@ def load(path):
 
 
 def student_notebook(path):
-    """Blanks for solutions; without hidden tests and what is for the instructor."""
+    """The notebook with blanks instead of solutions, without hidden tests and instructor cells."""
     notebook = load(path)
     notebook.cells = [cell for cell in notebook.cells if INSTRUCTOR not in cell.metadata.get("tags", ())]
     for cell in notebook.cells:
@@ -123,7 +123,7 @@ def student_notebook(path):
 
 
 def blank(match):
-    """What a student sees in a solution's place: the left-hand side of its last line, and how long ours is."""
+    """The blank that replaces a solution: the left-hand side of its last line, and the solution's length."""
     indent, solution = match[1], textwrap.dedent(match[2])
     last = ast.parse(solution).body[-1]
     if isinstance(last, ast.Return):
@@ -138,7 +138,7 @@ def blank(match):
 
 
 def solution_notebook(path):
-    """Everything, without the markers and not yet run; with the digest of what its outputs will depend on."""
+    """The complete notebook without markers, not yet run; its metadata holds the digest of its inputs."""
     notebook = load(path)
     for cell in notebook.cells:
         cell.source = MARKER.sub("", cell.source)
@@ -148,7 +148,7 @@ def solution_notebook(path):
 
 
 def nbgrader_notebook(path):
-    """The source as nbgrader wants it: answers to fill in, each check in a locked cell of its own with its points."""
+    """The notebook for nbgrader: answers to fill in, and each check in a separate locked cell with its points."""
     from kvae.worksheet.checking import find
 
     notebook = load(path)
@@ -172,17 +172,17 @@ def nbgrader_notebook(path):
 
 
 def grader_cell(name, solution=False, grade=False, **points):
-    """nbgrader's metadata of a cell, its schema 3."""
+    """Metadata of a cell for nbgrader, schema 3."""
     return dict(grade_id=name, solution=solution, grade=grade, locked=grade, task=False, schema_version=3, **points)
 
 
 def execute(notebook):
-    """Run a notebook under strict checks; keep of its outputs what does not change from run to run."""
+    """Run a notebook with strict checks; remove what changes from run to run."""
     os.environ.update(KVAE_STRICT="1", PYTHONHASHSEED="0")
     quiet = ["--log-level=40"]
     NotebookClient(notebook, timeout=600, kernel_name="python3", extra_arguments=quiet).execute()
     for cell in notebook.cells:
-        cell.metadata.pop("execution", None)  # when it ran
+        cell.metadata.pop("execution", None)  # timestamps
         if cell.cell_type == "code":
             cell.outputs = joined([output for output in cell.outputs if output.get("name") != "stderr"])
     notebook.metadata["language_info"] = {"name": "python"}  # without the version
@@ -190,7 +190,7 @@ def execute(notebook):
 
 
 def joined(outputs):
-    """One output for text that arrived in pieces."""
+    """Merge consecutive text outputs, whose boundaries depend on timing."""
     result = []
     for output in outputs:
         if result and output.output_type == "stream" and result[-1].output_type == "stream":
@@ -201,7 +201,7 @@ def joined(outputs):
 
 
 def is_stale(path, fresh):
-    """Whether the executed notebook at `path` is missing or was made from something else."""
+    """Whether the executed notebook at `path` is missing or was built from other inputs."""
     if not path.is_file():
         return True
     old = nbformat.read(path, as_version=4)
@@ -212,7 +212,7 @@ def is_stale(path, fresh):
 
 
 def table(sources):
-    """README's course at a glance."""
+    """The table "The course at a glance" of the README."""
     rows = ["| | topic | lectures | minutes |", "| --- | --- | --- | --- |"]
     for path in sources:
         about = load(path).metadata["kvae"]
@@ -222,12 +222,12 @@ def table(sources):
 
 
 def number(path):
-    """A worksheet's number, from its file's name."""
+    """The number of a worksheet, from its file name."""
     return int(path.stem[1:3])
 
 
 def as_text(notebook):
-    """A notebook's file, valid and the same for equal notebooks."""
+    """A notebook as the text of a valid file, the same for equal notebooks."""
     for cell in notebook.cells:
         cell.source = cell.source.rstrip("\n")
         cell.metadata.pop("lines_to_next_cell", None)
@@ -236,12 +236,12 @@ def as_text(notebook):
 
 
 def read(path):
-    """A file's text; empty if it is not there."""
+    """The text of a file; empty if the file does not exist."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def write(path, text):
-    """Write a file, and its folder if need be."""
+    """Write a file and create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 

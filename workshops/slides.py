@@ -1,9 +1,9 @@
-"""Pictures for a teacher's slides: 16:9, large type, one message each.
+"""Figures for lecture slides: 16:9, large type, one message each.
 
     python workshops/slides.py --out slides            all of them, 1920 × 1080 pixels
     python workshops/slides.py --out slides collapse   one
 
-Everything in them is computed from its formula, on toys whose log p(x) is known, or seeded.
+All numbers are computed from closed forms, on toy models with a known log p(x), or from seeded samples.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TITLE, TEXT, TICK = 34, 26, 22  # points on a slide of 13.3 inches: legible from
 
 
 def main():
-    """Draw the slides that are asked for."""
+    """Draw the requested slides."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(SLIDES)}")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write PNGs to")
@@ -34,12 +34,12 @@ def main():
         print(kvae.plots.save(SLIDES[name](), f"{arguments.out}/{name}.png"))
 
 
-# A toy whose every integral is known: z ~ N(0, 1), x ~ N(z, 1), so p(x) = N(0, 2) and p(z|x) = N(x/2, ½).
+# A toy model with closed forms for all integrals: z ~ N(0, 1), x ~ N(z, 1), so p(x) = N(0, 2) and p(z|x) = N(x/2, ½).
 
 
 def decomposition(x=2.0):
-    """log p(x) = ELBO + KL(q ‖ p(z|x)), exactly, for a row of q that come nearer to p(z|x)."""
-    figure, axes = slide("The ELBO grows only by closing the gap")
+    """Exact log p(x) = ELBO + KL(q ‖ p(z|x)) for a sequence of q that approaches p(z|x)."""
+    figure, axes = slide("The ELBO rises only by closing the gap")
     evidence = norm.logpdf(x, 0, np.sqrt(2))
     families = [(-0.5, 1.0), (0.0, 1.0), (0.5, 1.0), (0.8, 0.9), (x / 2, np.sqrt(0.5))]  # (μ, σ) of q
     elbos = [gaussian_elbo(x, mean, std) for mean, std in families]
@@ -54,7 +54,7 @@ def decomposition(x=2.0):
         4.42, evidence + 0.06, "log p(x): the same for every q", color=RED, fontsize=TEXT, ha="right", va="bottom"
     )
     axes.set_xticks(places, [f"N({mean:g}, {std**2:.2g})".replace("-", "−") for mean, std in families])
-    axes.set_xlabel(f"q(z), nearer and nearer to the posterior p(z | x = {x:g}) = N({x / 2:g}, 0.5)", fontsize=TEXT)
+    axes.set_xlabel(f"q(z), closer and closer to the posterior p(z | x = {x:g}) = N({x / 2:g}, 0.5)", fontsize=TEXT)
     axes.set_ylabel("nats", fontsize=TEXT)
     axes.set_ylim(bottom, evidence + 1.1)
     axes.legend(fontsize=TEXT, loc="upper center", ncols=2, framealpha=1)
@@ -68,8 +68,8 @@ def gaussian_elbo(x, mean, std):
 
 
 def reparameterization():
-    """Two graphs: a sampling node stops the gradient, noise from outside lets it pass."""
-    figure = empty("Move the dice out of the gradient's way")
+    """Two graphs: a sampling node blocks the gradient, noise from outside lets it pass."""
+    figure = empty("Move the randomness out of the gradient's path")
     before, after = figure.subplots(1, 2)
     for axes, title in ((before, "z drawn from q"), (after, "z computed from noise")):
         axes.set(xlim=(0, 10), ylim=(0, 10.4), aspect="equal")
@@ -96,25 +96,25 @@ def reparameterization():
 
 
 def importance():
-    """Estimates of log p(x) from samples of the prior and of a good proposal, against the number of samples."""
-    figure, axes = slide("Look for z where the data came from")
+    """Estimates of log p(x) from samples of the prior and of a good proposal, over the number of samples."""
+    figure, axes = slide("Sample z where the posterior is")
     numbers = np.logspace(0, 4, 13).astype(int)
     for name, proposal, color, marker in (("the prior p(z)", False, ORANGE, "s"), ("q(z | x)", True, BLUE, "o")):
         estimates = np.array([toy_estimates(n, proposal, repeats=100, seed=n) for n in numbers])
         low, middle, high = np.quantile(estimates, (0.05, 0.5, 0.95), axis=1)
         axes.fill_between(numbers, low, high, color=color, alpha=0.3)
         axes.plot(numbers, middle, color=color, linewidth=5, marker=marker, markersize=13, label=f"z from {name}")
-    axes.axhline(TOY_EVIDENCE, color=RED, linewidth=4, linestyle="--", label="log p(x), exactly")
+    axes.axhline(TOY_EVIDENCE, color=RED, linewidth=4, linestyle="--", label="exact log p(x)")
     axes.set_xscale("log")
     axes.set_ylim(TOY_EVIDENCE - 60, TOY_EVIDENCE + 8)
-    axes.set_xlabel(f"samples of z ∈ ℝ$^{{{TOY_DIM}}}$ (median, and where 90% of estimates lie)", fontsize=TEXT)
+    axes.set_xlabel(f"samples of z ∈ ℝ$^{{{TOY_DIM}}}$ (median and central 90% of the estimates)", fontsize=TEXT)
     axes.set_ylabel("estimate of log p(x), nats", fontsize=TEXT)
     axes.legend(fontsize=TEXT, loc="lower right", framealpha=1)
     return figure
 
 
 def bounds():
-    """The importance-weighted bounds against K, on the toy: a ladder from the ELBO to log p(x)."""
+    """Importance-weighted bounds over K, for the toy model: from the ELBO up to log p(x)."""
     figure, axes = slide("More samples, a tighter bound")
     numbers = [1, 2, 5, 10, 50, 500]
     values = [toy_estimates(k, True, repeats=200_000 // k, seed=k).mean() for k in numbers]
@@ -137,14 +137,14 @@ def bounds():
 
 
 # z ~ N(0, I) in ten dimensions, x ~ N(z, s²I): p(x) = N(0, 1 + s²), p(z|x) = N(m x, m s²), m = 1 / (1 + s²), in each
-# dimension. The proposal is a near miss, as a trained encoder is: the right mean, but too wide.
+# dimension. The proposal is close but imperfect, like a trained encoder: the right mean, but too wide.
 TOY_DIM, TOY_STD, TOY_WIDTH = 10, 0.2, 1.4
 TOY_X = np.random.default_rng(1).normal(0, 1, TOY_DIM)
 TOY_EVIDENCE = norm.logpdf(TOY_X, 0, np.sqrt(1 + TOY_STD**2)).sum()
 
 
 def toy_estimates(n, proposal, repeats, seed):
-    """`repeats` estimates log (1/n) Σ p(x|z)p(z)/q(z), z from the proposal or from the prior."""
+    """`repeats` estimates log (1/n) Σ p(x|z)p(z)/q(z), with z from the proposal or from the prior."""
     rng = np.random.default_rng(seed)
     shrink = 1 / (1 + TOY_STD**2)
     mean, std = (shrink * TOY_X, TOY_WIDTH * TOY_STD * np.sqrt(shrink)) if proposal else (0 * TOY_X, 1.0)
@@ -154,10 +154,10 @@ def toy_estimates(n, proposal, repeats, seed):
 
 
 def collapse(sigma=0.1, shown=(1, 4, 8, 16, 32)):
-    """KL of latent dimensions of the best linear β-VAE of the digits: ½ log(λ / βσ²) where λ > βσ², else 0.
+    """KL of latent dimensions of the optimal linear β-VAE of the digits: ½ log(λ / βσ²) if λ > βσ², else 0.
 
     λ are the eigenvalues of the covariance. For β = 1 the model is probabilistic PCA (Lucas et al. 2019,
-    https://arxiv.org/abs/1911.02469); another β does what a noise of βσ² would.
+    https://arxiv.org/abs/1911.02469); another β has the effect of a noise variance of βσ².
     """
     figure, axes = slide("The larger β, the fewer dimensions are used")
     x = kvae.load_data("digits").x_train
@@ -174,17 +174,17 @@ def collapse(sigma=0.1, shown=(1, 4, 8, 16, 32)):
     axes.set_xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("β, the weight of the KL", fontsize=TEXT)
-    axes.set_ylabel("KL of a dimension, nats", fontsize=TEXT)
-    note = "best linear VAE of the 8×8 digits, in closed form\n● here the 1st, 4th, … dimension collapses"
+    axes.set_ylabel("KL per dimension, nats", fontsize=TEXT)
+    note = "optimal linear VAE of the 8×8 digits, in closed form\n● the 1st, 4th, … dimension collapses here"
     axes.text(1, 0.98, note, fontsize=TICK, ha="right", va="top", transform=axes.transAxes)
     return figure
 
 
-# What the slides share
+# Shared by all slides
 
 
 def empty(title):
-    """A figure of 16:9 with a title."""
+    """A 16:9 figure with a title."""
     figure = Figure(figsize=(40 / 3, 7.5), dpi=144, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.2, h_pad=0.2)
     figure.suptitle(title, fontsize=TITLE)
@@ -192,7 +192,7 @@ def empty(title):
 
 
 def slide(title):
-    """A figure of 16:9 with one axes."""
+    """A 16:9 figure with one axes."""
     figure = empty(title)
     axes = figure.add_subplot()
     axes.tick_params(labelsize=TICK)
@@ -201,7 +201,7 @@ def slide(title):
 
 
 def box(axes, center, text, width=4.6, height=1.6):
-    """A rounded box with text in it: something computed."""
+    """A rounded box with text, for a computed value."""
     corner = (center[0] - width / 2, center[1] - height / 2)
     axes.add_patch(
         FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.25", fc="white", ec=GREY, lw=3)
@@ -210,7 +210,7 @@ def box(axes, center, text, width=4.6, height=1.6):
 
 
 def circle(axes, center, radius, text, color):
-    """A filled circle with text in it: something random."""
+    """A filled circle with text, for a random value."""
     axes.add_patch(Circle(center, radius, fc=color, ec=GREY, lw=3))
     axes.text(*center, text, fontsize=TEXT, ha="center", va="center")
 
