@@ -167,7 +167,7 @@ def collapse(sigma=0.1, shown=(1, 4, 8, 16, 32)):
         axes.plot([1, end], [0.5 * np.log(end), 0], color=color, linewidth=6)
         axes.plot(end, 0, "o", color=color, markersize=18, clip_on=False, zorder=5)
         axes.annotate(
-            f"{rank}.", (end, 0), (10, 16), textcoords="offset points", fontsize=TEXT, color=color, weight="bold"
+            ordinal(rank), (end, 0), (10, 16), textcoords="offset points", fontsize=TEXT, color=color, weight="bold"
         )
     axes.set_xscale("log")
     axes.set(xlim=(1, 120), ylim=(0, None), yticks=(0, 0.5, 1, 1.5, 2))
@@ -181,6 +181,12 @@ def collapse(sigma=0.1, shown=(1, 4, 8, 16, 32)):
 
 
 # Shared by all slides
+
+
+def ordinal(number):
+    """A number as an ordinal: 1st, 2nd, 3rd, 4th."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def empty(title):
