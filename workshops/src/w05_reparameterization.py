@@ -3,7 +3,7 @@
 #   kvae:
 #     worksheet: 5
 #     topic: The reparameterization trick
-#     about: "score function against pathwise gradient, inverse CDF, log-normal"
+#     about: "score-function and pathwise gradients, inverse CDF, log-normal"
 #     lectures: "000, 003, 004"
 #     minutes: 50
 # ---

@@ -224,9 +224,9 @@ renyi = kvae.worksheet.check("7.4", renyi)
 # %%
 def log_weights(model, x, samples, seed=0):
     """Log-weights `(samples, batch)` of a VAE."""
-    params = model.posterior_params(ops.convert_to_tensor(x), None)
-    z = model.posterior_family.sample(params, samples, seed)
-    return model.score(ops.convert_to_tensor(x), z, params, None, seed)[0].log_weights()
+    x = ops.convert_to_tensor(x)
+    _, sample, _ = model.sample_and_score(x, model.inference(x), (), samples, seed)
+    return sample.log_weights()
 
 
 flat, _ = train(latent_dim=2)
