@@ -78,9 +78,9 @@ def test_the_example_is_a_right_one():
 
 
 def test_the_chief_comes_first(monkeypatch):
-    cluster = {"worker": ["a:1", "b:2"], "chief": ["c:3"]}
+    workers = {"worker": ["a:1", "b:2"], "chief": ["c:3"]}
     for kind, index, position in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
-        monkeypatch.setenv("TF_CONFIG", config(cluster, {"type": kind, "index": index}))
+        monkeypatch.setenv("TF_CONFIG", config(workers, {"type": kind, "index": index}))
         assert cluster.read_cluster() == Cluster(("c:3", "a:1", "b:2"), position)
         assert strategy.is_chief("multiworker") == (position == 0)
     monkeypatch.delenv("TF_CONFIG")
