@@ -80,7 +80,7 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = f"the loss is {logs['loss']:.3g}"
         if steps is None:
             return loss
-        names = self.model.term_names
+        names = self.model.logged_terms
         terms = {name: int(n) for name, n in zip(names, steps, strict=True) if not np.isfinite(logs[name])}
         if not terms:
             return loss
