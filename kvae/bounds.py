@@ -1,7 +1,7 @@
 """Lower bounds on log p(x): from log-densities of posterior samples to one number per example, in nats.
 
-A bound is a small object, `bound(sample, beta) -> terms`. The terms are minimised, each `(batch,)`, and their sum is the
-negative bound. β weights the KL (or, in a multi-sample bound, the log-ratio log p(z) − log q(z|x)). How the gradient is
+A bound is a small object, `bound(sample, beta) -> terms`. The terms, each `(batch,)`, are minimised, and their sum is
+the negative bound. β weights the KL (or, in a multi-sample bound, the log-ratio log p(z) − log q(z|x)). How the gradient is
 estimated is an argument of the bound; `kvae.models.estimators` carries it out.
 """
 
@@ -178,7 +178,10 @@ class Renyi(Bound):
 
     def __init__(self, alpha: Number = 0.5, gradient: str = "reparameterized") -> None:
         super().__init__(gradient)
-        self.alpha = float(alpha) if alpha == -math.inf else checks.number(alpha, "alpha")
+        try:
+            self.alpha = -math.inf if alpha == -math.inf else checks.number(alpha, "alpha")
+        except ValueError:
+            raise ValueError(f"`alpha` must be a finite number or -inf. Received: alpha={alpha!r}") from None
         if alpha == -math.inf and gradient == "doubly_reparameterized":
             raise ValueError(f'`alpha` must be finite with gradient="doubly_reparameterized". Received: {alpha!r}')
 

@@ -1,13 +1,20 @@
-"""Checks of what people hand in. Every error says in one line what was expected, what came and how to mend it."""
+"""Input validation. Every error states in one line what was expected, how to fix it and what was received."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
+from kvae.types import Array, ArrayLike, Shape
+
+T = TypeVar("T")
 LARGEST = sys.float_info.max
 
 
-def lookup(name, known, kind, role):
+def lookup(name: str | T, known: Mapping[str, Callable[[], T]], kind: type[T], role: str) -> T:
     """Turn a name into an object: `known[name]()`; an instance of `kind` passes through.
 
     Args:
@@ -26,14 +33,21 @@ def lookup(name, known, kind, role):
     return known[name]()
 
 
-def positive_integer(value, name):
+def positive_integer(value: Any, name: str) -> int:
     """Return `value` as an int if it is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
     return int(value)
 
 
-def number(value, name, at_least=None, above=None, at_most=None, below=None):
+def number(
+    value: Any,
+    name: str,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> float:
     """Return `value` as a float if it is a finite number, Python's or NumPy's, within the given limits.
 
     Args:
@@ -58,16 +72,20 @@ def number(value, name, at_least=None, above=None, at_most=None, below=None):
     ):
         limits = {"of at least": at_least, "above": above, "of at most": at_most, "below": below}
         wanted = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
-        raise ValueError(f"`{name}` must be a finite number{f' {wanted}' if wanted else ''}. Received: {name}={value!r}")
+        if at_least is not None and at_most is not None:
+            wanted = f"from {at_least:g} to {at_most:g}"
+        raise ValueError(
+            f"`{name}` must be a finite number{f' {wanted}' if wanted else ''}. Received: {name}={value!r}"
+        )
     return float(value)
 
 
-def positive_number(value, name):
+def positive_number(value: Any, name: str) -> float:
     """Return `value` as a float if it is a finite number above 0."""
     return number(value, name, above=0)
 
 
-def array(x, shape, name):
+def array(x: ArrayLike, shape: Shape, name: str) -> Array:
     """Return `x` as an array of examples of `shape`, finite and not empty.
 
     Args:
@@ -76,23 +94,23 @@ def array(x, shape, name):
         name: the argument's name, for the message.
 
     Raises:
-        ValueError: on a wrong shape, no examples, or values that are no finite numbers.
+        ValueError: if the shape is wrong, there are no examples, or a value is not a finite number.
     """
     x = np.asarray(x)
     shape = tuple(shape)
     expected = f"`{name}` must have shape (n, {', '.join(map(str, shape))})"
     if x.shape[1:] != shape or x.ndim == 0:
-        mend = ""
+        fix = ""
         if shape[-1:] == (1,) and x.shape[1:] == shape[:-1]:
-            mend = f": add the channel axis with {name}[..., None]"
+            fix = f": add the channel axis with {name}[..., None]"
         elif x.shape == shape:
-            mend = f": add the batch axis with {name}[None]"
-        raise ValueError(f"{expected}{mend}. Received: shape {x.shape}")
+            fix = f": add the batch axis with {name}[None]"
+        raise ValueError(f"{expected}{fix}. Received: shape {x.shape}")
     if len(x) == 0:
-        raise ValueError(f"`{name}` must hold at least one example. Received: shape {x.shape}")
+        raise ValueError(f"`{name}` must contain at least one example. Received: shape {x.shape}")
     if x.dtype.kind not in "fiub":
-        raise ValueError(f"`{name}` must hold numbers. Received: dtype {x.dtype}")
-    if x.dtype.kind == "f" and not np.isfinite(np.sum(x)):  # one pass, no temporary; look closer only on failure
+        raise ValueError(f"`{name}` must contain numbers. Received: dtype {x.dtype}")
+    if x.dtype.kind == "f" and not np.isfinite(np.sum(x)):  # one pass without a temporary; look closer only on failure
         bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
         if len(bad):
             raise ValueError(
@@ -102,7 +120,7 @@ def array(x, shape, name):
     return x
 
 
-def batch(element, image_shape, conditions=None, model="model"):
+def batch(element: Any, image_shape: Shape, conditions: Any = None, model: str = "model") -> None:
     """Raise a `ValueError` unless what a dataset gives, or declares that it will give, is a batch for a model.
 
     Args:
@@ -136,39 +154,41 @@ def batch(element, image_shape, conditions=None, model="model"):
         raise ValueError("The dataset must give floats in [0, 1]: divide its images by 255. Received: uint8")
 
 
-def class_labels(labels, num_classes, num_examples=None, name="labels"):
+def class_labels(
+    labels: ArrayLike | None, num_classes: int, num_examples: int | None = None, name: str = "labels"
+) -> Array:
     """Return `labels` as an int array `(n,)` with values in 0..num_classes − 1.
 
     Args:
         labels: array-like of integers `(n,)`.
         num_classes: int.
-        num_examples: the n expected, if known.
+        num_examples: int, the expected n; `None` if unknown.
         name: the argument's name, for the message.
 
     Raises:
-        ValueError: if they are missing, floats, of another length, negative or too large.
+        ValueError: if they are missing, not integers, of the wrong length, negative or too large.
     """
     if labels is None:
         raise ValueError(
-            f"`{name}` is missing: a conditional model needs one integer label in 0..{num_classes - 1} an example. "
+            f"`{name}` is missing: a conditional model needs one integer label in 0..{num_classes - 1} per example. "
             "Received: None"
         )
     labels = np.asarray(labels)
     if labels.ndim != 1:
-        mend = " (np.argmax(labels, axis=-1) undoes one-hot)" if labels.shape[1:] == (num_classes,) else ""
-        raise ValueError(f"`{name}` must be one integer an example, shape (n,){mend}. Received: shape {labels.shape}")
+        fix = " (use np.argmax(labels, axis=-1) on one-hot labels)" if labels.shape[1:] == (num_classes,) else ""
+        raise ValueError(f"`{name}` must be one integer per example, shape (n,){fix}. Received: shape {labels.shape}")
     same_length(labels, num_examples, name)
     if labels.dtype.kind not in "iu":
         raise ValueError(f"`{name}` must be integers: use .astype(int). Received: dtype {labels.dtype}")
     if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
         raise ValueError(
-            f"`{name}` must lie in 0..{num_classes - 1} for num_classes={num_classes}. "
+            f"`{name}` must be in 0..{num_classes - 1} for num_classes={num_classes}. "
             f"Received: values from {labels.min()} to {labels.max()}"
         )
     return labels
 
 
-def same_length(y, num_examples, name):
-    """Raise unless `y` holds as many rows as there are examples (`None`: unknown, no check)."""
+def same_length(y: Any, num_examples: int | None, name: str) -> None:
+    """Raise a `ValueError` unless `y` has one row per example; `num_examples=None` skips the check."""
     if num_examples is not None and len(y) != num_examples:
-        raise ValueError(f"`{name}` must hold one entry an example: {num_examples}. Received: {len(y)}")
+        raise ValueError(f"`{name}` must have one entry per example: {num_examples}. Received: {len(y)}")

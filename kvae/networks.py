@@ -1,7 +1,7 @@
 """Encoder and decoder factories: plain Functional Keras models, to be used as they are or as a pattern for your own.
 
-The contract that any pair must keep: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder maps
-`z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given beside `x`: a
+The contract that any pair must keep: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder
+maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given beside `x`: a
 one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
 """
 

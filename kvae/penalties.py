@@ -178,8 +178,8 @@ class Contractive(Penalty):
         half = [layer for layer in encoder.layers if layer.weights and layer.compute_dtype in ("bfloat16", "float16")]
         if half and one_dense_layer(encoder) is None:
             raise ValueError(
-                "`penalty` Contractive requires an encoder in float32, since half precision rounds its differences away: "
-                f'build it under keras.config.set_dtype_policy("float32"). Received: layer {half[0].name!r} in '
+                "`penalty` Contractive requires an encoder in float32, since half precision rounds its differences "
+                f'away: build it under keras.config.set_dtype_policy("float32"). Received: layer {half[0].name!r} in '
                 f"{half[0].compute_dtype}"
             )
 

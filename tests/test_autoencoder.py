@@ -1,7 +1,8 @@
-"""The autoencoder family against NumPy, PCA and exact cases."""
+"""The autoencoder family, compared with NumPy, PCA and exact solutions."""
 
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.linalg import subspace_angles
 import kvae
 from kvae.corruption import Gaussian, Masking, SaltAndPepper
 from kvae.layers import TiedDense
+from kvae.models.batches import Batch
 from kvae.penalties import L1, Contractive, KLSparsity, jacobian_norm_estimate
 
 
@@ -26,7 +28,9 @@ def numpy(tensor):
 
 def penalised(penalty, encoder, x):
     x = ops.convert_to_tensor(x)
-    return numpy(penalty(x, encoder(x), encoder, keras.random.SeedGenerator(0)))
+    return numpy(
+        penalty(x, encoder(x)[None], encoder(x), types.SimpleNamespace(encoder=encoder), keras.random.SeedGenerator(0))
+    )
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def x(rng):
     return rng.random((5, 8, 8, 1), dtype="float32")
 
 
-# Losses and verbs.
+# Losses and methods.
 
 
 def test_losses_are_summed_over_pixels(x):
@@ -114,11 +118,11 @@ def test_all_masked_is_black_and_all_specks_are_extreme(x):
 def test_noise_is_for_training_and_the_target_stays_clean(x):
     model = kvae.Autoencoder(*pair(), noise=Masking(1.0), seed=0)
     black = numpy(model.decoder(model.encoder(np.zeros_like(x))))
-    trained = model.run_batch(ops.convert_to_tensor(x), None, training=True)
+    trained = model.run_batch(Batch(ops.convert_to_tensor(x)), training=True)
     np.testing.assert_allclose(numpy(trained.reconstruction), black, atol=1e-6)
     expected = np.square(x - black).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(numpy(trained.terms["reconstruction_loss"]), expected, rtol=1e-5)
-    tested = model.run_batch(ops.convert_to_tensor(x), None, training=False)
+    tested = model.run_batch(Batch(ops.convert_to_tensor(x)), training=False)
     np.testing.assert_allclose(numpy(tested.reconstruction), model.reconstruct(x), atol=1e-6)
 
 
@@ -151,7 +155,7 @@ def test_kl_sparsity_is_the_kl_between_coins(x):
     np.testing.assert_allclose(penalised(KLSparsity(2.0, target=rho), encoder, x), 2 * expected, rtol=1e-4)
     assert expected > 0.1
     at_target = ops.full((5, 3), rho)
-    np.testing.assert_allclose(numpy(KLSparsity(2.0, target=rho)(x, at_target, encoder, 0)), 0, atol=1e-5)
+    np.testing.assert_allclose(numpy(KLSparsity(2.0, target=rho)(x, at_target[None], at_target, None, 0)), 0, atol=1e-5)
 
 
 def test_kl_sparsity_pulls_the_mean_activation_to_its_target(digits):
@@ -188,7 +192,7 @@ def test_the_contractive_penalty_of_one_layer_is_exact(x, activation):
 def test_the_contractive_penalty_of_deeper_encoders_is_unbiased(x):
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 1))
-    h = layers.Dropout(0.5)(layers.Dense(16, activation="tanh")(layers.Flatten()(images)))  # dropout is switched off
+    h = layers.Dropout(0.5)(layers.Dense(16, activation="tanh")(layers.Flatten()(images)))  # dropout is disabled
     encoder = keras.Model(images, layers.Dense(4, activation="sigmoid")(h))
     expected = jacobian_norms(encoder, x)
     got = penalised(Contractive(2.0, num_samples=4000), encoder, x)
@@ -235,7 +239,7 @@ def kernels(model):
 
 def test_tied_weights_are_counted_once():
     model = tied()
-    encoder, decoder = (64 * 16 + 16) + (16 * 8 + 8) + (8 * 3 + 3), 8 + 16 + 64  # the decoder has biases alone
+    encoder, decoder = (64 * 16 + 16) + (16 * 8 + 8) + (8 * 3 + 3), 8 + 16 + 64  # the decoder only has biases
     assert sum(np.prod(w.shape) for w in model.trainable_variables) == encoder + decoder == model.count_params()
     assert len(model.trainable_variables) == 6 + 3
     plain = kvae.Autoencoder(*pair(latent_dim=3, hidden=(16, 8)))
@@ -247,7 +251,7 @@ def test_a_tied_decoder_is_the_transposed_encoder(x, rng):
     (kernel, _), bias = encoder.layers[-1].get_weights(), rng.random(64).astype("float32")
     decoder.layers[1].set_weights([decoder.layers[1].get_weights()[0], bias])
     model = kvae.Autoencoder(encoder, decoder, tied=True)
-    expected = (model.encode(x) @ kernel.T + bias).reshape(x.shape)  # its biases are the given decoder's
+    expected = (model.encode(x) @ kernel.T + bias).reshape(x.shape)  # its biases are those of the given decoder
     np.testing.assert_allclose(model.reconstruct(x), expected, atol=1e-5)
 
 
@@ -287,11 +291,11 @@ def test_tied_weights_stay_tied_in_a_fresh_process(tmp_path, x):
 
 
 def test_an_untied_layer_says_so():
-    with pytest.raises(ValueError, match="is not tied to another"):
+    with pytest.raises(ValueError, match="must be tied to another"):
         TiedDense(3)(np.ones((1, 2), "float32"))
 
 
-# Bad input.
+# Invalid input.
 
 BAD = {
     "unknown loss": (
@@ -316,13 +320,16 @@ BAD = {
     "penalty by number": (lambda: kvae.Autoencoder(*pair(), penalty=[0.5]), r"`penalty` must be None.*Received: 0.5"),
     "a VAE's encoder": (
         lambda: kvae.Autoencoder(*kvae.networks.mlp((8, 8, 1), 2)),
-        r"must give \(batch, 2\), 1 parameter\(s\) each: build it with posterior=None. Received: .*\(None, 4\)",
+        r"must give \(2,\) per example, 1 parameter\(s\) per latent dimension: build it with posterior=None. Received: .*\(None, 4\)",
     ),
-    "another latent size": (lambda: kvae.Autoencoder(pair()[0], pair(latent_dim=3)[1]), r"decoder takes 3 latent"),
+    "another latent size": (
+        lambda: kvae.Autoencoder(pair()[0], pair(latent_dim=3)[1]),
+        r"decoder takes codes of shape \(3,\)",
+    ),
     "another image": (lambda: kvae.Autoencoder(pair()[0], pair((9, 9, 1))[1]), r"`decoder` must give \(8, 8, 1\)"),
     "a bounded posterior": (
         lambda: kvae.networks.mlp((8, 8, 1), 2, code_activation="sigmoid"),
-        r"`code_activation` is for a plain code, posterior=None",
+        r"`code_activation` requires a plain code, posterior=None",
     ),
     "tied, other widths": (
         lambda: kvae.Autoencoder(pair()[0], pair(hidden=(17,))[1], tied=True),
@@ -334,7 +341,7 @@ BAD = {
     ),
     "tied convolutions": (
         lambda: kvae.Autoencoder(*kvae.networks.conv((8, 8, 1), 2, hidden=(4,), posterior=None), tied=True),
-        r"`tied` weights are for networks of Dense layers alone.*Received: encoder with a Conv2D",
+        r"`tied` weights require networks of Dense layers only.*Received: encoder with a Conv2D",
     ),
     "no codes": (lambda: kvae.Autoencoder(*pair()).random_codes(3, np.zeros((4, 5))), r"`z` must have shape \(n, 2\)"),
 }
@@ -353,4 +360,4 @@ def test_cross_entropy_refuses_pixels_outside_the_unit_interval(x):
     model.compile()
     with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
         model.fit(255 * x)
-    assert model.reconstruct(x + 5).shape == x.shape  # noisy images to be cleaned may leave it
+    assert model.reconstruct(x + 5).shape == x.shape  # noisy images may be outside of it

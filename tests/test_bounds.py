@@ -1,4 +1,4 @@
-"""Bounds against NumPy in float64, and the identities between them."""
+"""Bounds, compared with NumPy in float64, and the identities between them."""
 
 import itertools
 import math
@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 import kvae
 from kvae import bounds
 from kvae.bounds import ELBO, ImportanceWeighted, PosteriorSample, Renyi
+from kvae.models.batches import Batch
 
 LOG_WEIGHTS = arrays.arrays("float32", (5, 3), elements=st.floats(-200, 50, width=32))
 ALPHAS = [-math.inf, -1e6, -1.0, 0.0, 0.5, 0.99, 0.9989, 0.9991, 0.999999, 1.0, 1.000001, 1.0005, 1.01, 2.0, 10.0]
@@ -39,7 +40,7 @@ def value(alpha, log_weights):
 
 
 def sample_of(log_weights):
-    """A `PosteriorSample` with these log-weights."""
+    """A `PosteriorSample` with the given log-weights."""
     zeros = np.zeros_like(log_weights)
     return PosteriorSample(*(ops.convert_to_tensor(np.float32(part)) for part in (log_weights, zeros, zeros)))
 
@@ -48,7 +49,8 @@ def sample_of(log_weights):
 def sample(rng):
     """Densities of 4 samples of 5 examples with 2 latent dimensions, as arrays."""
     densities = [rng.normal(mean, 3, size=(4, 5)).astype("float32") for mean in (-80, -3, 2)]
-    return PosteriorSample(*densities, rng.random((5, 2)).astype("float32"))
+    kl = rng.random((5, 2)).astype("float32")
+    return PosteriorSample(*densities, kl.sum(axis=-1), kl)
 
 
 def tensors(sample):
@@ -61,7 +63,7 @@ def tensors(sample):
 def test_the_elbos_terms_are_reconstruction_and_weighted_kl(sample):
     reconstruction, weighted = ELBO()(tensors(sample), 0.5)
     np.testing.assert_allclose(reconstruction, -sample.log_likelihood.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(weighted, 0.5 * sample.kl.sum(axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(weighted, 0.5 * sample.kl, rtol=1e-6)
 
 
 @pytest.mark.parametrize("bound", [ELBO(kl="monte_carlo"), ELBO()])
@@ -77,15 +79,16 @@ def test_the_kl_is_sampled_on_request_and_where_it_must_be(sample, bound):
 def test_free_bits_are_a_floor_under_each_dimensions_mean_over_the_batch(sample):
     kl = np.array([[0.1, 2.0], [0.3, 4.0], [1.5, 0.1], [0.1, 1.0], [0.0, 0.5]], "float32")
     means = kl.mean(axis=0)  # 0.4 and 1.52
+    sample = sample._replace(kl=kl.sum(axis=-1), kl_per_dimension=kl)
     for free, expected in ((0.0, means.sum()), (0.5, 0.5 + means[1]), (1.0, 1.0 + means[1]), (2.0, 4.0)):
-        reconstruction, weighted = ELBO(free_bits=free)(tensors(sample._replace(kl=kl)), 3.0)
+        reconstruction, weighted = ELBO(free_bits=free)(tensors(sample), 3.0)
         assert numpy(weighted).mean() == pytest.approx(3.0 * expected, rel=1e-5)
         np.testing.assert_allclose(reconstruction, -sample.log_likelihood.mean(axis=0), rtol=1e-6)
-    # The dimension above the floor keeps each example's own KL.
-    np.testing.assert_allclose(ELBO(free_bits=0.5)(tensors(sample._replace(kl=kl)), 1.0)[1], 0.5 + kl[:, 1], rtol=1e-6)
+    # The dimension above the floor keeps the KL of each example.
+    np.testing.assert_allclose(ELBO(free_bits=0.5)(tensors(sample), 1.0)[1], 0.5 + kl[:, 1], rtol=1e-6)
 
 
-# The Rényi bound and the importance-weighted one
+# The Rényi and importance-weighted bounds
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -113,7 +116,7 @@ def test_alpha_of_one_zero_and_minus_infinity_meet_their_neighbours(log_weights)
     np.testing.assert_array_equal(Renyi(0.0)(sample, 1.0)[0], ImportanceWeighted()(sample, 1.0)[0])
     np.testing.assert_allclose(Renyi(1e-7)(sample, 1.0)[0], ImportanceWeighted()(sample, 1.0)[0], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(value(-math.inf, log_weights), log_weights.max(axis=0), atol=1e-6)
-    largest = value(-1e4, log_weights)  # log(K) / (1 − α) below it at most
+    largest = value(-1e4, log_weights)  # at most log(K) / (1 − α) below it
     np.testing.assert_allclose(largest, log_weights.max(axis=0), rtol=1e-5, atol=1e-3)
 
 
@@ -131,7 +134,7 @@ def test_renyi_falls_with_alpha_between_the_extreme_weights(log_weights, alphas)
 @given(LOG_WEIGHTS, st.sampled_from(ALPHAS), st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
 def test_on_average_over_subsets_the_bound_grows_with_its_samples(log_weights, alpha, k):
-    """Burda, Grosse, Salakhutdinov 2016, theorem 1, by its own proof; above α = 1 it falls (Li & Turner, theorem 2)."""
+    """Burda, Grosse, Salakhutdinov 2016, theorem 1; for α > 1 it decreases (Li & Turner, theorem 2)."""
     subsets = [value(alpha, log_weights[list(rows)]) for rows in itertools.combinations(range(5), k)]
     gain = value(alpha, log_weights) - np.mean(subsets, axis=0)
     slack = 1e-3 + 1e-5 * np.abs(log_weights).max()
@@ -157,7 +160,7 @@ def test_zero_weights_give_minus_infinity_and_never_nan(alpha):
     nothing = np.full((4, 2), -np.inf)
     np.testing.assert_array_equal(value(alpha, nothing), -np.inf)
     some = np.array([[-np.inf, -50.0], [-60.0, -55.0], [-50.0, -60.0]])
-    np.testing.assert_allclose(value(alpha, some), renyi(some, alpha), rtol=1e-4)  # −∞ from α = 1 on
+    np.testing.assert_allclose(value(alpha, some), renyi(some, alpha), rtol=1e-4)  # −∞ for α ≥ 1
 
 
 @pytest.mark.parametrize("bound", [ELBO(), ELBO(kl="monte_carlo"), ImportanceWeighted()])
@@ -184,21 +187,21 @@ def model_of(bound, **kwargs):
 
 
 def loss_of(bound, x, **kwargs):
-    """The loss of each example, at the same weights and noise for every bound."""
-    return numpy(sum(model_of(bound, **kwargs).run_batch(ops.convert_to_tensor(x), None, training=False).losses))
+    """The loss of each example, with the same weights and noise for every bound."""
+    return numpy(sum(model_of(bound, **kwargs).run_batch(Batch(ops.convert_to_tensor(x)), training=False).losses))
 
 
 def test_a_models_loss_is_its_bound(rng):
     x = rng.random((7, 6)).astype("float32")
     model = model_of("elbo", num_samples=5, beta=2.0)
-    params = model.posterior_params(ops.convert_to_tensor(x), None)
+    params = model.inference(ops.convert_to_tensor(x))
     z = model.posterior_family.sample(params, 5, model.seed_generator)
-    sample, _ = model.score(ops.convert_to_tensor(x), z, params, None, None)
+    sample, _ = model.score(ops.convert_to_tensor(x), z, params, (), None)
     log_weights = numpy(sample.log_weights(2.0))
     for bound in (ImportanceWeighted(), Renyi(0.5), Renyi(2.0), Renyi(1.0), Renyi(-math.inf)):
         loss = loss_of(bound, x, num_samples=5, beta=2.0)
         np.testing.assert_allclose(loss, -renyi(log_weights, bound.alpha), rtol=1e-5)
-    closed = -numpy(sample.log_likelihood).mean(axis=0) + 2.0 * numpy(sample.kl).sum(axis=-1)
+    closed = -numpy(sample.log_likelihood).mean(axis=0) + 2.0 * numpy(sample.kl)
     np.testing.assert_allclose(loss_of("elbo", x, num_samples=5, beta=2.0), closed, rtol=1e-5)
     sampled = loss_of(ELBO(kl="monte_carlo"), x, num_samples=5, beta=2.0)
     np.testing.assert_allclose(sampled, -log_weights.mean(axis=0), rtol=1e-5)
@@ -216,7 +219,7 @@ def test_the_gradients_estimator_leaves_the_loss_alone(rng, bound):
 
 
 def test_the_importance_weighted_bound_grows_with_its_samples(rng):
-    """The models' own losses at K = 1, 5 and 50, a paired difference each, in standard errors."""
+    """Paired differences between the models' losses at K = 1, 5 and 50, in standard errors."""
     x = np.repeat(rng.random((1, 6)).astype("float32"), 4000, axis=0)
     losses = [loss_of("importance_weighted", x, num_samples=k) for k in (1, 5, 50)]
     for fewer, more in itertools.pairwise(losses):
@@ -224,7 +227,7 @@ def test_the_importance_weighted_bound_grows_with_its_samples(rng):
         assert gain.mean() > 5 * gain.std() / np.sqrt(len(x))
 
 
-# As objects
+# Bounds as objects
 
 
 @pytest.mark.parametrize(
@@ -257,17 +260,23 @@ def test_names():
     ("build", "message"),
     [
         (lambda: bounds.get("elbow"), r"`bound` must be one of \['elbo', 'importance.*Received: 'elbow'"),
-        (lambda: Renyi(math.nan), "`alpha` must be a finite number or -inf. Received: nan"),
-        (lambda: Renyi(math.inf), "`alpha` must be a finite number or -inf. Received: inf"),
-        (lambda: Renyi(True), "`alpha` must be a finite number or -inf. Received: True"),
-        (lambda: Renyi("half"), "`alpha` must be a finite number or -inf. Received: 'half'"),
+        (lambda: Renyi(math.nan), "`alpha` must be a finite number or -inf. Received: alpha=nan"),
+        (lambda: Renyi(math.inf), "`alpha` must be a finite number or -inf. Received: alpha=inf"),
+        (lambda: Renyi(True), "`alpha` must be a finite number or -inf. Received: alpha=True"),
+        (lambda: Renyi("half"), "`alpha` must be a finite number or -inf. Received: alpha='half'"),
         (lambda: Renyi(-math.inf, "doubly_reparameterized"), "`alpha` must be finite with gradient="),
         (lambda: Renyi(gradient="path"), r"`gradient` must be one of \('reparameterized', .*Received: 'path'"),
         (lambda: ELBO(kl="exact"), '`kl` must be "closed_form" or "monte_carlo". Received: \'exact\''),
-        (lambda: ELBO(free_bits=-0.1), "`free_bits` must be a finite number of at least 0. Received: -0.1"),
-        (lambda: ELBO(free_bits=math.nan), "`free_bits` must be a finite number of at least 0. Received: nan"),
-        (lambda: ELBO(free_bits=math.inf), "`free_bits` must be a finite number of at least 0. Received: inf"),
-        (lambda: ELBO(free_bits=True), "`free_bits` must be a finite number of at least 0. Received: True"),
+        (lambda: ELBO(free_bits=-0.1), "`free_bits` must be a finite number of at least 0. Received: free_bits=-0.1"),
+        (
+            lambda: ELBO(free_bits=math.nan),
+            "`free_bits` must be a finite number of at least 0. Received: free_bits=nan",
+        ),
+        (
+            lambda: ELBO(free_bits=math.inf),
+            "`free_bits` must be a finite number of at least 0. Received: free_bits=inf",
+        ),
+        (lambda: ELBO(free_bits=True), "`free_bits` must be a finite number of at least 0. Received: free_bits=True"),
         (lambda: ELBO(free_bits=1.0, kl="monte_carlo"), '`free_bits` must go with kl="closed_form". Received'),
         (lambda: ELBO(gradient="doubly_reparameterized"), 'must go with kl="monte_carlo". Received'),
     ],

@@ -1,4 +1,4 @@
-"""Densities, means, samples, gradients and KLs against SciPy, numerical integration and Monte Carlo."""
+"""Densities, means, samples, gradients and KLs, compared with SciPy, numerical integration and Monte Carlo."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ from kvae.distributions import (
     posterior_family,
 )
 
-# Each posterior family beside SciPy's, both of the parameters on the last axis, and the range of the second one.
+# Each posterior family, its SciPy equivalent as a function of the parameters, and the range of the second parameter.
 FAMILIES = {
     "normal": (Normal(), lambda mean, log_var: scipy.stats.norm(mean, np.exp(0.5 * log_var))),
     "normal-fixed": (Normal(sigma=0.4), lambda mean: scipy.stats.norm(mean, 0.4)),
@@ -53,27 +53,31 @@ def tensor(array):
 
 
 def params(rng, *shape):
-    """`[mean, log_var]` on the last axis."""
+    """Concatenate to `[mean, log_var]` on the last axis."""
     return np.concatenate([rng.normal(size=shape), rng.uniform(-2, 2, size=shape)], axis=-1).astype("float32")
 
 
 def test_normal_log_prob_is_scipys(rng):
     p, x = params(rng, 7, 3), rng.normal(size=(7, 3)).astype("float32")
     expected = scipy.stats.norm.logpdf(x, p[:, :3], np.exp(0.5 * p[:, 3:]))
-    np.testing.assert_allclose(numpy(Normal().log_prob(tensor(x), tensor(p))), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        numpy(Normal().elementwise_log_prob(tensor(x), tensor(p))), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 2**-0.5])
 def test_normal_with_a_fixed_sigma_is_scipys(rng, sigma):
     mean, x = rng.random((5, 4)).astype("float32"), rng.random((5, 4)).astype("float32")
-    log_prob = numpy(Normal(sigma=sigma).log_prob(x, mean))
+    log_prob = numpy(Normal(sigma=sigma).elementwise_log_prob(x, mean))
     np.testing.assert_allclose(log_prob, scipy.stats.norm.logpdf(x, mean, sigma), rtol=1e-4, atol=1e-5)
 
 
 def test_sigma_of_one_over_root_two_gives_the_square_error(rng):
     mean, x = rng.random(6).astype("float32"), rng.random(6).astype("float32")
     constant = 0.5 * np.log(np.pi)
-    np.testing.assert_allclose(-numpy(Normal(sigma=2**-0.5).log_prob(x, mean)), (x - mean) ** 2 + constant, rtol=1e-5)
+    np.testing.assert_allclose(
+        -numpy(Normal(sigma=2**-0.5).elementwise_log_prob(x, mean)), (x - mean) ** 2 + constant, rtol=1e-5
+    )
 
 
 def test_a_learned_sigma_is_one_trainable_number(rng):
@@ -82,14 +86,16 @@ def test_a_learned_sigma_is_one_trainable_number(rng):
     assert float(normal.log_var) == 0.0
     normal.slow_log_var.assign(2 * np.log(0.2) / LEARNED_SPEED)
     mean, x = rng.random(4).astype("float32"), rng.random(4).astype("float32")
-    np.testing.assert_allclose(numpy(normal.log_prob(x, mean)), scipy.stats.norm.logpdf(x, mean, 0.2), rtol=1e-4)
+    np.testing.assert_allclose(
+        numpy(normal.elementwise_log_prob(x, mean)), scipy.stats.norm.logpdf(x, mean, 0.2), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("log_var", [-1000.0, 1000.0])
 def test_an_extreme_log_variance_stays_finite(log_var):
     p = np.array([0.3, log_var], "float32")
-    assert np.isfinite(numpy(Normal().log_prob(np.float32(0.5), p))).all()
-    assert np.isfinite(numpy(Normal().kl_divergence(p, Normal(), np.zeros_like(p)))).all()
+    assert np.isfinite(numpy(Normal().elementwise_log_prob(np.float32(0.5), p))).all()
+    assert np.isfinite(numpy(Normal().elementwise_kl(p, Normal(), np.zeros_like(p)))).all()
     low, high = np.exp(0.5 * np.array(LOG_VAR_RANGE))
     assert low == pytest.approx(1e-3, rel=0.1)
     assert high == pytest.approx(1e3, rel=0.1)
@@ -98,12 +104,14 @@ def test_an_extreme_log_variance_stays_finite(log_var):
 def test_bernoulli_log_prob_is_scipys(rng):
     logits, x = rng.normal(size=(5, 4)).astype("float32") * 3, rng.integers(2, size=(5, 4)).astype("float32")
     expected = scipy.stats.bernoulli.logpmf(x, scipy.special.expit(logits))
-    np.testing.assert_allclose(numpy(Bernoulli().log_prob(tensor(x), tensor(logits))), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        numpy(Bernoulli().elementwise_log_prob(tensor(x), tensor(logits))), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_bernoulli_survives_huge_logits():
     logits = np.array([1e4, -1e4, 1e4, -1e4], "float32")
-    log_prob = numpy(Bernoulli().log_prob(tensor([1, 0, 0, 1]), tensor(logits)))
+    log_prob = numpy(Bernoulli().elementwise_log_prob(tensor([1, 0, 0, 1]), tensor(logits)))
     np.testing.assert_allclose(log_prob, [0, 0, -1e4, -1e4])
 
 
@@ -132,8 +140,8 @@ def test_kl_to_the_standard_normal_is_the_papers(rng):
     mean, var = p[:, :3].astype("float64"), np.exp(p[:, 3:].astype("float64"))
     expected = 0.5 * (var + mean**2 - np.log(var) - 1)  # Kingma & Welling 2014, appendix B
     zeros = np.zeros_like(p)
-    np.testing.assert_allclose(numpy(Normal().kl_divergence(p, Normal(), zeros)), expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(numpy(Normal().kl_divergence(zeros, Normal(), zeros)), 0, atol=1e-7)
+    np.testing.assert_allclose(numpy(Normal().elementwise_kl(p, Normal(), zeros)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(numpy(Normal().elementwise_kl(zeros, Normal(), zeros)), 0, atol=1e-7)
 
 
 def test_kl_between_normals_meets_monte_carlo(rng):
@@ -143,15 +151,15 @@ def test_kl_between_normals_meets_monte_carlo(rng):
         z, prior[:, :4], np.exp(0.5 * prior[:, 4:])
     )
     error = log_ratio.std(axis=0) / np.sqrt(len(z))
-    difference = numpy(Normal().kl_divergence(p, Normal(), prior))[0] - log_ratio.mean(axis=0)
+    difference = numpy(Normal().elementwise_kl(p, Normal(), prior))[0] - log_ratio.mean(axis=0)
     assert (np.abs(difference) < 4 * error).all()
 
 
-# Every posterior family
+# All posterior families
 
 
 def params_of(family, rng, rows, size):
-    """`(rows, parameters · size)`: locations around 0, log scales around −½."""
+    """Random parameters `(rows, parameters · size)`: locations around 0, log scales around −½."""
     columns = [rng.uniform(-1.0, high, size=(rows, size)) for high in (1.0, 0.0)[: family.num_parameters]]
     return np.concatenate(columns, axis=-1).astype("float32")
 
@@ -169,7 +177,7 @@ def test_log_prob_and_mean_are_scipys(pair, rng):
     p = params_of(family, rng, 6, 3)
     expected = scipys(*split(family, p))
     value = expected.ppf(rng.uniform(0.001, 0.999, size=(9, 6, 3)))
-    log_prob = numpy(family.log_prob(tensor(value), tensor(p)))
+    log_prob = numpy(family.elementwise_log_prob(tensor(value), tensor(p)))
     np.testing.assert_allclose(log_prob, expected.logpdf(value.astype("float32")), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(numpy(family.mean(tensor(p))), expected.mean(), rtol=1e-5)
 
@@ -200,7 +208,7 @@ def test_an_int_seeds_the_samples(pair):
 
 
 def prior_of(family):
-    """A member of the family of priors that suits `family`, away from the standard one, and SciPy's."""
+    """A non-standard prior of the family that matches `family`, and its SciPy equivalent."""
     prior = family.standard_prior()
     prior_params = np.array([0.3, 0.4][: prior.num_parameters], "float32")
     return prior, prior_params, next(scipys for known, scipys in FAMILIES.values() if type(known) is type(prior))
@@ -210,8 +218,8 @@ def test_the_kl_is_the_integral(pair, rng):
     family, scipys = pair
     prior, prior_params, priors_scipys = prior_of(family)
     p = params_of(family, rng, 1, 4)
-    kl = numpy(family.kl_divergence(tensor(p), prior, tensor(np.repeat(prior_params, 4)[None])))[0]
-    t = np.linspace(-7, 7, 4001)  # E_q[f(z)] = ∫ φ(t) f(Q(Φ(t))) dt, with Q the quantile function
+    kl = numpy(family.elementwise_kl(tensor(p), prior, tensor(np.repeat(prior_params, 4)[None])))[0]
+    t = np.linspace(-7, 7, 4001)  # E_q[f(z)] = ∫ φ(t) f(Q(Φ(t))) dt, where Q is the quantile function
     for dim in range(4):
         q = scipys(*[column[0, dim] for column in split(family, p)])
         z = q.ppf(scipy.stats.norm.cdf(t))
@@ -221,22 +229,22 @@ def test_the_kl_is_the_integral(pair, rng):
 
 
 def test_the_kl_is_the_mean_of_its_samples(pair, rng):
-    """What the bound takes where there is no closed form; both, by the family's own samples and densities."""
+    """The KL estimate that the bound uses without a closed form, from the samples and densities of the family."""
     family, _ = pair
     prior, prior_params, _ = prior_of(family)
     p, prior_params = tensor(params_of(family, rng, 1, 4)), tensor(np.repeat(prior_params, 4)[None])
     z = family.sample(p, 20_000, keras.random.SeedGenerator(2))
-    log_ratio = numpy(family.log_prob(z, p) - prior.log_prob(z, prior_params))[:, 0]
-    difference = numpy(family.kl_divergence(p, prior, prior_params))[0] - log_ratio.mean(axis=0)
+    log_ratio = numpy(family.elementwise_log_prob(z, p) - prior.elementwise_log_prob(z, prior_params))[:, 0]
+    difference = numpy(family.elementwise_kl(p, prior, prior_params))[0] - log_ratio.mean(axis=0)
     assert (np.abs(difference) < 4 * log_ratio.std(axis=0) / np.sqrt(len(log_ratio)) + 1e-6).all()
 
 
 def test_the_kl_to_another_kind_of_prior_must_be_sampled(pair):
     family, _ = pair
     p = np.zeros((1, family.num_parameters), "float32")
-    assert family.kl_divergence(p, Bernoulli(), p) is None
+    assert family.elementwise_kl(p, Bernoulli(), p) is None
     other = Normal() if type(family.standard_prior()) is not Normal else Exponential()
-    assert family.kl_divergence(p, other, np.zeros((1, other.num_parameters), "float32")) is None
+    assert family.elementwise_kl(p, other, np.zeros((1, other.num_parameters), "float32")) is None
 
 
 def test_the_standard_prior_is_standard(pair):
@@ -246,14 +254,16 @@ def test_the_standard_prior_is_standard(pair):
     value = np.array([[0.1, 0.7, 2.0]], "float32")
     zeros = np.zeros((1, 3 * prior.num_parameters), "float32")
     standard = expected(*[0.0] * prior.num_parameters)
-    np.testing.assert_allclose(numpy(prior.log_prob(tensor(value), tensor(zeros))), standard.logpdf(value), rtol=1e-5)
+    np.testing.assert_allclose(
+        numpy(prior.elementwise_log_prob(tensor(value), tensor(zeros))), standard.logpdf(value), rtol=1e-5
+    )
 
 
 def test_gradients_go_through_the_samples(pair):
-    """d E[z] and d E[z²] by the parameters, through the samples, beside the derivatives of SciPy's moments."""
+    """Gradients of E[z] and E[z²] through the samples match the derivatives of SciPy's moments."""
     family, scipys = pair
     at = np.array([0.4, -0.6][: family.num_parameters])
-    rows = np.tile(at.astype("float32"), (64, 1))  # each row an estimate of its own, for a standard error
+    rows = np.tile(at.astype("float32"), (64, 1))  # the rows are independent estimates, which gives a standard error
     step = 1e-5 * np.eye(len(at))
     for power in (1, 2):
         estimates = gradient(
@@ -275,9 +285,9 @@ def test_extreme_parameters_stay_finite(pair, extreme):
     prior = family.standard_prior()
     p = tensor(np.eye(family.num_parameters).repeat(50, axis=0) * extreme)
     z = family.sample(p, 100, keras.random.SeedGenerator(0))
-    for value in (z, family.log_prob(z, p), family.mean(p)):
+    for value in (z, family.elementwise_log_prob(z, p), family.mean(p)):
         assert np.isfinite(numpy(value)).all()
-    kl = family.kl_divergence(p, prior, tensor(np.zeros((1, prior.num_parameters))))
+    kl = family.elementwise_kl(p, prior, tensor(np.zeros((1, prior.num_parameters))))
     assert np.isfinite(numpy(kl)).all()
 
 
@@ -294,7 +304,9 @@ def test_an_encoder_of_another_family_is_refused():
         each = family().num_parameters
         wrong = "exponential" if each == 2 else "laplace"
         encoder, decoder = kvae.networks.mlp((6,), 3, hidden=(), posterior=wrong)
-        message = rf"the encoder must give \(batch, {3 * each}\), {each} parameter\(s\) each. Received: encoder output"
+        message = (
+            rf"the encoder must give \({3 * each},\) per example, {each} parameter\(s\) per latent dimension. Received"
+        )
         with pytest.raises(ValueError, match=message):
             kvae.VAE(encoder, decoder, posterior=name)
 
@@ -339,7 +351,7 @@ def test_the_bernoullis_derivatives_are_those_of_its_formula():
         outer.watch(a)
         with tf.GradientTape() as inner:
             inner.watch([a, x])
-            total = tf.reduce_sum(Bernoulli().log_prob(x, a))
+            total = tf.reduce_sum(Bernoulli().elementwise_log_prob(x, a))
         first, by_pixels = inner.gradient(total, [a, x])
     probs = scipy.special.expit(logits.astype("float64"))
     np.testing.assert_allclose(first, pixels - probs, atol=1e-7)

@@ -1,4 +1,4 @@
-"""The doctor: each ailment on a model that has it, and none on a healthy one."""
+"""The doctor finds each problem in a model that has it, and none in a healthy one."""
 
 import warnings
 
@@ -36,7 +36,7 @@ def trained(digits):
 
 @pytest.fixture
 def healthy(trained):
-    """Makes a new model with a healthy one's networks, for each test to break in one way."""
+    """Creates a new model with the networks of a healthy one, which each test breaks in one way."""
 
     def restore(likelihood="bernoulli", networks_of="bernoulli", **kwargs):
         model = build(likelihood, **kwargs)
@@ -58,25 +58,25 @@ def first(findings):
 
 
 class MeanBernoulli(distributions.Bernoulli):
-    def log_prob(self, value, params):
-        return super().log_prob(value, params) / PIXELS
+    def elementwise_log_prob(self, value, params):
+        return super().elementwise_log_prob(value, params) / PIXELS
 
 
 class OneMean(distributions.Normal):
-    """What a mean in the wrong place makes of it: one number an image."""
+    """A mean in the wrong place: one number per image."""
 
-    def log_prob(self, value, params):
-        return ops.mean(super().log_prob(value, params), axis=(-3, -2, -1), keepdims=True)
+    def elementwise_log_prob(self, value, params):
+        return ops.mean(super().elementwise_log_prob(value, params), axis=(-3, -2, -1), keepdims=True)
 
 
 class SquareError(distributions.Normal):
-    def log_prob(self, value, params):
+    def elementwise_log_prob(self, value, params):
         return -ops.square(value - params)
 
 
 class MeanKL(distributions.Normal):
-    def kl_divergence(self, params, prior, prior_params):
-        return super().kl_divergence(params, prior, prior_params) / 2
+    def elementwise_kl(self, params, prior, prior_params):
+        return super().elementwise_kl(params, prior, prior_params) / 2
 
 
 class MeanScore(kvae.VAE):
@@ -86,8 +86,8 @@ class MeanScore(kvae.VAE):
 
 
 class MeanLog(kvae.VAE):
-    def run_batch(self, x, y, training):
-        result = super().run_batch(x, y, training)
+    def run_batch(self, batch, training):
+        result = super().run_batch(batch, training)
         terms = {**result.terms, "reconstruction_loss": result.terms["reconstruction_loss"] / PIXELS}
         return result._replace(losses=(terms["reconstruction_loss"], result.losses[1]), terms=terms)
 
@@ -98,7 +98,7 @@ class MeanBound(bounds.ELBO):
         return reconstruction / PIXELS, kl
 
 
-# What is wrong: how to build the model, and the β that it equals.
+# Mistake: how to build the model, and the equivalent β.
 MEANS = {
     "elementwise": (lambda make: make(MeanBernoulli()), PIXELS),
     "score": (lambda make: make(cls=MeanScore), PIXELS),
@@ -133,10 +133,10 @@ def test_a_mean_for_a_sum_is_named_with_the_beta_that_it_equals(digits, healthy,
 
 
 def test_figures_are_those_of_the_sum(digits, healthy):
-    """A mean in the loss hides the ELBO; the doctor still knows what it is."""
+    """A mean in the loss hides the ELBO, but the doctor recovers it."""
     whole, mean = (diagnose(healthy(likelihood), digits.x_test) for likelihood in ("bernoulli", MeanBernoulli()))
     assert named(whole)["healthy"]
-    assert set(named(mean)) == {"mean_reduction"}  # so that nothing else is thought to be wrong
+    assert set(named(mean)) == {"mean_reduction"}  # so that there is no other finding
 
 
 def test_a_mean_that_beta_makes_up_for(digits, healthy):
@@ -168,7 +168,9 @@ def test_pixels(digits, healthy):
     assert first(twice).name == "pixels"
     assert "divided by 255 twice" in twice[0].message
     grey_levels = np.round(digits.x_test * 255)
-    assert [finding.name for finding in diagnose(healthy(), grey_levels)] == ["pixels"]  # Bernoulli cannot go on
+    assert [finding.name for finding in diagnose(healthy(), grey_levels)] == [
+        "pixels"
+    ]  # an error for the Bernoulli likelihood
     gaussian = healthy("gaussian", networks_of="gaussian")
     assert "whole numbers up to 255" in first(diagnose(gaussian, grey_levels.astype("uint8"))).message
     with pytest.raises(ValueError, match=r"must hold pixels in \[0, 1\]"):
@@ -222,11 +224,11 @@ def test_overfitting(digits):
     finding = named(diagnose(model, digits.x_test, x_train=few))["overfitting"]
     gap = model.elbo(few, num_samples=50, seed=1).mean() - model.elbo(digits.x_test, num_samples=50, seed=1).mean()
     assert finding.value == pytest.approx(gap, rel=0.1)
-    assert "overfitting" not in named(diagnose(model, digits.x_test))  # nobody knows without the training images
+    assert "overfitting" not in named(diagnose(model, digits.x_test))  # unknown without the training images
 
 
 def change_posterior(model, change):
-    """Let `change` alter the kernel and bias of the encoder's last layer."""
+    """Apply `change` to the kernel and bias of the encoder's last layer."""
     layer = model.encoder.get_layer("posterior")
     kernel, bias = layer.get_weights()
     change(kernel, bias)
@@ -286,7 +288,7 @@ def test_models_and_data_that_cannot_be_looked_at(digits):
     pair = networks.mlp((8, 8, 1), 2, hidden=(4,), num_classes=10)
     with pytest.raises(ValueError, match="`labels` is missing"):
         diagnose(kvae.CVAE(*pair, num_classes=10), digits.x_test)
-    with pytest.raises(ValueError, match="one entry an example"):
+    with pytest.raises(ValueError, match="one entry per example"):
         diagnose(kvae.CVAE(*pair, num_classes=10), digits.x_test, digits.y_test[:3])
 
 
@@ -308,8 +310,8 @@ def test_families_are_distributions(family, support):
 
 def test_a_power_that_is_no_count_is_found_too():
     class Weak(distributions.Bernoulli):
-        def log_prob(self, value, params):
-            return super().log_prob(value, params) / 3.3
+        def elementwise_log_prob(self, value, params):
+            return super().elementwise_log_prob(value, params) / 3.3
 
     c, support = loss_scale.density_scale(Weak(), (8, 8, 1))
     assert (c, support) == (pytest.approx(3.3, rel=0.02), "binary")

@@ -1,4 +1,4 @@
-"""Numbers that stay numbers: extreme parameters, shapes and data, and networks in half precision."""
+"""Numerical stability: extreme parameters, shapes and data, and networks in half precision."""
 
 import itertools
 import math
@@ -12,10 +12,11 @@ from keras import ops
 import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.distributions import POSTERIORS, Normal
+from kvae.models.batches import Batch
 from kvae.penalties import Contractive, KLSparsity
 from kvae.priors import Mixture, Vamp
 
-# What is added to an encoder's [location, log scale]; a family of one parameter takes the second.
+# Added to an encoder's [location, log scale]; a family of one parameter uses the second.
 ENCODED = [(0, -1e3), (0, 1e3), (1e4, 0), (-1e4, -1e3), (1e4, 1e3)]
 DECODED = [1e4, -1e4]
 BOUNDS = {
@@ -43,7 +44,7 @@ def policy(request):
 
 
 def assert_a_step_is_finite(model, x, y=None):
-    """Logs and gradients of a batch: a rate of 0 leaves weights alone, unless a gradient is infinite or NaN."""
+    """Logs and gradients of a batch: with a learning rate of 0, weights only change if a gradient is infinite or NaN."""
     model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     logs = model.train_on_batch(x, y, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values()), logs
@@ -52,7 +53,7 @@ def assert_a_step_is_finite(model, x, y=None):
 
 
 def push(model, encoded, decoded):
-    """Set the output layers' biases, so that posterior and likelihood are far from where training begins."""
+    """Set the biases of the output layers, so that posterior and likelihood are far from their initial values."""
     posterior, likelihood = model.encoder.get_layer("posterior"), model.decoder.get_layer("likelihood")
     bias = np.repeat(encoded[-model.posterior_family.num_parameters :], model.latent_dim)
     posterior.bias.assign(bias.astype("float32"))
@@ -150,7 +151,10 @@ def test_terms_are_float32_and_near_float32_s_under_every_policy(name, policy):
     usual = case.build()
     usual.set_weights(model.get_weights())
     x, y = map(ops.convert_to_tensor, case.arrays(9)) if case.y else (ops.convert_to_tensor(case.arrays(9)[0]), None)
-    result, expected = model.run_batch(x, y, True), usual.run_batch(x, y, True)  # the same seed, the same noise
+    result, expected = (
+        model.run_batch(Batch(x, y), True),
+        usual.run_batch(Batch(x, y), True),
+    )  # the same seed gives the same noise
     assert any(layer.compute_dtype == policy.removeprefix("mixed_") for layer in model.encoder.layers)
     for name, term in result.terms.items():
         assert keras.backend.standardize_dtype(term.dtype) == "float32"

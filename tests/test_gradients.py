@@ -1,4 +1,4 @@
-"""The gradient's estimators: the same mean, other variances; exactly 0 at the true posterior where they promise it."""
+"""Gradient estimators: equal means, different variances, and exactly 0 at the true posterior where guaranteed."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ X = np.array([[0.9, -0.4, 0.2]], "float32")
 
 
 def small_model(bound, num_samples, posterior="normal", beta=1.0, width=None):
-    """A linear encoder and decoder away from any optimum."""
+    """A linear encoder and decoder far from any optimum."""
     keras.utils.set_random_seed(0)
     likelihood = Normal(sigma=1.0)
     pair = kvae.networks.mlp((PIXELS,), LATENT, hidden=(), posterior=posterior, likelihood=likelihood)
@@ -26,9 +26,9 @@ def small_model(bound, num_samples, posterior="normal", beta=1.0, width=None):
 
 
 def gradients(model, x=X, steps=STEPS, batch=BATCH):
-    """Gradients `(steps, weights)` by encoder and decoder, each the mean over `batch` draws: what SGD steps take off.
+    """Gradients `(steps, weights)` of encoder and decoder, each averaged over `batch` samples, as SGD steps subtract them.
 
-    One batch is one image, repeated; the weights are put back after each step, the noise goes on.
+    A batch repeats one image. The weights are reset after each step, the noise generator is not.
     """
     model.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
     networks, rows = (model.encoder, model.decoder), []
@@ -77,20 +77,20 @@ def test_every_estimator_has_the_same_mean(bound, num_samples, beta):
     assert_same_mean(plain, path)
     assert_same_mean(plain, score)
     spread = plain[0].std(axis=0) / np.sqrt(STEPS)
-    assert (np.abs(plain[0].mean(axis=0)) > 8 * spread).any()  # there is a gradient to agree on
+    assert (np.abs(plain[0].mean(axis=0)) > 8 * spread).any()  # the gradient is not zero
     assert path[0].std() > 0
 
 
 @pytest.mark.parametrize("gradient", ["reparameterized", "score_function"])
 @pytest.mark.parametrize("bound", [ELBO(), Renyi(-np.inf)])
 def test_the_other_bounds_estimators_agree_too(bound, gradient):
-    """The closed-form KL against the sampled one, and the largest of three weights."""
+    """The closed-form KL compared with the sampled one, and the largest of three weights."""
     other = ELBO(kl="monte_carlo") if isinstance(bound, ELBO) else Renyi(-np.inf)
     assert_same_mean(gradients(small_model(with_gradient(bound, gradient), 3)), gradients(small_model(other, 3)))
 
 
 def test_with_many_samples_the_doubly_reparameterized_encoder_gradient_is_the_least_noisy():
-    """Tucker et al. 2019, figure 1: beside the plain one by far, while the score function's is the noisiest."""
+    """Tucker et al. 2019, figure 1: far less noise than the plain estimator; the score function has the most."""
     noise = {}
     for gradient in kvae.bounds.GRADIENTS:
         encoder, _ = gradients(small_model(ImportanceWeighted(gradient), 50), steps=40, batch=20)
@@ -101,7 +101,7 @@ def test_with_many_samples_the_doubly_reparameterized_encoder_gradient_is_the_le
 
 @pytest.fixture
 def true_posterior():
-    """p(x|z) = N(wz, 1), with the encoder at p(z|x) = N(wᵀx / m, 1 / m), m = 1 + ‖w‖²."""
+    """p(x|z) = N(wz, 1), with the encoder equal to p(z|x) = N(wᵀx / m, 1 / m), m = 1 + ‖w‖²."""
     w = np.array([[0.8, -0.5, 0.3]])
     m = 1.0 + np.sum(w**2)
 
@@ -124,7 +124,7 @@ def test_at_the_true_posterior_the_path_gradient_is_zero_for_every_draw(true_pos
 
 
 def test_binary_codes_train_by_the_score_function():
-    """Against the exact gradient: a Bernoulli posterior has two values, so its ELBO is a sum of two terms."""
+    """Comparison with the exact gradient: a Bernoulli posterior has two values, so its ELBO is a sum of two terms."""
     bound = ELBO(gradient="score_function")
     encoder, _ = gradients(small_model(bound, 2, posterior=Bernoulli()))
     kernel, bias = small_model(bound, 2, posterior=Bernoulli()).encoder.get_weights()
@@ -149,7 +149,7 @@ def test_binary_codes_train_by_the_score_function():
 def test_the_identity_that_scales_gradients():
     from cases import gradient
 
-    from kvae.bounds import _scale_gradient
+    from kvae.models.estimators import _scale_gradient
 
     z, factors = np.arange(6.0, dtype="float32").reshape(2, 3), np.array([[2.0], [-1.0]], "float32")
     np.testing.assert_array_equal(ops.convert_to_numpy(_scale_gradient(ops.convert_to_tensor(z), factors)), z)

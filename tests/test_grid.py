@@ -1,4 +1,4 @@
-"""Whole models against answers that are known exactly."""
+"""Models compared with exact solutions."""
 
 import keras
 import numpy as np
@@ -9,13 +9,14 @@ import scipy.stats
 import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.distributions import Normal
+from kvae.models.batches import Batch
 
 SIGMA, PIXELS, LATENT = 0.5, 6, 2
 
 
 @pytest.fixture
 def linear_gaussian(rng):
-    """p(x|z) = N(Wz + b, σ²), W with orthogonal columns, so that the posterior is diagonal and in the family."""
+    """p(x|z) = N(Wz + b, σ²), where W has orthogonal columns, so that the posterior is diagonal and in the family."""
     w = np.linalg.qr(rng.normal(size=(PIXELS, LATENT)))[0] * [1.5, 0.7]
     b = rng.normal(size=PIXELS)
     encoder, decoder = kvae.networks.mlp((PIXELS,), LATENT, hidden=(), likelihood=Normal(sigma=SIGMA))
@@ -32,7 +33,7 @@ def linear_gaussian(rng):
 
 
 def widen(model):
-    """Make the posterior's variance e times too large."""
+    """Multiply the variance of the posterior by e."""
     kernel, bias = model.encoder.get_weights()
     model.encoder.set_weights([kernel, bias + np.repeat([0.0, 1.0], LATENT)])
 
@@ -49,7 +50,7 @@ def test_with_the_true_posterior_the_elbo_is_the_log_likelihood(linear_gaussian)
 def test_with_another_posterior_the_elbo_is_lower_by_the_kl(linear_gaussian):
     model, x, exact = linear_gaussian
     widen(model)
-    gap = LATENT * 0.5 * (np.e - 1 - 1)  # KL(N(μ, eσ²) ‖ N(μ, σ²)) a dimension
+    gap = LATENT * 0.5 * (np.e - 1 - 1)  # KL(N(μ, eσ²) ‖ N(μ, σ²)) per dimension
     draws = np.stack([model.elbo(x, num_samples=500, seed=seed).mean() for seed in range(10)])
     assert draws.mean() == pytest.approx(exact.mean() - gap, abs=4 * draws.std() / np.sqrt(10) + 1e-4)
 
@@ -65,10 +66,10 @@ def test_evaluate_reports_the_same_bound(linear_gaussian):
     "bound", [ELBO(kl="monte_carlo"), ImportanceWeighted(), Renyi(0.5), Renyi(2.0), Renyi(-np.inf)]
 )
 def test_with_the_true_posterior_every_bound_is_exact_at_every_draw(linear_gaussian, bound):
-    """log p(x, z) − log q(z|x) = log p(x), whatever z is."""
+    """log p(x, z) − log q(z|x) = log p(x) for every z."""
     model, x, exact = linear_gaussian
     model.bound, model.num_samples = bound, 3
-    losses = model.run_batch(keras.ops.convert_to_tensor(x), None, training=False).losses
+    losses = model.run_batch(Batch(keras.ops.convert_to_tensor(x)), training=False).losses
     np.testing.assert_allclose(-keras.ops.convert_to_numpy(sum(losses)), exact, atol=1e-3)
 
 
@@ -98,9 +99,9 @@ def test_two_layers_weights_average_to_the_likelihood(rng):
     exact = scipy.stats.multivariate_normal(np.zeros(3), covariance)
     x = exact.rvs(3, random_state=1).astype("float32")
     images = keras.ops.convert_to_tensor(x)
-    params = model.posterior_params(images, None)
+    params = model.inference(images)
     z = model.posterior_family.sample(params, 100_000, model.seed_generator)
-    sample, _ = model.score(images, z, params, None, model.seed_generator)
+    sample, _ = model.score(images, z, params, (), model.seed_generator)
     ratio = np.exp(keras.ops.convert_to_numpy(sample.log_weights()).astype("float64") - exact.logpdf(x))
     error = ratio.std(axis=0, ddof=1) / np.sqrt(len(ratio))
     assert (np.abs(ratio.mean(axis=0) - 1) < 4 * error).all()
@@ -110,7 +111,7 @@ def test_two_layers_weights_average_to_the_likelihood(rng):
 
 
 def test_a_linear_vae_finds_pcas_subspace(rng):
-    """Lucas et al. 2019: the optimum of a linear VAE is probabilistic PCA's (Tipping & Bishop 1999)."""
+    """Lucas et al. 2019: the optimum of a linear VAE is that of probabilistic PCA (Tipping & Bishop 1999)."""
     keras.utils.set_random_seed(0)
     basis = np.linalg.qr(rng.normal(size=(PIXELS, PIXELS)))[0]
     x = (rng.normal(size=(2000, PIXELS)) * [2.0, 1.2, 0.3, 0.3, 0.3, 0.3] @ basis.T).astype("float32")
@@ -125,4 +126,4 @@ def test_a_linear_vae_finds_pcas_subspace(rng):
     angles = np.degrees(scipy.linalg.subspace_angles(directions.T, pca.components.T))
     assert angles.max() < 2.0
     sigma = float(np.exp(0.5 * keras.ops.convert_to_numpy(model.likelihood.log_var)))
-    assert sigma == pytest.approx(0.3, rel=0.05)  # the mean of the discarded variances
+    assert sigma == pytest.approx(0.3, rel=0.05)  # the average of the discarded variances

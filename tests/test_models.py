@@ -1,4 +1,4 @@
-"""The contract that every model keeps, on every case in `cases.py`."""
+"""The contract that every model must satisfy, for all cases in `cases.py`."""
 
 import inspect
 import os
@@ -14,8 +14,9 @@ from keras import ops
 
 import kvae
 from kvae.models.base import BaseModel
+from kvae.models.batches import Batch
 
-N = 21  # a last batch that is short
+N = 21  # with a smaller last batch
 
 LOAD_ALL = """
 import sys
@@ -43,7 +44,7 @@ def density(request):
 
 @pytest.fixture(params=[name for name in DENSITIES if name not in OTHER_BOUNDS])
 def elbo_case(request):
-    """A case of a model that is trained on its ELBO."""
+    """A case of a model trained on its ELBO."""
     return DENSITIES[request.param]
 
 
@@ -53,14 +54,16 @@ def built(case):
 
 
 def terms_of(model, x, y):
-    """The terms of each example in one pass without training: a dict of arrays `(n,)`, and their minimised sum."""
-    result = model.run_batch(ops.convert_to_tensor(x), None if y is None else ops.convert_to_tensor(y), training=False)
+    """The terms of each example in one pass without training, as a dict of arrays `(n,)`, and the minimised sum."""
+    result = model.run_batch(
+        Batch(ops.convert_to_tensor(x), None if y is None else ops.convert_to_tensor(y)), training=False
+    )
     terms = {name: ops.convert_to_numpy(term) for name, term in result.terms.items()}
     return terms, sum(ops.convert_to_numpy(loss) for loss in result.losses)
 
 
 def score(model, x, y):
-    """One number an example: the ELBO where there is one, else the energy."""
+    """One number per example: the ELBO if there is one, otherwise the energy."""
     return model.elbo(x, y, seed=3) if hasattr(model, "elbo") else model.energy(x)
 
 
@@ -84,7 +87,7 @@ def test_fit_logs_its_terms_and_their_sum(case):
     x, y = case.arrays(10, seed=1)
     model, history, *_ = fitted(case, validation_data=(x, y) if y is not None else (x,))
     logs = history.history
-    terms = {"loss", *model.term_names}
+    terms = {"loss", *model.logged_terms}
     assert set(logs) == terms | {f"val_{name}" for name in terms}
     assert all(np.isfinite(values).all() for values in logs.values())
     if any(case is CASES[name] for name in OTHER_BOUNDS):
@@ -186,7 +189,7 @@ def test_sample_weight_multiplies_an_example(case):
     assert logs(sample_weight=2 * np.ones(N))["loss"] == pytest.approx(2 * plain["loss"], rel=1e-5)
     none = logs(sample_weight=np.where(np.arange(N) == 3, 1.0, 0.0))
     last = logs(sample_weight=weight)
-    terms, _ = terms_of(built(case), x, y)  # the same seed: the same noise, in one batch
+    terms, _ = terms_of(built(case), x, y)  # the same seed gives the same noise within a batch
     for name, values in terms.items():
         assert none[name] == pytest.approx(values[3] / N, rel=1e-4)
         assert last[name] == pytest.approx(np.mean(values * weight), rel=1e-4)
@@ -216,7 +219,7 @@ def loaded_in_a_fresh_process(tmp_path_factory):
 def test_a_saved_model_loads_in_a_fresh_process_with_equal_values(name, loaded_in_a_fresh_process):
     cls, reconstruction, same_score, iterations = loaded_in_a_fresh_process[name]
     assert (cls, reconstruction, same_score) == (type(CASES[name].build()).__name__, "True", "True")
-    assert int(iterations) == 6  # the optimizer goes on where it stopped
+    assert int(iterations) == 6  # the optimizer continues from its saved state
 
 
 def test_a_layer_inside_another_model_carries_its_losses(case):
@@ -262,7 +265,9 @@ def test_a_pydataset_trains(case):
 def test_the_first_random_stream_is_the_seeds():
     a, b, other = CASES["vae"].build(), CASES["vae"].build(), kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2), seed=1)
     np.testing.assert_array_equal(a.sample_prior(5), b.sample_prior(5))
-    assert not np.array_equal(a.sample_prior(5), CASES["vae"].build().sample_prior(5))  # a stream: it goes on
+    assert not np.array_equal(
+        a.sample_prior(5), CASES["vae"].build().sample_prior(5)
+    )  # a stream of noise, which advances
     assert not np.array_equal(CASES["vae"].build().sample_prior(5), other.sample_prior(5))
 
 
@@ -273,7 +278,7 @@ def test_a_learned_prior_moves_and_is_drawn_from():
     shift = np.zeros((3, 4), "float32")
     shift[1] = [5.0, 0.0, -2.0, 0.0]  # class 1: mean (5, 0), log variance (-2, 0)
     kernel, bias = model.prior.network.layers[-1].get_weights()
-    np.testing.assert_array_equal(kernel, 0)  # starts at N(0, I)
+    np.testing.assert_array_equal(kernel, 0)  # initially N(0, I)
     model.prior.network.layers[-1].set_weights([shift, bias])
     z = model.sample_prior(4000, labels, seed=0)
     np.testing.assert_allclose(z[labels == 1].mean(axis=0), [5, 0], atol=0.1)

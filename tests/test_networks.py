@@ -1,4 +1,4 @@
-"""Shapes of the factories' networks, and pairs that do not fit together."""
+"""Shapes of the networks, and mismatched pairs."""
 
 import keras
 import numpy as np
@@ -80,16 +80,19 @@ def test_conv_needs_an_image():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: kvae.VAE(mlp((8, 8, 1), 3)[0], mlp((8, 8, 1), 2)[1]), r"decoder takes 2 latent.*\(None, 6\)"),
+        (
+            lambda: kvae.VAE(mlp((8, 8, 1), 3)[0], mlp((8, 8, 1), 2)[1]),
+            r"decoder takes codes of shape \(2,\).*\(None, 6\)",
+        ),
         (lambda: kvae.VAE(*mlp((8, 8, 1), 2, likelihood=Normal())), r"2\) .*same likelihood|same likelihood"),
         (lambda: kvae.VAE(*mlp((8, 8, 1), 2), likelihood=Normal()), r"`decoder` must give \(8, 8, 2\)"),
         (lambda: kvae.VAE(mlp((8, 8, 1), 2)[0], mlp((9, 9, 1), 2)[1]), r"`decoder` must give \(8, 8, 1\)"),
-        (lambda: kvae.VAE(*mlp((8, 8, 1), 2, num_classes=3)), r"1 input\(s\).*use CVAE"),
-        (lambda: kvae.CVAE(*mlp((8, 8, 1), 2), num_classes=3), r"2 input\(s\).*num_classes="),
+        (lambda: kvae.VAE(*mlp((8, 8, 1), 2, num_classes=3)), r"1 input in this.*use CVAE"),
+        (lambda: kvae.CVAE(*mlp((8, 8, 1), 2), num_classes=3), r"2 inputs or more.*num_classes="),
         (lambda: kvae.CVAE(*mlp((8, 8, 1), 2, num_classes=4), num_classes=3), r"same num_classes.*num_classes=3"),
         (
             lambda: kvae.CVAE(mlp((8, 8, 1), 2, num_classes=4)[0], mlp((8, 8, 1), 2, num_classes=3)[1]),
-            r"`decoder` must take a condition",
+            r"`encoder` and `decoder` must take the same condition",
         ),
         (lambda: kvae.VAE(keras.Sequential([keras.layers.Dense(4)]), None), r"`encoder` must be a built Functional"),
         (lambda: kvae.VAE(*mlp((8, 8, 1), 2), bound="ebo"), r"`bound` must be one of \['elbo'"),
@@ -98,7 +101,7 @@ def test_conv_needs_an_image():
         (lambda: kvae.CVAE(*mlp((8, 8, 1), 2, num_classes=3), num_classes=3, prior="flat"), r"`prior` must be"),
         (
             lambda: kvae.CVAE(*mlp((8, 8, 1), 2, num_classes=3), num_classes=3, prior=mlp((3,), 3)[0]),
-            r"`prior` must give 4 parameters",
+            r"`prior` must give parameters of shape \(4,\)",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Priors against SciPy, and against a two-layer model whose densities are known exactly."""
+"""Priors, compared with SciPy and with a two-layer model whose densities are known exactly."""
 
 import keras
 import numpy as np
@@ -34,9 +34,9 @@ def model_with(prior, posterior="normal", cls=kvae.VAE, **kwargs):
 
 
 def mixture_of(weights, params):
-    """A `Mixture` bound to a model, with these weights and parameters `[mean, log_var]`."""
+    """A `Mixture` attached to a model, with the given weights and parameters `[mean, log_var]`."""
     prior = model_with(priors.Mixture(len(weights))).prior
-    prior.logits.assign(np.log(weights) + 3.0)  # a constant that the normalisation takes away
+    prior.logits.assign(np.log(weights) + 3.0)  # a constant that normalisation removes
     prior.component_weights.assign(params)
     return prior
 
@@ -57,7 +57,7 @@ def test_the_standard_prior_is_the_familys_standard_member(rng):
         ("exponential", scipy.stats.expon()),
     ):
         model = model_with("standard", posterior)
-        log_prob = numpy(model.prior.log_prob(ops.convert_to_tensor(z), None, None))
+        log_prob = numpy(model.prior.log_prob(ops.convert_to_tensor(z), (), None))
         np.testing.assert_allclose(log_prob, standard.logpdf(z).sum(axis=-1), rtol=1e-4)
         draws = model.sample_prior(5000, seed=1)
         assert scipy.stats.kstest(draws[:, 1], standard.cdf).pvalue > 1e-3
@@ -71,14 +71,14 @@ def test_a_mixtures_density_is_scipys(mixture, rng):
     z = rng.normal(scale=3, size=(4, 5, LATENT)).astype("float32")
     parts = scipy.stats.norm.logpdf(z[..., None, :], means, sigmas).sum(axis=-1)
     np.testing.assert_allclose(
-        numpy(prior.log_prob(z, None, None)), logsumexp(parts, axis=-1, b=weights), rtol=1e-4, atol=1e-4
+        numpy(prior.log_prob(z, (), None)), logsumexp(parts, axis=-1, b=weights), rtol=1e-4, atol=1e-4
     )
-    assert prior.kl(Normal(), np.zeros((1, 4), "float32"), None) is None
+    assert prior.kl(Normal(), np.zeros((1, 4), "float32"), ()) == (None, None)
 
 
 def test_a_mixtures_samples_follow_it(mixture):
     prior, weights, means, sigmas = mixture
-    z = numpy(prior.sample(20_000, None, seed()))
+    z = numpy(prior.sample(20_000, (), seed()))
     for dim in range(LATENT):
         cdf = lambda x, dim=dim: scipy.stats.norm.cdf(x[:, None], means[:, dim], sigmas[:, dim]) @ weights  # noqa: E731
         assert scipy.stats.kstest(z[:, dim], cdf).pvalue > 1e-3
@@ -112,7 +112,7 @@ def test_a_vamps_density_is_the_mean_of_posteriors_of_its_pseudo_inputs(rng, pos
     scale = np.exp(0.5 * log) if posterior == "normal" else np.exp(log)
     z = rng.normal(size=(4, 5, LATENT)).astype("float32")
     expected = logsumexp(q.logpdf(z[..., None, :], loc, scale).sum(axis=-1), axis=-1) - np.log(3)
-    np.testing.assert_allclose(numpy(model.prior.log_prob(z, None, None)), expected, rtol=1e-4)
+    np.testing.assert_allclose(numpy(model.prior.log_prob(z, (), None)), expected, rtol=1e-4)
     draws = model.sample_prior(5000, seed=0)
     cdf = lambda x: q.cdf(x[:, None], loc[:, 0], scale[:, 0]).mean(axis=1)  # noqa: E731
     assert scipy.stats.kstest(draws[:, 0], cdf).pvalue > 1e-3
@@ -126,9 +126,9 @@ def test_a_vamps_pseudo_inputs_train_with_the_encoder():
     x = np.random.default_rng(0).random((64, 6)).astype("float32")
     model.fit(x, epochs=2, verbose=0)
     assert (np.abs(numpy(model.prior.pseudo_logits) - start).max(axis=1) > 1e-3).all()
-    with_vamp = model.prior.log_prob(model.encode(x)[None], None, None)
+    with_vamp = model.prior.log_prob(model.encode(x)[None], (), None)
     model.encoder.set_weights([w + 0.5 for w in model.encoder.get_weights()])
-    assert not np.allclose(numpy(with_vamp), numpy(model.prior.log_prob(model.encode(x)[None], None, None)))
+    assert not np.allclose(numpy(with_vamp), numpy(model.prior.log_prob(model.encode(x)[None], (), None)))
 
 
 # A second stochastic layer
@@ -136,7 +136,7 @@ def test_a_vamps_pseudo_inputs_train_with_the_encoder():
 
 @pytest.fixture
 def two_layers(rng):
-    """h ~ N(0, I₃), z|h ~ N(Ah + c, s²): then z ~ N(c, AAᵀ + s²I). q(h|z) is right in the mean, too wide."""
+    """h ~ N(0, I₃), z|h ~ N(Ah + c, s²): then z ~ N(c, AAᵀ + s²I). q(h|z) has the right mean but is too wide."""
     a, c, s2 = rng.normal(size=(LATENT, 3)), np.array([0.5, -1.0]), 0.49
     prior = priors.Hierarchical(*kvae.networks.mlp((LATENT,), 3, hidden=(), likelihood=Normal()))
     precision = np.eye(3) + a.T @ a / s2
@@ -153,18 +153,20 @@ def two_layers(rng):
 def test_a_second_layers_estimate_averages_to_the_exact_density(two_layers, rng):
     prior, exact = two_layers
     z = exact.rvs(4, random_state=0)
-    draws = numpy(prior.log_prob(np.repeat(z[None], 20_000, axis=0).astype("float32"), None, seed())).astype("float64")
+    draws = numpy(prior.log_prob(np.repeat(z[None], 20_000, axis=0).astype("float32"), (), seed())).astype("float64")
     ratio = np.exp(draws - exact.logpdf(z))
     error = ratio.std(axis=0, ddof=1) / np.sqrt(len(ratio))
     assert (np.abs(ratio.mean(axis=0) - 1) < 4 * error).all()
     assert (error < 0.05).all()
-    gap = exact.logpdf(z) - draws.mean(axis=0)  # Jensen: each draw is a lower bound in the mean
+    gap = exact.logpdf(z) - draws.mean(
+        axis=0
+    )  # by Jensen's inequality, the expectation of each sample is a lower bound
     assert (gap > 5 * draws.std(axis=0) / np.sqrt(len(draws))).all()
 
 
 def test_a_second_layers_samples_have_the_exact_moments(two_layers):
     prior, exact = two_layers
-    z = numpy(prior.sample(40_000, None, seed()))
+    z = numpy(prior.sample(40_000, (), seed()))
     sigma = np.sqrt(np.diag(exact.cov))
     assert (np.abs(z.mean(axis=0) - exact.mean) < 4 * sigma / np.sqrt(len(z))).all()
     np.testing.assert_allclose(np.cov(z.T), exact.cov, atol=4 * sigma.max() ** 2 * np.sqrt(2 / len(z)))
@@ -174,7 +176,7 @@ def test_a_second_layers_samples_have_the_exact_moments(two_layers):
 
 def test_each_sample_has_a_draw_of_its_own_in_the_second_layer(two_layers):
     prior, _ = two_layers
-    draws = numpy(prior.log_prob(np.zeros((3, 4, LATENT), "float32"), None, seed()))
+    draws = numpy(prior.log_prob(np.zeros((3, 4, LATENT), "float32"), (), seed()))
     assert len(np.unique(draws)) == 12
 
 
@@ -211,18 +213,18 @@ def test_a_prior_is_saved_with_its_model(tmp_path, prior, kwargs):
     assert len(model.prior.weights) > 0
     for old, new in zip(model.prior.weights, again.prior.weights, strict=True):
         np.testing.assert_array_equal(numpy(old), numpy(new))
-    labels = [0, 1, 2, 0] if model.takes_labels else None
+    labels = [0, 1, 2, 0] if model.conditions is not None else None
     np.testing.assert_array_equal(model.sample_prior(4, labels, seed=3), again.sample_prior(4, labels, seed=3))
 
 
 def test_the_bound_scores_codes_by_the_prior(rng):
-    """log_prior of the sample, and no closed form: the KL is then sampled."""
+    """With `log_prior` and no closed form, the KL is estimated from the sample."""
     model = model_with(priors.Mixture(3))
     x = ops.convert_to_tensor(rng.random((5, 6)).astype("float32"))
-    params = model.posterior_params(x, None)
+    params = model.inference(x)
     z = model.posterior_family.sample(params, 4, seed())
-    sample, _ = model.score(x, z, params, None, seed())
-    np.testing.assert_allclose(numpy(sample.log_prior), numpy(model.prior.log_prob(z, None, None)), rtol=1e-6)
+    sample, _ = model.score(x, z, params, (), seed())
+    np.testing.assert_allclose(numpy(sample.log_prior), numpy(model.prior.log_prob(z, (), None)), rtol=1e-6)
     assert sample.kl is None
 
 
@@ -230,13 +232,13 @@ def test_a_mixtures_gradient_is_the_responsibility(mixture):
     """d log p(z) / d mean_k = r_k (z − mean_k) / σ_k²."""
     prior, weights, means, sigmas = mixture
     z = np.array([[0.5, -1.5]], "float32")
-    slope = gradient(lambda z: ops.sum(prior.log_prob(z, None, None)), z)
+    slope = gradient(lambda z: ops.sum(prior.log_prob(z, (), None)), z)
     parts = np.log(weights) + scipy.stats.norm.logpdf(z, means, sigmas).sum(axis=-1)
     responsibility = np.exp(parts - logsumexp(parts))
     np.testing.assert_allclose(slope[0], (responsibility[:, None] * (means - z) / sigmas**2).sum(axis=0), rtol=1e-4)
 
 
-# What is refused
+# Errors
 
 
 def hierarchical(latent_dim=LATENT, likelihood=None, top=3):
@@ -251,25 +253,37 @@ def hierarchical(latent_dim=LATENT, likelihood=None, top=3):
         (lambda: model_with("learned"), "`prior` must be one of .*Received: 'learned'"),
         (lambda: priors.Mixture(0), "`num_components` must be an integer of at least 1. Received: 0"),
         (lambda: priors.Vamp(2.5), "`num_components` must be an integer of at least 1. Received: 2.5"),
-        (lambda: model_with("vamp", cls=kvae.CVAE), '`prior` must be another for a model with labels: "standard"'),
+        (
+            lambda: model_with("vamp", cls=kvae.CVAE),
+            '`prior` must be "standard", "learned" or "mixture" for a model with a condition',
+        ),
         (
             lambda: model_with(hierarchical(), bound=ImportanceWeighted("doubly_reparameterized"), num_samples=3),
             "`bound` must use another gradient with a Hierarchical prior.*Received: gradient='doubly_rep",
         ),
-        (lambda: model_with(hierarchical(latent_dim=3)), r"`prior` must have an encoder from 2 to 6 and .*\(3, 6, 6\)"),
-        (lambda: model_with(hierarchical(likelihood="bernoulli")), r"a decoder to 4.*Received: \(2, 6, 2\)"),
-        (lambda: model_with("mixture", bound=ELBO(free_bits=0.5)), "`bound` must go without free bits where the KL"),
+        (
+            lambda: model_with(hierarchical(latent_dim=3)),
+            r"`prior` must have an encoder from \(2,\) to \(6,\) and .*\(3,\), \(6,\), \(6,\)",
+        ),
+        (
+            lambda: model_with(hierarchical(likelihood="bernoulli")),
+            r"a decoder to \(4,\).*Received: \(\(2,\), \(6,\), \(2,\)\)",
+        ),
+        (
+            lambda: model_with("mixture", bound=ELBO(free_bits=0.5)),
+            "`bound` must not use free bits where there is no closed-form KL",
+        ),
         (
             lambda: model_with("mixture", cls=kvae.CVAE, bound=ELBO(free_bits=0.5)),
-            "`bound` must go without free bits .*Mixture prior. Received: free_bits=0.5",
+            "`bound` must not use free bits .*Mixture prior. Received: free_bits=0.5",
         ),
         (
             lambda: model_with(keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)]), cls=kvae.CVAE),
-            "`prior` must give 4 parameters an example",
+            r"`prior` must give parameters of shape \(4,\) per example",
         ),
         (
             lambda: model_with(keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)]), cls=kvae.CVAE),
-            "`prior` must map a condition of length 3",
+            r"`prior` must be a network from the condition, of shape \(3,\)",
         ),
     ],
 )
@@ -282,12 +296,12 @@ def test_what_does_not_fit_is_refused(build, message):
 def test_a_prior_belongs_to_one_model():
     prior = priors.Mixture(3)
     model_with(prior)
-    with pytest.raises(ValueError, match="`prior` must be a new one for each model"):
+    with pytest.raises(ValueError, match="`prior` must be a new object for each model"):
         model_with(prior)
 
 
 def test_a_laplace_posterior_keeps_its_closed_form_under_the_standard_prior():
     model = model_with("standard", Laplace(), bound=ELBO(free_bits=0.5))
     params = np.zeros((1, 2 * LATENT), "float32")
-    expected = 0.5 * np.log(2 * np.pi) + 1.0 - (1 + np.log(2))  # cross-entropy of variance 2, less the entropy
-    np.testing.assert_allclose(numpy(model.prior.kl(model.posterior_family, params, None)), expected, rtol=1e-5)
+    expected = 0.5 * np.log(2 * np.pi) + 1.0 - (1 + np.log(2))  # cross-entropy with variance 2, minus the entropy
+    np.testing.assert_allclose(numpy(model.prior.kl(model.posterior_family, params, ())[1]), expected, rtol=1e-5)

@@ -1,6 +1,6 @@
-"""What holds whatever the numbers: densities, samples, bounds and weighted sums, over families, shapes and seeds.
+"""Properties of densities, samples, bounds and weighted sums that hold for all families, shapes and seeds.
 
-A few examples of each, always the same; `KVAE_THOROUGH=1000 pytest tests/test_properties.py` tries as many new ones.
+By default, a few fixed examples of each; `KVAE_THOROUGH=1000 pytest tests/test_properties.py` tries 1,000 new ones.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from scipy import special
 import kvae
 from kvae import bounds, networks
 from kvae.distributions import POSTERIORS, Bernoulli, Normal
-from kvae.models.base import Batch
+from kvae.models.batches import Batch
 
 THOROUGH = int(os.environ.get("KVAE_THOROUGH", "0"))
 QUIETLY = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -30,7 +30,7 @@ some = settings(
 fewer = settings(some, max_examples=max(THOROUGH // 10, 6))
 
 seeds = st.integers(0, 2**31 - 1)
-# Parameters as an encoder or a decoder may give them before it has learned anything, and when training fails.
+# Parameters as an untrained or diverged encoder or decoder may produce them.
 numbers = st.sampled_from([0.0, 1.0, -1.0, 20.0, -20.0, 1e3, -1e3, 1e4, -1e4]) | st.floats(-50.0, 50.0, width=32)
 
 
@@ -46,7 +46,7 @@ def parameters(draw, family):
 
 @st.composite
 def log_weights(draw):
-    """(samples, batch), as spread as the log-densities of large images are."""
+    """Log-weights (samples, batch), with the spread of log-densities of large images."""
     samples, batch = draw(st.integers(1, 6)), draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(seeds))
     scale, shift = draw(st.sampled_from([0.0, 1e-3, 1.0, 100.0, 1e4])), draw(st.sampled_from([0.0, -700.0, 5e4]))
@@ -63,7 +63,7 @@ def as_array(tensor):
 @some
 def test_bernoulli_log_prob_is_scipy_s(pairs):
     x, logits = np.array([*pairs, (0.3, 0.0), (1.0, 1e4), (0.0, 1e4), (1.0, -1e4), (0.0, -1e4)], "float32").T
-    log_prob = as_array(Bernoulli().log_prob(ops.convert_to_tensor(x), ops.convert_to_tensor(logits)))
+    log_prob = as_array(Bernoulli().elementwise_log_prob(ops.convert_to_tensor(x), ops.convert_to_tensor(logits)))
     x, logits = x.astype("float64"), logits.astype("float64")
     expected = x * special.log_expit(logits) + (1 - x) * special.log_expit(-logits)
     assert np.all(np.abs(log_prob - expected) <= 3e-7 * (1.0 + np.abs(logits)))
@@ -73,8 +73,10 @@ def test_bernoulli_log_prob_is_scipy_s(pairs):
 @fewer
 def test_bernoulli_gradient_is_pixel_minus_mean(logits, x):
     logits, x = np.append(logits, [0.0, 1e4, -1e4]).astype("float32"), np.array(x, "float32")
-    # around the logits, at 0, where the gradient is not rounded as the logits are
-    found = gradient(lambda change: ops.sum(Bernoulli().log_prob(x, logits + change)), np.zeros(8, "float32"))
+    # at an offset of 0 from the logits, where the gradient is not affected by their rounding
+    found = gradient(
+        lambda change: ops.sum(Bernoulli().elementwise_log_prob(x, logits + change)), np.zeros(8, "float32")
+    )
     np.testing.assert_allclose(found, x - special.expit(logits.astype("float64")), atol=1e-6)
 
 
@@ -88,11 +90,15 @@ def test_a_posterior_stays_finite(name, data):
     z = family.sample(params, samples, data.draw(seeds))
     shape = (params.shape[0], params.shape[1] // family.num_parameters)
     prior = family.standard_prior()
-    kl = family.kl_divergence(params, prior, ops.zeros((1, prior.num_parameters * shape[1])))
+    kl = family.elementwise_kl(params, prior, ops.zeros((1, prior.num_parameters * shape[1])))
     assert z.shape == (samples, *shape)
-    assert family.log_prob(z, params).shape == (samples, *shape)
+    assert family.elementwise_log_prob(z, params).shape == (samples, *shape)
     assert family.mean(params).shape == kl.shape == shape
-    for tensor in (z, family.log_prob(z, params), prior.log_prob(z, ops.zeros((1, prior.num_parameters * shape[1])))):
+    for tensor in (
+        z,
+        family.elementwise_log_prob(z, params),
+        prior.elementwise_log_prob(z, ops.zeros((1, prior.num_parameters * shape[1]))),
+    ):
         assert np.isfinite(as_array(tensor)).all()
     assert np.isfinite(as_array(family.mean(params))).all()
     assert (as_array(kl) >= -1e-5 * (1.0 + np.abs(as_array(params)).max())).all()
@@ -111,8 +117,12 @@ def test_a_posterior_has_finite_gradients(name, data):
     def total(change):
         moved = params + change
         z = family.sample(moved, 2, seed)
-        kl = family.kl_divergence(moved, prior, prior_params)
-        return ops.sum(family.log_prob(z, moved)) + ops.sum(prior.log_prob(z, prior_params)) + ops.sum(kl)
+        kl = family.elementwise_kl(moved, prior, prior_params)
+        return (
+            ops.sum(family.elementwise_log_prob(z, moved))
+            + ops.sum(prior.elementwise_log_prob(z, prior_params))
+            + ops.sum(kl)
+        )
 
     assert np.isfinite(gradient(total, np.zeros_like(params))).all()
 
@@ -125,7 +135,7 @@ def test_a_normal_likelihood_is_scipy_s_inside_its_range(params, seed):
     x = np.random.default_rng(seed).normal(size=mean.shape).astype("float32")
     expected = -0.5 * (math.log(2 * math.pi) + log_var + (x - mean) ** 2 * np.exp(-log_var))
     np.testing.assert_allclose(
-        as_array(Normal().log_prob(ops.convert_to_tensor(x), ops.convert_to_tensor(params))),
+        as_array(Normal().elementwise_log_prob(ops.convert_to_tensor(x), ops.convert_to_tensor(params))),
         expected,
         rtol=1e-4,
         atol=1e-4,
@@ -153,7 +163,7 @@ def test_a_bound_is_its_formula_and_falls_with_alpha(weights, alpha):
 @fewer
 def test_a_bound_has_gradients_that_sum_to_one(weights, alpha, lost):
     bound = bounds.Renyi(alpha)
-    if lost:  # a sample whose weight is zero
+    if lost:  # a sample with zero weight
         weights = np.concatenate([weights, weights[:1] - 1e6])
     found = gradient(
         lambda change: ops.sum(bound.from_log_weights(ops.convert_to_tensor(weights) + change)), np.zeros_like(weights)

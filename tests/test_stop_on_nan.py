@@ -1,4 +1,4 @@
-"""StopOnNaN: what it names, what it brings back, and that it asks for no word after each batch."""
+"""StopOnNaN: what it names, what it restores, and that it does not run after each batch."""
 
 import json
 import warnings
@@ -16,7 +16,7 @@ from kvae.training import fit_on_arrays
 
 
 class Spoil(keras.callbacks.Callback):
-    """Make a layer's bias NaN as the third epoch begins."""
+    """Set a layer's bias to NaN at the start of the third epoch."""
 
     def __init__(self, network="encoder", layer="posterior"):
         super().__init__()
@@ -69,7 +69,7 @@ def test_it_names_the_first_term_and_brings_the_last_good_state_back(place, firs
     assert "in step 1 of the epoch" in guard.message
     assert "at its end weights of " in guard.message
     assert "as it was at the end of epoch 2. Try a learning rate well below 0.001" in guard.message
-    assert set(logs) == {f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", *model.term_names)}
+    assert set(logs) == {f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", *model.logged_terms)}
     for now, then in zip(model.get_weights(), kept.weights, strict=True):
         np.testing.assert_array_equal(now, then)
     assert finite(model)
@@ -84,9 +84,9 @@ def test_a_rate_that_is_far_too_large_is_caught_in_the_first_epoch():
     with pytest.warns(UserWarning, match="as it was at the beginning"):
         model.fit(
             images(), epochs=3, batch_size=4, verbose=0, callbacks=[guard], validation_data=(images(),)
-        )  # validation counts anew: what the epoch counted has to be kept
+        )  # validation resets the counter: the epoch's count must be kept
     assert guard.good_epochs == 0
-    assert "in step 1 " not in guard.message  # the first step is taken with the weights that training begins with
+    assert "in step 1 " not in guard.message  # the first step uses the initial weights
     for now, then in zip(model.get_weights(), start, strict=True):
         np.testing.assert_array_equal(now, then)
 

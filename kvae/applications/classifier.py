@@ -1,82 +1,98 @@
-"""An encoder at work for labels: as the lower part of a classifier, and under a linear probe."""
+"""Classification with a trained encoder: as the backbone of a classifier, and with a linear probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 import keras
 import numpy as np
 from keras import layers
 
 from kvae import checks
+from kvae.types import ArrayLike
 
 
-def from_encoder(encoder, num_classes, frozen=False, hidden=(), features="hidden"):
-    """A classifier that starts from a trained encoder: copies of its layers, and a softmax on their features.
+def from_encoder(
+    encoder: keras.Model,
+    num_classes: int,
+    frozen: bool = False,
+    hidden: Sequence[int] = (),
+    features: Literal["hidden", "code"] = "hidden",
+) -> keras.Model:
+    """Build a classifier from a trained encoder: a copy of its layers, followed by a softmax layer.
 
-    The encoder itself stays as it is. Where labels are few, what it has learned from images without labels is worth
-    more than what they can teach a network from scratch (lecture 000; Erhan et al. 2010,
+    The encoder itself is not modified. If labels are scarce, features learned from unlabelled images are better than
+    those that a network can learn from the labels alone (lecture 000; Erhan et al. 2010,
     https://jmlr.org/papers/v11/erhan10a.html).
 
     Args:
-        encoder: Functional Keras model from images to a code or to a posterior's parameters: `model.encoder`.
+        encoder: Functional Keras model from images to a code or to the parameters of a posterior, such as
+            `model.encoder`.
         num_classes: int.
-        frozen: whether only what is new trains; otherwise the encoder's copy is fine-tuned.
+        frozen: whether to train only the new layers; otherwise the copy of the encoder is fine-tuned.
         hidden: units of dense ReLU layers between the features and the softmax.
-        features: "hidden", what enters the encoder's last layer: wide, and no bottleneck has thinned it out; or
-            "code", what leaves it.
+        features: "hidden" for the input of the encoder's last layer, which is wide and not limited by the bottleneck,
+            or "code" for its output.
 
     Returns:
         Functional Keras model from images to class probabilities `(batch, num_classes)`, to be compiled with
         `loss="sparse_categorical_crossentropy"`.
 
     Raises:
-        ValueError: if `encoder` takes labels beside images, or has no hidden layer where one is asked for.
+        ValueError: if `encoder` takes inputs other than images, or `features="hidden"` and it has no hidden layer.
 
     Example:
 
+    >>> autoencoder = kvae.Autoencoder(*kvae.networks.mlp((8, 8, 1), latent_dim=2, posterior=None))
     >>> model = kvae.classifier.from_encoder(autoencoder.encoder, num_classes=10, frozen=True)
     >>> model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     """
     checks.positive_integer(num_classes, "num_classes")
     if not isinstance(encoder, keras.Model) or len(getattr(encoder, "inputs", None) or ()) != 1:
-        raise ValueError(f"`encoder` must be a Functional keras.Model of images alone. Received: {encoder!r}")
+        raise ValueError(
+            f"`encoder` must be a Functional keras.Model with images as its only input. Received: {encoder!r}"
+        )
     copy = keras.models.clone_model(encoder)
     copy.set_weights(encoder.get_weights())
     outputs = {"hidden": copy.layers[-1].input, "code": copy.output}
     if features not in outputs:
         raise ValueError(f"`features` must be one of {sorted(outputs)}. Received: {features!r}")
     if features == "hidden" and not any(layer.weights for layer in copy.layers[:-1]):
-        raise ValueError(
-            '`features` must be "code" for an encoder of one layer: it has no hidden one. Received: "hidden"'
-        )
+        raise ValueError('`features` must be "code" for an encoder without a hidden layer. Received: "hidden"')
     body = keras.Model(copy.inputs, outputs[features], name="features")
     body.trainable = not frozen
     x = keras.Input(encoder.inputs[0].shape[1:], name="x")
     h = body(x)
     for size in hidden:
         h = layers.Dense(checks.positive_integer(size, "hidden"), activation="relu")(h)
-    classes = layers.Dense(num_classes, activation="softmax", dtype="float32", name="classes")  # under any policy
+    classes = layers.Dense(num_classes, activation="softmax", dtype="float32", name="classes")  # under any dtype policy
     return keras.Model(x, classes(h), name="classifier")
 
 
-def linear_probe(z_train, y_train, z_test, y_test):
-    """Accuracy of a logistic regression on codes: how much of the labels can be read off them by a plane.
+def linear_probe(z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_test: ArrayLike) -> float:
+    """Compute the test accuracy of a logistic regression on codes: how linearly separable the classes are.
 
-    scikit-learn's `LogisticRegression` with its defaults, on codes scaled to mean 0 and variance 1 a dimension.
+    Uses scikit-learn's `LogisticRegression`, on codes standardised to mean 0 and variance 1 in each dimension.
 
     Args:
-        z_train: codes `(n, latent_dim)` to train on.
+        z_train: training codes `(n, latent_dim)`.
         y_train: their labels `(n,)`.
-        z_test: codes `(m, latent_dim)` to test on.
+        z_test: test codes `(m, latent_dim)`.
         y_test: their labels `(m,)`.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: if codes and labels do not fit together.
+        ValueError: if codes and labels do not have matching shapes.
 
     Example:
 
+    >>> data = kvae.load_data("digits")
     >>> pca = kvae.baselines.PCA(8).fit(data.x_train)
-    >>> kvae.classifier.linear_probe(pca.encode(data.x_train), data.y_train, pca.encode(data.x_test), data.y_test)
+    >>> z_train, z_test = pca.encode(data.x_train), pca.encode(data.x_test)
+    >>> accuracy = kvae.classifier.linear_probe(z_train, data.y_train, z_test, data.y_test)
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -11,6 +11,7 @@ from keras import ops
 from kvae.distributions import Normal
 from kvae.models import capabilities
 from kvae.models.batches import in_batches
+from kvae.training.gradients import maximise
 
 ROWS = 1000  # codes at a time: bounds the memory
 WALK = 0.2  # a random-walk step in every dimension, against the prior's deviation of 1
@@ -38,7 +39,8 @@ class Observation:
         if self.sigma is None:
             log_prob = model.likelihood.elementwise_log_prob(value, params)
         else:
-            log_prob = Normal(sigma=self.sigma).elementwise_log_prob(value, block_means(model.likelihood.mean(params), self.factor))
+            mean = block_means(model.likelihood.mean(params), self.factor)
+            log_prob = Normal(sigma=self.sigma).elementwise_log_prob(value, mean)
         return ops.sum(mask * log_prob, axis=tuple(range(1, len(log_prob.shape))))
 
     def fill(self, mean, value, mask):
@@ -161,9 +163,7 @@ def _first_codes(model, observation, value, mask, condition, noise):
 
 def _tile(model, value, mask, y, num_samples):
     """Each row `num_samples` times, and `y` as the networks' condition."""
-    value, mask, *condition = (
-        ops.repeat(each, num_samples, axis=0) for each in (value, mask, *model.condition(y))
-    )
+    value, mask, *condition = (ops.repeat(each, num_samples, axis=0) for each in (value, mask, *model.condition(y)))
     return value, mask, tuple(condition)
 
 
@@ -190,46 +190,13 @@ def optimise_codes(model, observation, y, z, steps, learning_rate):
             params = model.generation(z[None], condition)[0]
             return log_joint(model, observation, z, params, value, mask, condition)
 
-        climber = _Climber(ops.reshape(z, (-1, model.latent_dim)), objective)
-        climber.compile(optimizer=keras.optimizers.Adam(learning_rate))
-        climber.fit(_Steps(steps), verbose=0)
-        return ops.reshape(ops.convert_to_tensor(climber.z), (-1, num_samples, model.latent_dim))
+        best = maximise(objective, ops.reshape(z, (-1, *model.latent_shape)), steps, learning_rate)
+        return ops.reshape(best, (-1, num_samples, *model.latent_shape))
 
     rows = max(1, ROWS // num_samples)
     return in_batches(function, observation.value, observation.mask, y, np.swapaxes(z, 0, 1), batch_size=rows).swapaxes(
         0, 1
     )
-
-
-class _Climber(keras.Model):
-    """Codes as the weights of a model, because Keras gives gradients, on every backend, to `fit` alone.
-
-    The decoder hides in the function `objective`, so that Keras neither tracks nor trains its weights.
-    """
-
-    def __init__(self, z, objective):
-        super().__init__(name="climber")
-        self.objective = objective
-        self.z = self.add_weight(shape=z.shape, initializer="zeros", name="z")
-        self.z.assign(z)
-
-    def call(self, inputs):
-        self.add_loss(-ops.sum(self.objective(ops.convert_to_tensor(self.z))))
-        return inputs
-
-
-class _Steps(keras.utils.PyDataset):
-    """As many empty batches as there are steps to take."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, index):
-        return (np.zeros((1, 1), "float32"),)
 
 
 def complete(model, observation, z, y):

@@ -6,8 +6,9 @@ the least squared error, their standard deviation tells where the model is guess
 
 import numpy as np
 
-from kvae import checks, evaluation
+from kvae import checks
 from kvae.applications import posterior_codes
+from kvae.models import capabilities
 
 METHODS = ("gibbs", "metropolis", "optimise")
 WARM_UP = 10  # steps of the chain that a climb starts from

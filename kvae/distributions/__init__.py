@@ -1,7 +1,7 @@
 """Families of distributions: sample, log-density, mean, and the KL where it has a closed form.
 
-A family usually has no parameters of its own: they arrive as one tensor whose last axis an encoder or decoder filled,
-such as `(batch, 2 * latent_dim)` holding `[mean, log_var]`. Every density keeps its normalising constant. `Distribution`
+A family usually has no parameters of its own: they arrive as one tensor whose last axis a network filled, such as
+`(batch, 2 * latent_dim)` holding `[mean, log_var]`. Every density keeps its normalising constant. `Distribution`
 sums over pixels or latent dimensions, and nothing else does.
 """
 

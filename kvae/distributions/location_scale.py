@@ -145,8 +145,8 @@ class StudentT(LocationScale):
         self.unit_entropy = half_next * float(digamma(half_next) - digamma(half)) + self._log_norm
 
     def draw_unit(self, shape: tuple[Any, ...], seed: Seed) -> Tensor:
-        # Bailey 1994, https://doi.org/10.2307/2153537: the radius by its inverse distribution function, times the cosine
-        # of a uniform angle.
+        # Bailey 1994, https://doi.org/10.2307/2153537: a radius, by its inverse distribution function, times the
+        # cosine of a uniform angle.
         radius = ops.sqrt(self.df * ops.expm1(-2.0 / self.df * ops.log(uniform(shape, seed))))
         return radius * ops.cos(2.0 * math.pi * uniform(shape, _another(seed)))
 

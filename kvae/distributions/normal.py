@@ -20,7 +20,7 @@ LOG_2PI = math.log(2.0 * math.pi)
 LOG_VAR_RANGE = (-14.0, 14.0)
 
 # log σ² of the single learned σ is this many times its weight. Adam moves a weight by about its learning rate per step,
-# so an unscaled weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL starves the code.
+# so an unscaled weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL wins.
 LEARNED_SPEED = 10.0
 
 # The squares of larger values, divided by the smallest σ² and summed over an image, overflow float32.
@@ -49,9 +49,12 @@ class Normal(Distribution):
 
     def __init__(self, sigma: Number | Literal["learned"] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(sigma, str) and sigma != "learned":
-            raise ValueError(f'`sigma` must be None, "learned" or a positive number. Received: sigma={sigma!r}')
-        self.sigma = sigma if sigma is None or isinstance(sigma, str) else checks.positive_number(sigma, "sigma")
+        try:
+            self.sigma = sigma if sigma in (None, "learned") else checks.positive_number(sigma, "sigma")
+        except ValueError:
+            raise ValueError(
+                f'`sigma` must be None, "learned" or a positive number. Received: sigma={sigma!r}'
+            ) from None
         self.num_parameters = 2 if sigma is None else 1
         self.parameter_names = ("mean", "log_var") if sigma is None else ("mean",)
         if sigma == "learned":

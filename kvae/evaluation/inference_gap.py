@@ -9,6 +9,7 @@ from keras import ops
 from kvae import checks
 from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.likelihood import check_data, encoded, importance_sampling
+from kvae.training.gradients import maximise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,27 +130,6 @@ def _optimise(model, parts, num_samples, steps, learning_rate, seed):
         sample, _ = model.score(x, z, params, condition, noise)
         return ops.mean(sample.log_likelihood, axis=0) - sample.total_kl()
 
-    climber = _Climber(params, elbo, noise)
-    # A short memory of squares: an encoder far off gives steep gradients at first, which would slow Adam for long.
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    climber.compile(optimizer=keras.optimizers.Adam(rate, beta_2=0.9))
-    climber.fit(np.zeros((steps, 1), "float32"), batch_size=1, verbose=0)
-    return ops.convert_to_numpy(climber.params)
-
-
-class _Climber(keras.Model):
-    """Posterior parameters as the weights of a model, because Keras gives gradients, on every backend, to `fit` alone.
-
-    The model hides in the function `objective`, so that Keras neither tracks nor trains its weights.
-    """
-
-    def __init__(self, params, objective, noise):
-        super().__init__(name="climber")
-        self.objective = objective
-        self.noise = noise  # tracked, so that each step draws anew
-        self.params = self.add_weight(shape=params.shape, initializer="zeros", name="params")
-        self.params.assign(params)
-
-    def call(self, inputs):
-        self.add_loss(-ops.sum(self.objective(ops.convert_to_tensor(self.params))))
-        return inputs
+    # A short memory of squares: a poor encoder gives steep gradients at first, which would slow Adam down for long.
+    return maximise(elbo, params, steps, rate, beta_2=0.9, noise=noise)

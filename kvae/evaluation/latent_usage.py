@@ -109,7 +109,8 @@ def kl_per_dimension(model, x, y=None, num_samples=50, seed=0):
         _, kl = prior.kl(family, params, condition)
         if kl is None:
             z = family.sample(params, num_samples, noise)
-            kl = ops.mean(family.elementwise_log_prob(z, params) - prior.family.elementwise_log_prob(z, prior.params(condition)), axis=0)
+            log_prior = prior.family.elementwise_log_prob(z, prior.params(condition))
+            kl = ops.mean(family.elementwise_log_prob(z, params) - log_prior, axis=0)
         return kl
 
     compiled = Compiled(function, seed)

@@ -75,7 +75,7 @@ class Autoencoder(EncoderDecoder):
         tied: whether the decoder's dense kernels are the encoder's transposed, W_{L−l+1} = W_lᵀ. Then `model.decoder`
             is a new network like `decoder`, without kernels of its own.
         seed: int for reproducible noise; `None` for a random one.
-        **kwargs: `name`, `dtype`, `trainable`, as in `keras.Model`.
+        name, dtype, trainable: as in `keras.Model`.
 
     Raises:
         ValueError: if encoder and decoder do not fit together (or, `tied`, do not mirror one another), if a name is
@@ -184,8 +184,8 @@ class Autoencoder(EncoderDecoder):
     def random_codes(self, n: int, z: ArrayLike, seed: int | None = None) -> Array:
         """Codes from a Gaussian of the mean and standard deviation that training codes have in each dimension.
 
-        This is a naive replacement for a prior. Most of these codes do not decode to a digit: the codes of data fill only
-        a part of that Gaussian, of another shape.
+        This is a naive replacement for a prior. Most of these codes do not decode to a digit: the codes of data
+        fill only a part of that Gaussian, of another shape.
 
         Args:
             n: number of codes.

@@ -7,7 +7,7 @@ from typing import Any
 
 CAPABILITIES = {
     "density": "densities p(x|z), p(z) and q(z|x), as VAE and CVAE have: for others use the reconstruction error",
-    "prior": "a prior to draw codes from, as VAE and CVAE have: for an autoencoder use decode(random_codes(n, z_train))",
+    "prior": "a prior to draw codes from, as VAE and CVAE have: with an autoencoder decode random_codes(n, z_train)",
     "networks": "an encoder and a decoder network",
     "condition": "a condition y beside x: use CVAE",
     "classes": "class labels: use CVAE(..., num_classes=)",

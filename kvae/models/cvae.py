@@ -28,19 +28,11 @@ class CVAE(VAE):
         num_classes: number of classes, for integer labels `(n,)`; `None` if `y` is given as arrays `(n, ...)`, such as
             attribute vectors, which the networks see as they are. For several conditions a tuple with one entry each;
             `y` is then a tuple as well.
-        likelihood: as in `VAE`, and so the arguments up to `seed`.
-        posterior: as in `VAE`.
-        bound: as in `VAE`.
-        beta: as in `VAE`.
-        num_samples: as in `VAE`.
-        seed: as in `VAE`.
+        likelihood, posterior, bound, beta, num_samples, seed: as in `VAE`.
         prior: "standard" for p(z) = N(0, I); "learned" for p(z|y), a mean and a variance per class (or linear in a
             vector), trained with the rest; a Functional model of your own from `y` (or a list of its parts) to the
             parameters; "mixture" or a `kvae.priors.Prior` for one that is the same for all conditions.
-        penalty: as in `VAE`, and so the remaining arguments.
-        name: as in `keras.Model`.
-        dtype: as in `keras.Model`.
-        trainable: as in `keras.Model`.
+        penalty, name, dtype, trainable: as in `VAE`.
 
     Raises:
         ValueError: as `VAE`, and if the networks' condition does not have `num_classes` entries.

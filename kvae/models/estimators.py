@@ -9,8 +9,23 @@ from keras import ops
 
 from kvae.bounds import Bound, PosteriorSample
 from kvae.distributions import Distribution
+from kvae.priors import Prior
 from kvae.training.held import held
 from kvae.types import Seed, Tensor
+
+
+def check(bound: Bound, family: Distribution, prior: Prior) -> None:
+    """Raise a `ValueError` unless the bound's gradient can be estimated with this posterior and this prior."""
+    if prior.stochastic and bound.gradient == "doubly_reparameterized":
+        raise ValueError(
+            f"`bound` must use another gradient with a {type(prior).__name__} prior, which draws samples of its own. "
+            f"Received: gradient={bound.gradient!r}"
+        )
+    if not family.reparameterized and bound.gradient != "score_function":
+        raise ValueError(
+            f'`bound` must use gradient="score_function" with a {type(family).__name__} posterior, whose samples have '
+            f"no derivative. Received: gradient={bound.gradient!r}"
+        )
 
 
 class Estimate(NamedTuple):

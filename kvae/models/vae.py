@@ -39,11 +39,8 @@ class VAE(EncoderDecoder):
         num_samples: posterior samples per example in training and evaluation: L of the ELBO, K of the other bounds.
         seed: int for reproducible noise; `None` for a random one.
         prior: "standard" for N(0, I), "mixture", "vamp" or a `kvae.priors.Prior`.
-        penalty: a `kvae.penalties.Penalty` added to the loss and logged as `penalty_loss`, or a list of them; `None`
-            for none.
-        name: as in `keras.Model`.
-        dtype: as in `keras.Model`.
-        trainable: as in `keras.Model`.
+        penalty: a `kvae.penalties.Penalty` added to the loss and logged as `penalty_loss`, or a list of them.
+        name, dtype, trainable: as in `keras.Model`.
 
     Raises:
         ValueError: if encoder, decoder, likelihood and posterior do not fit together, or a name is unknown.
@@ -308,22 +305,12 @@ class VAE(EncoderDecoder):
             raise ValueError(
                 '`prior` must be "standard", "learned" or "mixture" for a model with a condition. Received: vamp'
             )
-        gradient, family = self.bound.gradient, self.posterior_family
-        if prior.stochastic and gradient == "doubly_reparameterized":
-            raise ValueError(
-                f"`bound` must use another gradient with a {type(prior).__name__} prior, which draws samples of its "
-                f"own. Received: gradient={gradient!r}"
-            )
-        if not family.reparameterized and gradient != "score_function":
-            raise ValueError(
-                f'`bound` must use gradient="score_function" with a {type(family).__name__} posterior, '
-                f"whose samples have no derivative. Received: gradient={gradient!r}"
-            )
-        prior.bind(family, self.latent_shape, self.image_shape, self.inference)
+        estimators.check(self.bound, self.posterior_family, prior)
+        prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
         if getattr(self.bound, "free_bits", 0.0):
             params = ops.zeros((1, *self.encoder.output_shape[1:]))
             condition = () if self.conditions is None else self.conditions.zeros()
-            if prior.kl(family, params, condition)[1] is None:
+            if prior.kl(self.posterior_family, params, condition)[1] is None:
                 raise ValueError(
                     f"`bound` must not use free bits where there is no closed-form KL per dimension, as here with a "
                     f"{type(prior).__name__} prior. Received: free_bits={self.bound.free_bits}"

@@ -69,7 +69,7 @@ def examples(model):
     """Images, codes and labels (or `None`), the same for ever: formulas, so that no generator can change them."""
     x = np.modf(np.arange(EXAMPLES * np.prod(SHAPE)) * 0.61803398875)[0].reshape(EXAMPLES, *SHAPE).astype("float32")
     z = np.linspace(-2, 2, 2 * EXAMPLES).reshape(EXAMPLES, 2).astype("float32")
-    return x, z, np.arange(EXAMPLES) % CLASSES if model.takes_labels else None
+    return x, z, np.arange(EXAMPLES) % CLASSES if model.conditions is not None else None
 
 
 def values(model):

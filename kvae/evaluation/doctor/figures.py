@@ -136,6 +136,7 @@ class Patient:
                 params = np.concatenate([mean, np.log(np.maximum(self.x.var(axis=0), 1e-12))], axis=-1)
         else:
             return None
-        log_prob = likelihood.elementwise_log_prob(ops.convert_to_tensor(self.x), ops.convert_to_tensor(params[None], "float32"))
+        x, params = ops.convert_to_tensor(self.x), ops.convert_to_tensor(params[None], "float32")
+        log_prob = likelihood.elementwise_log_prob(x, params)
         log_prob = ops.convert_to_numpy(log_prob).astype("float64")
         return log_prob.reshape(len(self.x), -1).sum(axis=1) * self.density_scale

@@ -1,0 +1,1 @@
+"""The library extended from outside, each file as a user would write it: `tests/test_extending.py` trains them."""

@@ -1,0 +1,184 @@
+"""User-defined extensions train, log, save, load and resume like the built-in models."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from cases import QUICKLY
+from extensions import m2, planar, terms, verbs
+from keras import layers, ops
+
+import kvae
+from kvae.callbacks import Checkpoint
+
+N = 12
+EXTENSIONS = Path(m2.__file__).parent
+
+
+def pair(**kwargs):
+    return kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), **kwargs)
+
+
+def classifier():
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)])
+
+
+def spatial():
+    """Codes of shape (4, 4, 2)."""
+    x, z = keras.Input((8, 8, 1)), keras.Input((4, 4, 2))
+    encoder = keras.Model(x, layers.Conv2D(4, 3, strides=2, padding="same")(x))
+    return encoder, keras.Model(z, layers.Conv2DTranspose(1, 3, strides=2, padding="same")(z))
+
+
+def several():
+    """Networks with a label of three classes and an image of half the size as additional inputs."""
+
+    def network(shape, out):
+        first, label, image = keras.Input(shape), keras.Input((3,)), keras.Input((4, 4, 1))
+        h = layers.Concatenate()([layers.Flatten()(first), label, layers.Flatten()(image)])
+        return keras.Model([first, label, image], layers.Reshape(out)(layers.Dense(math.prod(out))(h)))
+
+    return network((8, 8, 1), (4,)), network((2,), (8, 8, 1))
+
+
+def some_labels(rng):
+    return np.where(rng.random(N) < 0.5, rng.integers(3, size=N), -1)
+
+
+def label_and_image(rng):
+    return rng.integers(3, size=N), rng.random((N, 4, 4, 1), dtype="float32")
+
+
+BUILD = {
+    "M2": (lambda: m2.M2(*pair(num_classes=3), classifier(), num_classes=3, seed=0), some_labels),
+    "planar flow": (lambda: kvae.VAE(*pair(), posterior=planar.Planar(2), seed=0), None),
+    "codes (4, 4, 2)": (lambda: kvae.VAE(*spatial(), seed=0), None),
+    "codes (4, 4, 2), mixture": (lambda: kvae.VAE(*spatial(), prior=kvae.priors.Mixture(3), seed=0), None),
+    "label and image": (lambda: kvae.CVAE(*several(), num_classes=(3, None), prior="learned", seed=0), label_and_image),
+    "terms of a bound": (lambda: kvae.VAE(*pair(), bound=terms.Watched(), num_samples=3, seed=0), None),
+    "terms of a penalty": (lambda: kvae.VAE(*pair(), penalty=terms.Narrow(0.1), seed=0), None),
+    "terms of a model": (lambda: terms.Scored(*pair(), seed=0), None),
+    "inference": (lambda: verbs.LogInputs(*pair(), seed=0), None),
+    "generation": (lambda: verbs.Brighter(*pair(), seed=0), None),
+}
+COMPILED = ("M2", "planar flow", "label and image")  # as users run them; the others as `QUICKLY` says, to save time
+MORE_TERMS = {
+    "M2": {"classification_loss"},
+    "terms of a bound": {"effective_sample_size"},
+    "terms of a penalty": {"penalty_loss", "mean_sigma"},
+    "terms of a model": {"squared_error"},
+}
+
+
+def built(name):
+    keras.utils.set_random_seed(0)
+    model = BUILD[name][0]()
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), **({} if name in COMPILED else QUICKLY))
+    rng = np.random.default_rng(0)
+    x, y = rng.random((N, 8, 8, 1), dtype="float32"), BUILD[name][1]
+    return model, x, None if y is None else y(rng)
+
+
+def known(y):
+    """Conditions without missing labels, as methods require."""
+    return np.maximum(y, 0) if isinstance(y, np.ndarray) else y
+
+
+def fitted(name, epochs=2, **kwargs):
+    model, x, y = built(name)
+    data = (x,) if y is None else (x, y)
+    return model, x, y, model.fit(x, y, epochs=epochs, batch_size=5, verbose=0, validation_data=data, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Every extension, trained for two epochs."""
+    return {name: fitted(name) for name in BUILD}
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_it_trains_and_logs_its_terms(trained, name):
+    model, x, y, history = trained[name]
+    logs = {"loss", "reconstruction_loss", "kl_loss", "elbo", *MORE_TERMS.get(name, ())}
+    assert set(history.history) == logs | {f"val_{each}" for each in logs}
+    assert all(np.isfinite(values).all() for values in history.history.values())
+    assert history.history["loss"][1] < history.history["loss"][0]
+    z = model.encode(x, known(y))
+    assert z.shape == (N, *model.latent_shape)
+    np.testing.assert_allclose(model.reconstruct(x, known(y)), model.decode(z, known(y)), atol=1e-6)
+    images = model.generate(N, seed=0) if y is None else model.generate(labels=known(y), seed=0)
+    assert images.shape == (N, 8, 8, 1)
+    assert model.elbo(x, known(y), seed=0).shape == (N,)
+    estimate = kvae.evaluation.log_likelihood(model, x[:3], kvae.models.conditions.take(known(y), slice(3)), 20, seed=0)
+    assert np.isfinite(estimate.values).all()
+
+
+def test_all_load_by_value_in_another_process(trained, tmp_path):
+    """`kvae.load_model` loads them if their modules are imported, and rejects them otherwise."""
+    for i, (model, x, y, _) in enumerate(trained.values()):
+        model.save(tmp_path / f"{i}.keras")
+        np.savez(tmp_path / f"{i}.npz", x=x, reconstruction=model.reconstruct(x, known(y)))
+        if isinstance(y, tuple):
+            np.savez(tmp_path / f"{i}-y.npz", *y)
+        elif y is not None:
+            np.savez(tmp_path / f"{i}-y.npz", known(y))
+    code = f"""
+import numpy as np, kvae, sys
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+try:
+    kvae.load_model(folder / "0.keras")
+except ValueError as error:
+    print(error)
+from extensions import m2, planar, terms, verbs
+for i in range({len(trained)}):
+    model, given, y = kvae.load_model(folder / f"{{i}}.keras"), np.load(folder / f"{{i}}.npz"), None
+    if (folder / f"{{i}}-y.npz").exists():
+        y = tuple(np.load(folder / f"{{i}}-y.npz").values())
+        y = y if len(y) > 1 else y[0]
+    equal = np.array_equal(model.reconstruct(given["x"], y), given["reconstruction"])
+    print(i, equal, int(model.optimizer.iterations.value))
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXTENSIONS.parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    refused, *lines = done.stdout.splitlines()
+    assert "extensions>M2" in refused or "M2" in refused
+    assert lines == [f"{i} True 6" for i in range(len(trained))]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_resumed_training_ends_as_if_uninterrupted(trained, name, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    fitted(name, epochs=1, callbacks=[Checkpoint(path)])
+    resumed, *_ = fitted(name, callbacks=[Checkpoint(path)])
+    for once, again in zip(trained[name][0].variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(once), ops.convert_to_numpy(again), err_msg=once.path)
+
+
+def test_an_unnamed_term_is_refused():
+    class Forgetful(terms.Scored):
+        term_names = kvae.VAE.term_names
+
+    model = Forgetful(*pair())
+    model.compile(optimizer="adam", run_eagerly=keras.backend.backend() != "jax")
+    with pytest.raises(ValueError, match=r"must return the terms .*term_names = .*Received: .*'squared_error'"):
+        model.fit(np.zeros((4, 8, 8, 1), "float32"), verbose=0)
+
+
+def test_conditions_that_do_not_fit_are_refused(trained):
+    model, x, y, _ = trained["label and image"]
+    with pytest.raises(
+        ValueError, match=r"`labels` must be a tuple of 2 conditions: integers \(n,\), .*Received: 3 of"
+    ):
+        model.encode(x, (*y, y[0]))
+    with pytest.raises(ValueError, match=r"`labels\[1\]` must have shape \(n, 4, 4, 1\)"):
+        model.encode(x, (y[0], x))
+    with pytest.raises(ValueError, match=r"`labels\[0\]` must lie in 0..2"):
+        model.encode(x, (y[0] + 3, y[1]))
+    with pytest.raises(ValueError, match=r"`num_classes` must have one entry.*per condition of the networks, 2"):
+        kvae.CVAE(*several(), num_classes=3)
