@@ -1,8 +1,8 @@
-"""Train the models that the README shows, draw its pictures and write its table of numbers.
+"""Train the models shown in the README, draw its figures and write its table of results.
 
-Run it from the repository's root as `python assets/make.py [runs] [ladder] [inpaint] [table]`, without names for all;
-it needs MNIST (KERAS_HOME, or a network) and some ten minutes on two cores. `table` only writes the table anew from
-`assets/numbers.json`; the energy pictures come from `benchmarks/energy.py`.
+Run `python assets/make.py [runs] [ladder] [inpaint] [table]` from the repository's root; without names, it does
+everything. It needs MNIST (from KERAS_HOME, or downloaded) and about ten minutes on two cores. `table` only rewrites
+the table from `assets/numbers.json`; the energy figures come from `benchmarks/energy.py`.
 """
 
 import json
@@ -18,7 +18,7 @@ RUNS = {
     "kvae train --model cvae --dataset mnist --epochs 10": {"model": "cvae", "dataset": "mnist", "epochs": 10},
     "kvae train --model vae --dataset mnist --epochs 10": {"model": "vae", "dataset": "mnist", "epochs": 10},
 }
-# Which run shows what: (run, kinds of `kvae plot`).
+# Figures of each run: (run, kinds of `kvae plot`).
 PICTURES = {
     "kvae train --model cvae --dataset mnist --epochs 10": ("samples", "transfer"),
     "kvae train --model vae --dataset mnist --epochs 10": ("manifold", "scatter", "reconstructions"),
@@ -42,14 +42,14 @@ def table(numbers):
 
 
 def write_table(numbers):
-    """Put the table between its two marks in the README."""
+    """Write the table between its two markers in the README."""
     before, rest = README.read_text().split(BEGIN)
     _, after = rest.split(END)
     README.write_text(f"{before}{BEGIN}\n{table(numbers)}\n{END}{after}")
 
 
 def make_runs():
-    """Train what the table tells of, draw the pictures of it and write the table."""
+    """Train the models of the table, draw their figures and write the table."""
     from kvae.cli import plot, runs
 
     numbers = {}
@@ -73,7 +73,7 @@ def make_ladder():
 
 
 def make_inpaint():
-    """A VAE of 32 latent dimensions fills in the lower half of MNIST digits."""
+    """Inpaint the lower half of MNIST digits with a VAE of 32 latent dimensions."""
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/run"
         _kvae("train", "--model", "vae", "--dataset", "mnist", "--latent-dim", "32", "--epochs", "15", "--out", out)
@@ -92,7 +92,7 @@ def _kvae(*arguments):
 
 
 def _shrink(source, target):
-    """Store a picture at the README's size, with one channel where there are no colours."""
+    """Resize an image for the README, with a single channel if it has no colours."""
     from PIL import Image, ImageChops  # matplotlib brings it
 
     image = Image.open(source).convert("RGB")

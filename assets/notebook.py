@@ -1,4 +1,4 @@
-"""Draw `assets/worksheet.png`: worksheet 6 as a student sees it in JupyterLab, one answer right and one nearly.
+"""Take the screenshot `assets/worksheet.png`: worksheet 6 in JupyterLab, with one right and one almost right answer.
 
 Needs JupyterLab with a kernel that has kvae, Playwright, and Chromium: `pip install jupyterlab playwright`.
 
@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 NOTEBOOK = HERE.parent / "workshops" / "student" / "w06_vae_in_keras.ipynb"
-ANSWERS = {  # to the first blanks: the first is right, the second has lost a factor
+ANSWERS = {  # for the first two blanks: the first is right, the second lacks a factor
     "6.1": "return z_mean + ops.exp(0.5 * z_log_var) * noise",
     "6.2": "return ops.sum(ops.exp(z_log_var) + z_mean**2 - z_log_var - 1.0, axis=-1)",
 }
@@ -29,9 +29,9 @@ SCROLL = """share => {
 
 
 def main():
-    """Fill in, run, scroll to the answers and take the picture."""
+    """Fill in the answers, run the notebook, scroll to them and take the screenshot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chromium", default=None, help="the browser; default: the one that Playwright installs")
+    parser.add_argument("--chromium", default=None, help="the browser; default: the one installed by Playwright")
     parser.add_argument("--jupyter", default=str(Path(sys.executable).with_name("jupyter-lab")))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def main():
 
 
 def filled_in():
-    """The student's notebook with the answers in the place of the blanks."""
+    """The student's notebook with the answers filled in."""
     notebook = json.loads(NOTEBOOK.read_text())
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
@@ -58,12 +58,12 @@ def filled_in():
 
 
 def take_picture(chromium):
-    """Run all cells in a browser and draw the part with the first two exercises."""
+    """Run all cells in a browser, and take a screenshot of the first two exercises."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1400})
         address = f"http://localhost:{PORT}/lab/tree/{NOTEBOOK.name}"
-        for _ in range(30):  # until the server answers
+        for _ in range(30):  # until the server responds
             try:
                 page.goto(address)
                 break
@@ -73,7 +73,7 @@ def take_picture(chromium):
         page.get_by_text("Run", exact=True).first.click()
         page.get_by_text("Run All Cells", exact=True).click()
         verdict = page.get_by_text("6.2 ✗")
-        for _ in range(60):  # until the cells have run; JupyterLab draws only those near the screen
+        for _ in range(60):  # until the cells have run; JupyterLab renders only those near the viewport
             page.evaluate(SCROLL, 0.17)
             page.wait_for_timeout(3000)
             if verdict.count():

@@ -1,14 +1,14 @@
 """Figures 2 and 3 of Kingma & Welling 2014 (https://arxiv.org/abs/1312.6114): AEVB, wake-sleep and Monte Carlo EM.
 
-    python benchmarks/aevb.py figure2 --dataset mnist --short    # the bound against samples seen, by latent size
+    python benchmarks/aevb.py figure2 --dataset mnist --short    # bound against training samples, by latent size
     python benchmarks/aevb.py figure2 --dataset frey --short
-    python benchmarks/aevb.py figure3 --short                    # log p(x) against samples evaluated, by training size
-    python benchmarks/aevb.py figure2                            # the paper's 10^8 samples a curve: a day
+    python benchmarks/aevb.py figure3 --short                    # log p(x) against evaluated samples, by training size
+    python benchmarks/aevb.py figure2                            # the paper's 10^8 samples per curve: a day
 
-The paper's protocol: one tanh layer either way, batches of 100, one posterior sample, a prior N(0, I) on the decoder's
-weights, Adagrad at the rate of {0.01, 0.02, 0.1} that does best on training images at first. Ours where the paper is
-silent: binary digits, drawn once from the grey values, Glorot's initial weights, and 80% of Frey Face for training; its
-decoder gives each pixel a mean in (0, 1) and a σ of its own. Finished runs are kept in `--out` and not run again.
+The paper's protocol: one tanh layer in each network, batches of 100, one posterior sample, a prior N(0, I) on the
+decoder's weights, Adagrad with the learning rate from {0.01, 0.02, 0.1} that is initially best on training images. Our
+choices where the paper does not specify: binary digits sampled once from the grey values, Glorot initialisation, and
+80% of Frey Face for training, with a mean in (0, 1) and a σ for each pixel. Finished runs in `--out` are skipped.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from wake_sleep import LEAPFROG_STEPS, WEIGHT_UPDATES
 from kvae import plots
 from kvae.plots.canvas import COLORS
 
-SHORT_RATE = {"figure2": 0.01, "figure3": 0.02}  # the best in a trial of each, AEVB on MNIST, 20,000 samples
+SHORT_RATE = {"figure2": 0.01, "figure3": 0.02}  # the best of the three for AEVB on MNIST after 20,000 samples
 STYLES = {AEVB: (COLORS[0], "o"), WAKE_SLEEP: (COLORS[2], "s"), EM: (COLORS[4], "^")}
-# hidden units, latent sizes, and training samples seen in the full and in the short mode
+# hidden units, latent sizes, and training samples in full and short mode
 FIGURE2 = {
     "mnist": (500, (3, 5, 10, 20, 200), 1e8, 1.5e5),
     "frey": (200, (2, 5, 10, 20), 1e8, 3e5),
     "digits": (100, (2, 10), 1e7, 1e5),
 }
-# (training images, methods), and training samples evaluated in the full and in the short mode
+# (training images, methods), and evaluated training samples in full and short mode
 FIGURE3 = {
     "mnist": (((1000, (AEVB, WAKE_SLEEP, EM)), (50_000, (AEVB, WAKE_SLEEP))), 6e7, 1e6),
     "digits": (((200, (AEVB, WAKE_SLEEP, EM)), (1400, (AEVB, WAKE_SLEEP))), 1e7, 1e5),
@@ -37,17 +37,17 @@ FIGURE3 = {
 
 
 def main():
-    """Run what is missing, write the table and draw."""
+    """Run what is missing, write the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("figure", choices=("figure2", "figure3"))
     parser.add_argument("--dataset", default="mnist", choices=FIGURE2)
-    parser.add_argument("--samples", default=None, type=float, help="training samples a curve, for another length")
+    parser.add_argument("--samples", default=None, type=float, help="training samples per curve")
     arguments = papers.arguments_of(parser)
     if arguments.figure == "figure3" and arguments.dataset not in FIGURE3:
         parser.error(f"figure3 is for {', '.join(FIGURE3)}")
     mode = "short" if arguments.short else "full"
     folder = (arguments.out or Path("runs/papers")) / f"aevb-{arguments.figure}-{arguments.dataset}-{mode}"
-    # Pixels drawn once, not afresh: the chains of Monte Carlo EM return to the same examples.
+    # Pixels are sampled only once, because the chains of Monte Carlo EM return to the same examples.
     binarization = None if arguments.dataset == "frey" else "static"
     data = papers.load(arguments.dataset, arguments.data, binarization)
     {"figure2": figure2, "figure3": figure3}[arguments.figure](data, arguments, folder)
@@ -57,7 +57,7 @@ def main():
 
 
 def figure2(data, arguments, folder):
-    """The bound against training samples seen, a panel a latent size."""
+    """Plot the bound against the number of training samples, one panel per latent size."""
     hidden, latent_dims, *lengths = FIGURE2[arguments.dataset]
     curves = {}
     for latent_dim in latent_dims:
@@ -83,21 +83,21 @@ def figure2(data, arguments, folder):
     )
     lines = [
         f"AEVB figure 2, {arguments.dataset}: bound in nats after {setting['samples']:,} training samples; {hidden} "
-        f"hidden units, seed {arguments.seed}. Published: a figure without numbers, so its claims stand beside ours.",
+        f"hidden units, seed {arguments.seed}. The paper only has a figure without numbers, so its claims are compared.",
         *shortened(arguments, setting["samples"], lengths[0]),
         "",
         *table,
         "",
-        *papers.markdown(("the paper's claim", "in our run"), findings),
+        *papers.markdown(("claim of the paper", "in our run"), findings),
     ]
     papers.write_table(folder, lines, {"rows": rows, "findings": findings})
     holds = findings[0][1].startswith("holds")
-    claim = "AEVB stays above wake-sleep at every latent size" if holds else "AEVB beside wake-sleep, by latent size"
+    claim = "AEVB stays above wake-sleep at every latent size" if holds else "AEVB and wake-sleep, by latent size"
     panels = {
         f"{dim} latent dimensions": {method: curves[dim, method]["points"] for method in (AEVB, WAKE_SLEEP)}
         for dim in latent_dims
     }
-    axes = ("training samples seen", "bound, nats an image")
+    axes = ("training samples", "bound, nats per image")
     plots.save(
         papers.draw_curves(panels, STYLES, f"{claim} ({papers.NAMES[arguments.dataset]})", *axes),
         folder / "figure2.png",
@@ -105,7 +105,7 @@ def figure2(data, arguments, folder):
 
 
 def read_figure2(curves, latent_dims):
-    """The table's rows, and each of the paper's claims with what our curves say of it."""
+    """The rows of the table, and the claims of the paper with the evidence from our curves."""
     rows, above, gains = [], [], []
     for latent_dim in latent_dims:
         runs = [curves[latent_dim, method] for method in (AEVB, WAKE_SLEEP)]
@@ -122,15 +122,15 @@ def read_figure2(curves, latent_dims):
     sound = max(drops) < 0.01 * abs(tests[-1]) and tests[-1] > tests[0]
     return rows, [
         (
-            "AEVB above wake-sleep everywhere",
+            "AEVB is above wake-sleep everywhere",
             f"{'holds' if everywhere else 'does not hold everywhere'}: test bound above at {sum(above)} of {total} "
             f"measurements; at the end by {min(gains):.1f} to {max(gains):.1f} nats",
         ),
         (
             "more latent dimensions do not overfit",
             f"{'holds' if sound else 'does not hold'}: AEVB's test bound at latent {latent_dims[-1]} is "
-            f"{tests[-1] - tests[0]:+.1f} nats from latent {latent_dims[0]}'s, train less test there {gap:.1f}, and no "
-            f"test bound ends more than {max(drops):.1f} below its best",
+            f"{tests[-1] - tests[0]:+.1f} nats from that at latent {latent_dims[0]}, train minus test is {gap:.1f} there, "
+            f"and no test bound ends more than {max(drops):.1f} below its best",
         ),
     ]
 
@@ -139,7 +139,7 @@ def read_figure2(curves, latent_dims):
 
 
 def figure3(data, arguments, folder):
-    """The estimated log p(x) against training samples evaluated, a panel a size of the training set."""
+    """Plot the estimated log p(x) against the evaluated training samples, one panel per training set size."""
     sets, *lengths = FIGURE3[arguments.dataset]
     curves = {}
     for size, methods in sets:
@@ -173,26 +173,26 @@ def figure3(data, arguments, folder):
         ],
     )
     lines = [
-        f"AEVB figure 3, {arguments.dataset}: log p(x) in nats after {setting['samples']:,} training samples "
-        f"evaluated, {LATENT3} latent dimensions, {HIDDEN3} hidden units, seed {arguments.seed}; from "
+        f"AEVB figure 3, {arguments.dataset}: log p(x) in nats after {setting['samples']:,} evaluated training "
+        f"samples, {LATENT3} latent dimensions, {HIDDEN3} hidden units, seed {arguments.seed}; from "
         f"{FINAL * setting['num_samples']:,} samples of q(z|x) for each of {setting['images']} images, in the figure "
-        f"{setting['num_samples']:,} (the paper: Hamiltonian Monte Carlo). Evaluated is an example at each gradient of "
-        f"its log p(x, z): {LEAPFROG_STEPS} in a trajectory of Monte Carlo EM, and {WEIGHT_UPDATES} updates of its "
-        "weights. Published: a figure without numbers.",
+        f"{setting['num_samples']:,} (the paper: Hamiltonian Monte Carlo). Each gradient of an example's log p(x, z) "
+        f"counts as an evaluation: {LEAPFROG_STEPS} in a trajectory of Monte Carlo EM, and {WEIGHT_UPDATES} for its "
+        "weight updates. The paper only has a figure without numbers.",
         *shortened(arguments, setting["samples"], lengths[0]),
         "",
         *table,
         "",
-        *papers.markdown(("the paper's claim", "in our run"), findings),
+        *papers.markdown(("claim of the paper", "in our run"), findings),
     ]
     papers.write_table(folder, lines, {"rows": rows, "findings": findings})
     holds = all(finding.startswith("holds:") for _, finding in findings)
-    claim = "AEVB reaches a likelihood first" if holds else "AEVB beside wake-sleep and Monte Carlo EM"
+    claim = "AEVB reaches a likelihood first" if holds else "AEVB, wake-sleep and Monte Carlo EM"
     panels = {
         f"{size:,} training images": {method: curves[size, method]["points"] for method in methods}
         for size, methods in sets
     }
-    axes = ("training samples evaluated", "estimated log p(x), nats an image")
+    axes = ("evaluated training samples", "estimated log p(x), nats per image")
     plots.save(
         papers.draw_curves(panels, STYLES, f"{claim} ({papers.NAMES[arguments.dataset]})", *axes),
         folder / "figure3.png",
@@ -200,7 +200,7 @@ def figure3(data, arguments, folder):
 
 
 def read_figure3(curves):
-    """The table's rows, and each of the paper's claims with what our curves say of it."""
+    """The rows of the table, and the claims of the paper with the evidence from our curves."""
     rows = [
         {"size": size, "method": method, "rate": run["rate"], "seconds": run["seconds"], **run["last"]}
         for (size, method), run in curves.items()
@@ -223,11 +223,11 @@ def read_figure3(curves):
 
 
 def shortened(arguments, samples, full):
-    """What the short mode leaves out, as a line of the table."""
+    """What the short mode omits, as a line of the table."""
     if not arguments.short:
         return []
     rate = SHORT_RATE[arguments.figure]
-    return [f"Short mode: {samples:,} samples a curve, not {full:,.0f}; one rate, {rate}, not the best of {RATES}."]
+    return [f"Short mode: {samples:,} samples per curve, not {full:,.0f}; one rate, {rate}, not the best of {RATES}."]
 
 
 if __name__ == "__main__":

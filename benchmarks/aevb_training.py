@@ -1,4 +1,4 @@
-"""The models of `aevb.py` and how each method trains them: one run, one curve."""
+"""The models of `aevb.py` and their training with each method: one curve per run."""
 
 import math
 
@@ -11,7 +11,7 @@ from kvae import evaluation
 
 BATCH = 100
 RATES = (0.01, 0.02, 0.1)
-TRIAL = 20_000  # training samples of each rate
+TRIAL = 20_000  # training samples per learning rate
 AEVB, WAKE_SLEEP, EM = "AEVB", "wake-sleep", "Monte Carlo EM"
 HIDDEN3, LATENT3 = 100, 3  # of figure 3
 FINAL = 20
@@ -41,7 +41,7 @@ def run_bound(data, method, dataset, hidden, latent_dim, samples, rate, seed):
 def run_likelihood(data, method, dataset, size, samples, rate, num_samples, images, seed):
     """One curve of figure 3: `{"rate": …, "points": [{"samples", "train", "test", "ess"}, …], "last": {…}}`.
 
-    `last` is the last point from `FINAL` times as many samples: where q is narrow, few of them estimate too low.
+    `last` is the last point with `FINAL` times as many samples: if q is narrow, few samples underestimate log p(x).
     """
     x = data.x_train[:size]
 
@@ -69,19 +69,19 @@ def run_likelihood(data, method, dataset, size, samples, rate, num_samples, imag
 
 
 def build(image_shape, method, rate, dataset, hidden, latent_dim, num_examples, seed):
-    """A compiled model that `method` trains."""
+    """A compiled model, to be trained with `method`."""
     likelihood = "gaussian" if dataset == "frey" else "bernoulli"
     encoder, decoder, likelihood = papers.networks(image_shape, latent_dim, hidden, likelihood, "tanh")
     papers.normal_prior_on_weights(decoder, num_examples)
     model = (WakeSleep if method == WAKE_SLEEP else kvae.VAE)(encoder, decoder, likelihood=likelihood, seed=seed)
-    # Keras's defaults, made for sums over a batch, would hold back gradients that are means over one.
+    # Keras's default accumulator suits sums over a batch: it would damp gradients that are means over it.
     optimizer = keras.optimizers.Adagrad(rate, initial_accumulator_value=0.0, epsilon=1e-12)
     model.compile(optimizer, steps_per_execution=10)
     return model
 
 
 def train(model, x, samples, curve, seed):
-    """Train on `samples` images, epoch after epoch without a seam, while `curve` measures."""
+    """Train on `samples` images, over consecutive epochs, while `curve` records measurements."""
     steps_in_epoch = math.ceil(len(x) / BATCH)
     curve.samples_per_step = len(x) / steps_in_epoch
     steps = 10 * math.ceil(samples / curve.samples_per_step / 10)

@@ -1,7 +1,7 @@
-"""What kvae's applications reach on MNIST beside simpler methods: anomalies, in-painting, denoising, enlarging, files.
+"""kvae's applications on MNIST compared with simpler methods: anomaly detection, restoration and compression.
 
-Run it as `python benchmarks/applications.py [anomaly] [restore] [compress]`; without names, all. Models are trained
-here, from fixed seeds. Each line prints what was asked for, or what it competes with, beside what was got.
+Run `python benchmarks/applications.py [anomaly] [restore] [compress]`; without names, all three. Models are trained
+here, with fixed seeds. Each line prints the target, or the competing method, next to the result.
 """
 
 import io
@@ -25,7 +25,7 @@ COUNT = 500  # test images to restore
 
 
 def trained(x, epochs, latent_dim=LATENT, batch_size=128):
-    """A VAE with the package's MLP, trained on `x` with a rate that falls along a cosine."""
+    """A VAE with `networks.mlp`, trained on `x` with cosine learning rate decay."""
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp(x.shape[1:], latent_dim), seed=0)
     steps = epochs * -(-len(x) // batch_size)
@@ -35,7 +35,7 @@ def trained(x, epochs, latent_dim=LATENT, batch_size=128):
 
 
 def anomaly(data, train_size=10_000, test_size=3000, epochs=15):
-    """One digit held out in turn: AUROC of telling it from the other nine among test images."""
+    """AUROC of detecting each digit among test images, with a model trained on the other nine."""
     rows = []
     x_test, y_test = data.x_test[:test_size], data.y_test[:test_size]
     for digit in range(10):
@@ -51,9 +51,7 @@ def anomaly(data, train_size=10_000, test_size=3000, epochs=15):
         }
         strange = y_test == digit
         rows.append({name: applications.auroc(s[~strange], s[strange]) for name, s in scores.items()})
-    print(
-        f"AUROC, one digit held out in turn; {train_size} training images, {epochs} epochs, {LATENT} latent dimensions"
-    )
+    print(f"AUROC of a held-out digit; {train_size} training images, {epochs} epochs, {LATENT} latent dimensions")
     print(f"{'':>20}  mean   " + "".join(f"{digit:>7}" for digit in range(10)))
     for name in rows[0]:
         values = [row[name] for row in rows]
@@ -61,7 +59,7 @@ def anomaly(data, train_size=10_000, test_size=3000, epochs=15):
 
 
 def restore(data, model):
-    """In-painting, denoising and super-resolution of the first test images."""
+    """Inpainting, denoising and super-resolution of the first test images."""
     x, y = data.x_test[:COUNT], data.y_test[:COUNT]
     pca = baselines.PCA(LATENT).fit(data.x_train)
     inpainting(data, model, x, y)
@@ -93,7 +91,7 @@ def table(title, x, estimates):
 
 
 def inpainting(data, model, x, y):
-    """The lower half from the upper: mean squared errors, and whether samples differ where the digit is ambiguous."""
+    """Inpaint the lower half: mean squared errors, and whether samples vary where the digit is ambiguous."""
     mask = np.ones(data.image_shape, bool)
     mask[14:] = False
     means = np.stack([data.x_train[data.y_train == digit].mean(axis=0) for digit in range(10)])
@@ -102,7 +100,7 @@ def inpainting(data, model, x, y):
     components = baselines.PCA(LATENT).fit(data.x_train).components
 
     def fitted(size):
-        """The lower half of the least-squares fit of the first PCA coefficients to the upper one."""
+        """Fit the first PCA coefficients to the upper half by least squares, and return the lower half."""
         upper, lower = components[:size, known], components[:size, ~known]
         return np.linalg.lstsq(upper.T, (flat - centre)[:, known].T, rcond=None)[0].T @ lower + centre[~known]
 
@@ -120,10 +118,10 @@ def inpainting(data, model, x, y):
         **{f"VAE, {m}, one sample": s[0][:, ~mask] for m, s in samples.items()},
     }
     truth = x[:, ~mask]
-    print(f"In-painting the lower half of {len(x)} test digits: mean squared error a hidden pixel ({seconds:.0f} s)")
+    print(f"Inpainting the lower half of {len(x)} test digits: mean squared error per hidden pixel ({seconds:.0f} s)")
     for name, estimate in estimates.items():
         print(f"{name:>45}  {evaluation.reconstruction_mse(truth, estimate):.4f}")
-    # How ambiguous an upper half is, judged without the model: the labels of the 50 training digits most like it.
+    # Ambiguity of an upper half, independent of the model: the labels of its 50 nearest training digits.
     upper = data.x_train[:20_000].reshape(20_000, -1)[:, known]
     judge = KNeighborsClassifier(50).fit(upper, data.y_train[:20_000])
     ambiguity = scipy.stats.entropy(judge.predict_proba(flat[:, known]), axis=1)
@@ -140,10 +138,10 @@ def inpainting(data, model, x, y):
 
 
 def compress(data, model):
-    """Files of codes beside PCA's and PNG, and what bits back would take for binarized digits."""
+    """Compressed files compared with PCA and PNG, and the rate of bits-back coding for binarized digits."""
     x = data.x_test
-    print(f"Files of {len(x)} test digits: bits a pixel and mean squared error")
-    print(f"{'PNG, no loss':>12}  {applications.png_rate(x):.4f}")
+    print(f"Files of {len(x)} test digits: bits per pixel and mean squared error")
+    print(f"{'PNG (lossless)':>12}  {applications.png_rate(x):.4f}")
     for name, coder in (("VAE", model), (f"PCA({LATENT})", baselines.PCA(LATENT).fit(data.x_train))):
         steps = coder.encode(x).std() * np.array([0.1, 0.25, 0.5, 1.0, 2.0, 4.0])
         curve = applications.rate_distortion(coder, x, steps)
@@ -152,7 +150,7 @@ def compress(data, model):
     rng = np.random.default_rng(0)
     binary = trained(kvae.data.binarize(data.x_train, rng), 10)
     x = kvae.data.binarize(data.x_test, rng)
-    print("Binarized digits, no loss: bits a pixel")
+    print("Binarized digits, lossless: bits per pixel")
     print(f"  bits back (-ELBO) {applications.bits_back_rate(binary, x).mean():.4f}", end="")
     file = io.BytesIO()
     Image.fromarray(x.reshape(-1, x.shape[2]) > 0).save(file, "PNG", optimize=True)
@@ -160,7 +158,7 @@ def compress(data, model):
 
 
 def main(names):
-    """Print the numbers of the parts that `names` hold, all if there are none."""
+    """Print the results of the parts in `names`, or of all parts if it is empty."""
     data = kvae.load_data("mnist")
     start = time.perf_counter()
     if not names or "anomaly" in names:

@@ -1,6 +1,6 @@
-"""The autoencoder family on MNIST, each number beside the one asked for.
+"""The autoencoder family on MNIST, with the target of each number.
 
-Run it as `python benchmarks/autoencoders.py [linear] [nonlinear] [denoising] [labels]`; without names, all four.
+Run `python benchmarks/autoencoders.py [linear] [nonlinear] [denoising] [labels]`; without names, all four.
 """
 
 import sys
@@ -19,7 +19,7 @@ SEEDS = 5
 
 
 def train(model, data, epochs, learning_rate=1e-3, seed=0):
-    """Fit `model` with Adam, its rate falling to zero along a cosine."""
+    """Fit `model` with Adam and cosine learning rate decay to zero."""
     steps = epochs * len(data.x_train) // BATCH
     model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
     model.fit(data.batches(batch_size=BATCH, labels=False, seed=seed), epochs=epochs, verbose=0)
@@ -27,12 +27,12 @@ def train(model, data, epochs, learning_rate=1e-3, seed=0):
 
 
 def line(what, got, asked):
-    """Print a number, what was asked for, and whether it is met."""
+    """Print a number, its target, and whether it is met."""
     print(f"  {what:<62} {got:>22}   asked: {asked}", flush=True)
 
 
 def linear(data, latent_dim=10):
-    """A linear autoencoder beside PCA: error and subspace."""
+    """A linear autoencoder compared with PCA: error and subspace."""
     keras.utils.set_random_seed(0)
     model = kvae.Autoencoder(*kvae.networks.mlp(data.image_shape, latent_dim, hidden=(), posterior=None))
     train(model, data, epochs=30, learning_rate=3e-3)
@@ -45,10 +45,10 @@ def linear(data, latent_dim=10):
 
 
 def nonlinear(data, latent_dim=32):
-    """A 512-256 autoencoder beside PCA at the same latent size."""
+    """A 512-256 autoencoder compared with PCA at the same latent size."""
     keras.utils.set_random_seed(0)
     networks = kvae.networks.mlp(data.image_shape, latent_dim, posterior=None)
-    # Logits and cross-entropy: a sigmoid holds the pixels in [0, 1], where linear outputs must learn every black one.
+    # Logits and cross-entropy: the sigmoid keeps pixels in [0, 1], whereas linear outputs must learn every black pixel.
     model = train(kvae.Autoencoder(*networks, loss="cross_entropy"), data, epochs=20)
     pca = kvae.baselines.PCA(latent_dim).fit(data.x_train)
     ours, pcas = (kvae.evaluation.reconstruction_mse(data.x_test, m.reconstruct(data.x_test)) for m in (model, pca))
@@ -61,7 +61,7 @@ def psnr(x, estimate):
 
 
 def denoising(data):
-    """Test images with σ = 0.5, cleaned three ways; the rivals' settings are chosen on 5,000 training images."""
+    """Denoise test images with σ = 0.5 in three ways; the baselines are tuned on 5,000 training images."""
     clean = data.x_train[-5000:]
     noise = kvae.corruption.Gaussian(SIGMA)
     noisy, noisy_test = (np.asarray(keras.ops.convert_to_numpy(noise(x, seed=1))) for x in (clean, data.x_test))
@@ -70,7 +70,7 @@ def denoising(data):
         return median_filter(x, size=(1, size, size, 1))
 
     size = max((1, 2, 3, 4, 5, 7), key=lambda size: psnr(clean, median(noisy, size)))
-    # PCA is fitted to clean images without those 5,000, and again to all of them once its size is chosen.
+    # PCA is fitted to clean images without those 5,000, and refitted to all once its size is chosen.
     pcas = {k: kvae.baselines.PCA(k).fit(data.x_train[:-5000]) for k in (8, 12, 16, 20, 24, 32, 40, 50, 75, 100)}
     k = max(pcas, key=lambda k: psnr(clean, pcas[k].reconstruct(noisy)))
     rivals = {
@@ -86,7 +86,7 @@ def denoising(data):
 
 
 def few_labels(data, hidden=(512, 256, 128), noise=0.75, pretraining=10, epochs=100):
-    """Test errors (%) with 10 labels a class, over seeds: fine-tuned from an encoder, frozen, and from scratch."""
+    """Test errors (%) with 10 labels per class, over seeds: fine-tuned from an encoder, frozen, and from scratch."""
     errors = {"from scratch": [], "fine-tuned encoder": [], "frozen encoder": []}
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
@@ -96,12 +96,12 @@ def few_labels(data, hidden=(512, 256, 128), noise=0.75, pretraining=10, epochs=
         def error(encoder, frozen, seed=seed, x=x, y=y):
             keras.utils.set_random_seed(seed)
             model = kvae.classifier.from_encoder(encoder, 10, frozen=frozen)
-            rate = 1e-2 if frozen else 1e-3  # a softmax alone is slow at the rate that is right for a whole network
+            rate = 1e-2 if frozen else 1e-3  # a single softmax layer trains slowly at this rate
             schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * 10)
             loss = "sparse_categorical_crossentropy"
             model.compile(optimizer=keras.optimizers.Adam(schedule), loss=loss, metrics=["accuracy"])
             model.fit(x, y, batch_size=10, epochs=epochs, verbose=0)
-            assert model.evaluate(x, y, verbose=0)[1] > 0.99, "the classifier is not trained to the end"
+            assert model.evaluate(x, y, verbose=0)[1] > 0.99, "the classifier has not converged"
             return 100 * (1 - model.evaluate(data.x_test, data.y_test, batch_size=1000, verbose=0)[1])
 
         keras.utils.set_random_seed(seed)

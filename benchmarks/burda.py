@@ -1,14 +1,14 @@
-"""Table 1 of Burda, Grosse, Salakhutdinov 2016 (https://arxiv.org/abs/1509.00519), and two rows beside it.
+"""Table 1 of Burda, Grosse, Salakhutdinov 2016 (https://arxiv.org/abs/1509.00519), and two additional rows.
 
-Test NLL in nats by importance sampling, and active units, of MNIST with pixels binarized afresh at each use: one and
-two stochastic layers, VAE and IWAE, k = 1, 5, 50; then fixed binarization, and the model whose prior, encoder and
-decoder see the label.
+Test NLL in nats by importance sampling, and active units, on MNIST with dynamic binarization: one and two stochastic
+layers, VAE and IWAE, k = 1, 5, 50; then fixed binarization, and the model whose prior, encoder and decoder are
+conditioned on the label.
 
-    python benchmarks/burda.py --short                     # every row: too little for numbers or order
-    python benchmarks/burda.py --rows 1-iwae-1 1-iwae-5    # the laptop's recipe: half an hour to two hours a row
-    python benchmarks/burda.py --protocol paper            # 3,280 epochs of batches of 20, a GPU and days
+    python benchmarks/burda.py --short                     # every row, too short for meaningful results
+    python benchmarks/burda.py --rows 1-iwae-1 1-iwae-5    # on a laptop: half an hour to two hours per row
+    python benchmarks/burda.py --protocol paper            # 3,280 epochs with batches of 20: days on a GPU
 
-A finished row is kept in `--out` and not run again; an interrupted one goes on from its last epoch.
+Finished rows are kept in `--out` and skipped; an interrupted row resumes after its last epoch.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import kvae
 from kvae import evaluation
 from kvae.data import binarize
 
-PUBLISHED = {  # row: (NLL, active units as the paper's table has them)
+PUBLISHED = {  # row: (NLL, active units) from the paper's table
     "1-vae-1": (86.76, "19"),
     "1-vae-5": (86.47, "20"),
     "1-vae-50": (86.35, "20"),
@@ -39,19 +39,19 @@ PUBLISHED = {  # row: (NLL, active units as the paper's table has them)
     "fixed-iwae-1": (88.71, ""),
     "fixed-iwae-5": (87.63, ""),
     "fixed-iwae-50": (87.10, ""),
-    "labels-iwae-1": (82.32, ""),  # a public re-run in TensorFlow 2, not the paper
+    "labels-iwae-1": (82.32, ""),  # from a public reproduction in TensorFlow 2, not the paper
     "labels-iwae-5": (81.41, ""),
     "labels-iwae-50": (80.78, ""),
 }
-# k = 50 goes on from the finished model of k = 5, and its time counts: far from the optimum five samples are as good,
-# at a sixth of the price.
+# k = 50 starts from the finished model of k = 5, and its time includes that: far from the optimum, five samples are as
+# good, at a sixth of the cost.
 EPOCHS = {"laptop": {1: 800, 5: 700, 50: 40}, "short": {1: 12, 5: 8, 50: 2}, "paper": {1: 3280, 5: 3280, 50: 3280}}
 START = {50: 5}
 LATENT, TOP, SEED = 50, 50, 0
 
 
 def main():
-    """Run the rows asked for and write the table."""
+    """Run the requested rows and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", default=list(PUBLISHED), choices=PUBLISHED, metavar="ROW", help="of all")
     parser.add_argument("--protocol", default="laptop", choices=("laptop", "paper"))
@@ -63,7 +63,7 @@ def main():
     results = {}
     for row in arguments.rows:
         if row.startswith("fixed") and not Path(arguments.fixed).is_file():
-            print(f"{row}: skipped, for want of {arguments.fixed}")
+            print(f"{row}: skipped, missing {arguments.fixed}")
             continue
         mode = "short" if arguments.short else arguments.protocol
         results[row] = run(row, mode, arguments)
@@ -72,7 +72,7 @@ def main():
 
 
 def run(row, mode, arguments):
-    """Train and evaluate one row, or read what an earlier run of it found."""
+    """Train and evaluate one row, or read the result of an earlier run."""
     folder = arguments.out / mode / row
     if (folder / "result.json").is_file():
         return json.loads((folder / "result.json").read_text())
@@ -105,7 +105,7 @@ def run(row, mode, arguments):
 
 
 def trained(row, mode, data, arguments):
-    """The trained model of a row, and the seconds that it took, those of the model that it goes on from included."""
+    """The trained model of a row, and its training time in seconds, including that of the model it starts from."""
     folder = arguments.out / mode / row
     start, bound, k = row.split("-")
     first, seconds = None, 0.0
@@ -141,7 +141,7 @@ def build(start, bound, gradient, data):
 
 
 def train(model, data, k, mode, folder, rate):
-    """Train from `rate` on and save the model; goes on from its last epoch."""
+    """Train with initial learning rate `rate` and save the model; resumes after its last epoch."""
     epochs = EPOCHS[mode][k]
     batch_size = 20 if mode == "paper" else 100
     steps = -(-len(data.x_train) // batch_size)
@@ -165,7 +165,7 @@ def learning_rate(mode, rate, epochs, steps):
 
 
 class Clock(keras.callbacks.Callback):
-    """Adds up the seconds of training, over interruptions too, and shows progress once a minute."""
+    """Accumulates training time, across interruptions, and shows progress once a minute."""
 
     def __init__(self, path):
         super().__init__()
@@ -186,7 +186,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def write_table(results, out, mode):
-    """Our figures beside the published ones, as Markdown and JSON."""
+    """Our results and the published ones, as Markdown and JSON."""
     lines = [
         f"Mode: {mode}. NLL in nats, ± one standard error over test digits.",
         "",

@@ -1,9 +1,9 @@
-"""Measure the reference cards: each command with several seeds, its number written to kvae/evaluation/cards.json.
+"""Measure the reference cards: run each command with several seeds, and write kvae/evaluation/cards.json.
 
-Run it from the repository's root as `python benchmarks/cards.py`; words after it choose the commands or data sets that
-contain one of them (`python benchmarks/cards.py digits`), `--seeds 3` how many seeds. What is measured already is kept,
-unless the command's options have changed since, so it can be stopped and run again. MNIST comes through Keras
-(KERAS_HOME, or a network).
+Run `python benchmarks/cards.py` from the repository's root. Arguments select the commands or data sets that contain one
+of them (`python benchmarks/cards.py digits`), `--seeds 3` sets the number of seeds. Existing measurements are kept
+unless the command's options have changed, so the program can be interrupted and restarted. MNIST is loaded through
+Keras (from KERAS_HOME, or downloaded).
 """
 
 import argparse
@@ -23,7 +23,7 @@ from kvae.io import atomic
 
 DIGITS = "the 8x8 digits of scikit-learn, their grey pixels scored by cross-entropy, are nobody's benchmark"
 MNIST = "published figures are of binarized digits and 20 to 50 latent dimensions, here are grey ones and 2"
-COMMANDS = {  # and the reason for which no published figure compares
+COMMANDS = {  # and why no published number is comparable
     "kvae demo": DIGITS,
     "kvae train": DIGITS,
     "kvae train --model vae": DIGITS,
@@ -58,7 +58,7 @@ def measure(options, seed):
 
 
 def main():
-    """Measure what is missing, and print each card's band."""
+    """Measure what is missing, and print the range of each card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="measure commands, or data sets, that contain one of these")
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,7 +1,7 @@
-"""The doctor's rounds: a healthy model, and others broken on purpose; what it says of each.
+"""Findings of the doctor for a healthy model and for deliberately broken ones.
 
-Run it from the repository's root as `python benchmarks/doctor.py`; it trains each on the embedded digits, some twenty
-seconds of one core in all. Printed is every finding; the first must name what was broken, which is checked.
+Run `python benchmarks/doctor.py` from the repository's root; it trains the models on the bundled digits, in about
+twenty seconds on one core. Prints every finding, and checks that the first one names what was broken.
 """
 
 import keras
@@ -14,7 +14,7 @@ EPOCHS = 40
 
 @keras.saving.register_keras_serializable(package="benchmarks")
 class MeanBernoulli(distributions.Bernoulli):
-    """The mistake of many a tutorial: a mean over the pixels, where the bound has a sum."""
+    """A mistake in many tutorials: a mean over the pixels in place of the bound's sum."""
 
     def log_prob(self, value, params):
         """Elementwise, and 64 times too small."""
@@ -22,7 +22,7 @@ class MeanBernoulli(distributions.Bernoulli):
 
 
 def trained(data, scale=1.0, epochs=EPOCHS, likelihood="bernoulli", **kwargs):
-    """A VAE after training on pixels times `scale`, and what the doctor finds."""
+    """A VAE trained on pixels multiplied by `scale`, and the doctor's findings."""
     keras.utils.set_random_seed(0)
     pair = networks.mlp(data.image_shape, 2, hidden=(128,), likelihood=likelihood)
     model = kvae.VAE(*pair, likelihood=likelihood, seed=0, **kwargs)
@@ -31,7 +31,7 @@ def trained(data, scale=1.0, epochs=EPOCHS, likelihood="bernoulli", **kwargs):
     return evaluation.diagnose(model, data.x_test * scale, x_train=data.x_train * scale)
 
 
-# What is broken: the finding that must name it (of a healthy model none), and how.
+# What is broken: the expected first finding (`None` for a healthy model), and how to break it.
 PATIENTS = {
     "nothing": ("healthy", {}),
     "the loss is a mean over the 64 pixels": ("mean_reduction", {"likelihood": MeanBernoulli()}),
@@ -41,15 +41,15 @@ PATIENTS = {
 
 
 def main():
-    """Train, diagnose, print."""
+    """Train, diagnose and print the findings."""
     data = kvae.load_data("digits")
     for broken, (name, kwargs) in PATIENTS.items():
         findings = trained(data, **kwargs)
-        print(f"Broken on purpose: {broken}")
+        print(f"Deliberately broken: {broken}")
         for finding in findings:
             print(f"  {finding.name}: {finding}")
         first = findings[0].name
-        verdict = "as it should be" if first == name else f"SHOULD BE {name}"
+        verdict = "as expected" if first == name else f"SHOULD BE {name}"
         print(f"  named first: {first} ({verdict})\n", flush=True)
 
 

@@ -1,14 +1,14 @@
-"""The energy view of lecture 002: nine models of two toy data sets, how well each energy is shaped, and the pictures.
+"""Energies of nine models on two toy data sets, after lecture 002: how well they separate the data, and figures.
 
-Run it from the repository's root as `python benchmarks/energy.py`; it takes some two minutes on two cores, prints a
-table of AUROCs (held-out data against points drawn evenly from the box) and writes `assets/energy_spiral.png` and
+Run `python benchmarks/energy.py` from the repository's root; it takes about two minutes on two cores, prints a table of
+AUROCs (held-out data against points drawn uniformly from the box) and writes `assets/energy_spiral.png` and
 `assets/energy_moons.png`.
 
-What to look for: PCA's straight valley, the pits of K-means, the mixture's ellipses; a curved valley along the data for
-the autoencoders and the VAE. Sparse coding cannot have one: its energy is convex. The denoising autoencoder's thin
-second valley runs midway between the arms, perhaps because a noisy point is drawn to neither side there.
+Note the straight valley of PCA, the pits of K-means, the ellipses of the mixture, and the curved valley along the data
+of the autoencoders and the VAE. Sparse coding cannot have one, because its energy is convex. The thin second valley of
+the denoising autoencoder runs midway between the arms, perhaps because noisy points there are pulled to neither side.
 
-The settings were chosen by looking at these pictures and this table, so read it as an illustration, not as a ranking.
+The settings were chosen by looking at these figures and this table: read it as an illustration, not as a ranking.
 """
 
 import time
@@ -27,11 +27,11 @@ ASSETS = Path(__file__).parents[1] / "assets"
 NOISE = 0.1
 EXAMPLES = 1000
 STEPS = 3000
-CODE = 64  # many more than the two dimensions of the data: a code that does not by itself keep the energy up
+CODE = 64  # far more than the two dimensions of the data: the code alone does not keep the energy high
 
 
 class OwnDensity:
-    """What no model can beat but by luck: −log p(x) of the toy data's own density, Gaussians all along the curve."""
+    """The optimum: −log p(x) under the density of the toy data itself, a mixture of Gaussians along the curve."""
 
     def __init__(self, draw):
         self._density = KernelDensity(bandwidth=NOISE).fit(draw(EXAMPLES, noise=0.0, seed=2))
@@ -48,13 +48,13 @@ def autoencoder(code, hidden=(128,), code_activation=None, **kwargs):
 
 
 def vae():
-    """A VAE of points in the plane, told the noise: on the moons a learned σ is far behind after as many steps."""
+    """A VAE of points in the plane with known noise: with a learned σ, training on the moons is far slower."""
     likelihood = distributions.Normal(sigma=NOISE)
     return kvae.VAE(*networks.mlp((2,), 2, (128, 128), likelihood=likelihood), likelihood=likelihood, seed=0)
 
 
-# Name: strategy, how to build it. The lecture's list has neither the plain autoencoder nor the VAE: with a code of one
-# number the first is PCA bent, and the second is maximum likelihood by way of a bound.
+# Name: strategy, how to build it. The lecture lists neither the plain autoencoder nor the VAE: with a one-dimensional
+# code, the former is nonlinear PCA, and the latter is maximum likelihood through a bound.
 MODELS = {
     "PCA": (1, lambda: baselines.PCA(1)),
     "K-means": (1, lambda: baselines.KMeans(12)),
@@ -72,12 +72,12 @@ MODELS = {
     ),
     "VAE": (2, vae),
 }
-# For the table alone: the denoising, sparse and contractive autoencoders without what shapes their energy.
+# Only for the table: the denoising, sparse and contractive autoencoders without the term that shapes their energy.
 CONTROL = "(autoencoder, long code, no penalty)"
 
 
 def fit(model, x):
-    """Fit a baseline, or train a network for `STEPS` batches of 100 with a rate that falls to 0 by a cosine."""
+    """Fit a baseline, or train a network for `STEPS` batches of 100 with cosine learning rate decay to 0."""
     if isinstance(model, keras.Model):
         rate = keras.optimizers.schedules.CosineDecay(3e-3, STEPS)
         model.compile(keras.optimizers.Adam(rate), steps_per_execution=20)
@@ -87,21 +87,21 @@ def fit(model, x):
 
 
 def shrink(path):
-    """Store a picture with a palette of 128 colours, which reads the same at a fraction of the size."""
+    """Reduce an image to a palette of 128 colours, which looks the same at a fraction of the size."""
     image = Image.open(path).convert("RGB")
     image.thumbnail((1350, 1350))
     image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main():
-    """Train, print the table, draw."""
+    """Train the models, print the table and draw the figures."""
     for draw in (toy.spiral, toy.moons):
         x, x_test = draw(EXAMPLES, NOISE, seed=0), draw(EXAMPLES, NOISE, seed=1)
         limits = energy.box(x, margin=0.2)
         models, captions = {}, {}
         print(f"{draw.__name__:<38}  AUROC  seconds", flush=True)
         builders = {name: build for name, (_, build) in MODELS.items()}
-        for name, build in {**builders, CONTROL: lambda: autoencoder(CODE), "(the data's own density)": None}.items():
+        for name, build in {**builders, CONTROL: lambda: autoencoder(CODE), "(density of the data)": None}.items():
             keras.utils.set_random_seed(0)
             start = time.perf_counter()
             model = fit(build(), x) if build else OwnDensity(draw)

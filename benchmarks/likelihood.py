@@ -1,11 +1,11 @@
-"""The time of `log_likelihood` beside its decoder's bare matrix products, and its memory against `batch_size`.
+"""The time of `log_likelihood` relative to the matrix products of its decoder, and its memory against `batch_size`.
 
-The decoder is Burda's, 50-200-200-784 with tanh, under binary images. Products and estimate are timed in turn at the
-same shape of batch, in one process; NumPy's own products stand beside the backend's. Weights are random: the time is
-the same.
+The decoder is that of Burda et al., 50-200-200-784 with tanh, for binary images. Products and estimates of the same
+batch shape are timed alternately in one process, together with NumPy's products. The weights are random, which does not
+affect the time.
 
-Run it alone on the machine: `python benchmarks/likelihood.py [examples] [rounds] [samples] [batch size]`, on
-KERAS_BACKEND's backend. Every estimate compiles anew, a second or two that all examples share: take a thousand or more.
+Run it on an idle machine: `python benchmarks/likelihood.py [examples] [rounds] [samples] [batch size]`, with the
+backend in KERAS_BACKEND. Every estimate includes a second or two of compilation: use a thousand examples or more.
 """
 
 import statistics
@@ -25,21 +25,21 @@ IMAGE, LATENT, HIDDEN = (28, 28, 1), 50, (200, 200)
 
 
 def build(num_examples):
-    """A model of the paper's size and binary images."""
+    """A model of the size used in the paper, and binary images."""
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp(IMAGE, LATENT, HIDDEN, activation="tanh"))
     return model, np.random.default_rng(0).integers(0, 2, (num_examples, *IMAGE)).astype("float32")
 
 
 def products(model, batch_size):
-    """The decoder's matrix products alone: functions without arguments, on this backend and in NumPy."""
+    """The matrix products of the decoder, as functions without arguments: on this backend and in NumPy."""
     kernels = [layer.kernel for layer in model.decoder.layers if hasattr(layer, "kernel")]
     z = np.random.default_rng(0).normal(size=(batch_size, LATENT)).astype("float32")
 
     def chain(noise, h):
         for kernel in kernels:
             h = ops.matmul(h, kernel)
-        return h[-1]  # a row, so that no time goes into handing the rest to NumPy
+        return h[-1]  # a single row, so that converting the result to NumPy takes no time
 
     arrays = [ops.convert_to_numpy(kernel) for kernel in kernels]
     outputs = [np.empty((batch_size, a.shape[1]), "float32") for a in arrays]
@@ -54,7 +54,7 @@ def products(model, batch_size):
 
 
 def seconds(function, times=1):
-    """Wall time of `times` calls."""
+    """The wall time of `times` calls."""
     start = time.perf_counter()
     for _ in range(times):
         function()
@@ -62,15 +62,15 @@ def seconds(function, times=1):
 
 
 def main(num_examples=1000, rounds=3, num_samples=5000, batch_size=5000):
-    """Print the median of each, and of the ratio within a round."""
+    """Print the median times, and the median of the ratios within a round."""
     model, x = build(num_examples)
     bare, numpy_bare = products(model, batch_size)
-    times = num_examples * num_samples // batch_size  # calls that decode as many rows
+    times = num_examples * num_samples // batch_size  # calls that decode equally many rows
 
     def estimate():
         return kvae.evaluation.log_likelihood(model, x, num_samples=num_samples, batch_size=batch_size, seed=0)
 
-    estimate(), bare(), numpy_bare()  # what is compiled once
+    estimate(), bare(), numpy_bare()  # compiles what is compiled only once
     rows = []
     for _ in range(rounds):
         rows.append((seconds(bare, times), seconds(estimate), seconds(bare, times), seconds(numpy_bare, times)))
@@ -86,16 +86,16 @@ def main(num_examples=1000, rounds=3, num_samples=5000, batch_size=5000):
 
 
 def status(field):
-    """A field of this process's status in MiB (Linux)."""
+    """A field of this process's status, in MiB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def memory(batch_size):
-    """Print the peak of memory that an estimate adds to a process, beside the size of its decoder's outputs."""
+    """Print the peak memory that an estimate adds, and the size of its decoder's outputs."""
     model, x = build(4)
-    kvae.evaluation.log_likelihood(model, x, num_samples=10, batch_size=10, seed=0)  # what any size needs
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    kvae.evaluation.log_likelihood(model, x, num_samples=10, batch_size=10, seed=0)  # memory that any size needs
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     kvae.evaluation.log_likelihood(model, x, num_samples=40_000, batch_size=batch_size, seed=0)
     added = status("VmHWM") - before

@@ -1,7 +1,7 @@
-"""Which operations of TensorFlow a step's time goes to: `python benchmarks/operations.py` (the networks of `speed.py`).
+"""TensorFlow operations by their time in a training step: `python benchmarks/operations.py` (networks of `speed.py`).
 
-TensorFlow's own profiler looks on while `fit` goes through an epoch. Times are of the threads that compute, added up:
-two of them at once, and slower for being watched. Prints a Markdown table for the MLP and one for the convolutions.
+TensorFlow's profiler records one epoch of `fit`. Times are summed over the two compute threads, and include the
+overhead of profiling. Prints a Markdown table for the MLP and one for the convolutional network.
 """
 
 import collections
@@ -20,20 +20,20 @@ import tensorflow as tf
 import kvae
 
 BATCH, SHOWN = 128, 12
-GROUPS = {  # what an operation's name ends in, and what the table calls it
+GROUPS = {  # end of an operation's name, and its name in the table
     "matrix products": "MatMul",
     "convolutions, forward": r"_MklNativeConv2D|Conv2D",
-    "convolutions, backward to the filters": "Conv2DBackpropFilter",
-    "convolutions, backward to the inputs (and the decoder's, forward)": "Conv2DBackpropInput",
+    "convolutions, gradients of the filters": "Conv2DBackpropFilter",
+    "convolutions, gradients of the inputs (and the decoder's forward pass)": "Conv2DBackpropInput",
     "Adam": "ResourceApplyAdam",
     "gathering the batch": "GatherV2",
-    "the next numbers of rows": "IteratorGetNextAsOptional",
+    "the next row indices": "IteratorGetNextAsOptional",
 }
 OTHER = "all others: exponentials, sums, normalisation, activations, noise, logs"
 
 
 def operations(network, images):
-    """`(ms by group, operations by group, ms of a step)` of one epoch of `fit`."""
+    """`(ms by group, operations by group, ms per step)` of one epoch of `fit`."""
     x = (np.random.default_rng(0).random((images, 28, 28, 1), "float32") > 0.8).astype("float32")
     model = kvae.VAE(*network, seed=0)
     model.compile(keras.optimizers.Adam(1e-3))
@@ -46,7 +46,7 @@ def operations(network, images):
 
 
 def by_group(profile, steps):
-    """Times and counts of the operations in TensorFlow's profile, a step's."""
+    """Times and counts per step of the operations in TensorFlow's profile."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space = xplane_pb2.XSpace()
@@ -66,7 +66,7 @@ def by_group(profile, steps):
 
 
 def group_of(kind):
-    """The table's word for a kind of operation."""
+    """The name in the table for a kind of operation."""
     for group, pattern in GROUPS.items():
         if re.search(rf"({pattern})$", kind):
             return group
@@ -79,7 +79,7 @@ def main():
     networks["convolutions"] = kvae.networks.conv((28, 28, 1), 20), 6_000
     for name, (network, images) in networks.items():
         times, counts = operations(network, images)
-        print(f"| {name} | operations a step | ms a step, both threads | share |\n| --- | --- | --- | --- |")
+        print(f"| {name} | operations per step | ms per step, both threads | share |\n| --- | --- | --- | --- |")
         for group, ms in times.most_common(SHOWN):
             print(f"| {group} | {counts[group]:.0f} | {ms:.2f} | {ms / sum(times.values()):.0%} |")
         print(flush=True)

@@ -1,4 +1,4 @@
-"""What the commands that repeat a paper's experiment share: kept runs, data, networks, curves and tables."""
+"""Common parts of the paper reproductions: saved runs, data, networks, curves and tables."""
 
 import json
 import sys
@@ -20,16 +20,16 @@ SOURCES = {"mnist": "mnist", "digits": "digits", "frey": str(SHARED_DATA / "frey
 
 
 def arguments_of(parser):
-    """Add what every command takes, and parse."""
-    parser.add_argument("--short", action="store_true", help="minutes instead of hours; the table says what is cut")
-    parser.add_argument("--out", default=None, type=Path, help="folder of the kept runs, the table and the figure")
-    parser.add_argument("--data", default=None, help="an .npz file in place of Keras's MNIST or ../shared's Frey Face")
+    """Add the options common to all commands, and parse."""
+    parser.add_argument("--short", action="store_true", help="minutes instead of hours; the table says what differs")
+    parser.add_argument("--out", default=None, type=Path, help="folder for the saved runs, the table and the figure")
+    parser.add_argument("--data", default=None, help="an .npz file instead of Keras's MNIST or ../shared's Frey Face")
     parser.add_argument("--seed", default=0, type=int)
     return parser.parse_args()
 
 
 def load(dataset, path=None, binarization=None):
-    """The data set, or an exit with one line on which file is needed."""
+    """Load the data set, or exit with one line that names the file that is needed."""
     try:
         return kvae.load_data(path or SOURCES[dataset], binarization)
     except ValueError as error:
@@ -38,12 +38,12 @@ def load(dataset, path=None, binarization=None):
 
 
 def kept(path, setting, function):
-    """What `function(**setting)` gives, computed once and kept as JSON; a later call reads it.
+    """The result of `function(**setting)`, computed once and saved as JSON, from which later calls read it.
 
     Args:
         path: file of the run.
         setting: dict of JSON values.
-        function: from the setting to a dict of JSON values.
+        function: function of the setting that returns a dict of JSON values.
 
     Returns:
         The dict, with `seconds` added.
@@ -51,10 +51,10 @@ def kept(path, setting, function):
     if path.is_file():
         run = json.loads(path.read_text())
         if run["setting"] != setting:
-            sys.exit(f"{path} was run with other settings: choose another --out. Found: {run['setting']}")
+            sys.exit(f"{path} was run with different settings: choose another --out. Found: {run['setting']}")
         return run["result"]
     begin = time.perf_counter()
-    keras.utils.clear_session()  # of the models before
+    keras.utils.clear_session()  # of the previous models
     keras.utils.set_random_seed(setting["seed"])
     result = function(**setting)
     result["seconds"] = round(time.perf_counter() - begin, 1)
@@ -64,14 +64,14 @@ def kept(path, setting, function):
 
 
 def write_json(path, content):
-    """Write JSON so that an interruption leaves the old file or the new one."""
+    """Write JSON atomically: an interruption leaves either the old file or the new one."""
     atomic.make_folder(path.parent)
     with atomic.replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write_table(folder, lines, rows):
-    """Write `table.md` and `table.json`, and print the first."""
+    """Write `table.md` and `table.json`, and print the former."""
     text = "\n".join(lines) + "\n"
     write_json(folder / "table.json", rows)
     (folder / "table.md").write_text(text)
@@ -84,7 +84,7 @@ def markdown(header, rows):
 
 
 def networks(image_shape, latent_dim, hidden, likelihood, activation):
-    """Encoder, decoder and likelihood; a Gaussian one has its mean in (0, 1), by a sigmoid, and its own σ a pixel."""
+    """Encoder, decoder and likelihood; a Gaussian has a mean in (0, 1), through a sigmoid, and a σ for each pixel."""
     if likelihood != "gaussian":
         pair = kvae.networks.mlp(image_shape, latent_dim, hidden, likelihood=likelihood, activation=activation)
         return *pair, likelihood
@@ -96,16 +96,16 @@ def networks(image_shape, latent_dim, hidden, likelihood, activation):
 
 
 def normal_prior_on_weights(network, num_examples):
-    """Add −log N(θ | 0, I) / N to the loss, so that the decoder's weights are a MAP estimate (up to a constant)."""
+    """Add −log N(θ | 0, I) / N to the loss, up to a constant, which gives a MAP estimate of the decoder's weights."""
     for weight in network.trainable_variables:
         weight.regularizer = keras.regularizers.L2(0.5 / num_examples)
 
 
 class Curve(keras.callbacks.Callback):
-    """Measures a model in training when it has seen given numbers of training samples.
+    """Evaluates a model during training, after given numbers of training samples.
 
     Args:
-        measure: function without arguments to a dict of floats.
+        measure: function without arguments that returns a dict of floats.
         at: increasing numbers of samples.
         samples_per_step: float.
     """
@@ -118,11 +118,11 @@ class Curve(keras.callbacks.Callback):
         self.points = []
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count; `batch` is the last of those that Keras ran in one go."""
+        """Count samples; `batch` is the last of those that Keras ran in one execution."""
         self.see((batch + 1) * self.samples_per_step)
 
     def see(self, samples):
-        """Measure if the next of the numbers has been reached."""
+        """Evaluate if the next number of samples has been reached."""
         if self.at and samples >= self.at[0]:
             self.points.append({"samples": round(samples), **self.measure()})
             self.at = [number for number in self.at if number > samples]
@@ -134,10 +134,10 @@ def checkpoints(start, end, count):
 
 
 def draw_curves(panels, styles, title, xlabel, ylabel):
-    """Curves of train (dashed) and test against samples on a log axis, on one scale in all panels.
+    """Plot training (dashed) and test curves against samples on a log axis, with the same scale in all panels.
 
     Args:
-        panels: dict from a panel's title to a dict from methods to a `Curve`'s points.
+        panels: dict from panel titles to dicts from methods to the points of a `Curve`.
         styles: dict from methods to `(color, marker)`.
         title: str.
         xlabel: str.
@@ -158,7 +158,7 @@ def draw_curves(panels, styles, title, xlabel, ylabel):
                 late += values[len(values) // 2 :]
         dress(axes, name, xlabel, ylabel if index % columns == 0 else "")
         axes.set_xscale("log")
-    margin = 0.06 * (max(late) - min(late))  # the steep first half is left out below
+    margin = 0.06 * (max(late) - min(late))  # the lower limit cuts off the steep first half
     grid[0, 0].set_ylim(min(late) - margin, max(late) + margin)
     spare = list(grid.flat[len(panels) :])
     for axes in spare:
@@ -169,7 +169,7 @@ def draw_curves(panels, styles, title, xlabel, ylabel):
 
 
 def dress(axes, title, xlabel, ylabel):
-    """Title, labels and sizes of one panel."""
+    """Set title, labels and font sizes of a panel."""
     axes.set_title(title, fontsize=LABEL_SIZE)
     axes.set_xlabel(xlabel, fontsize=LABEL_SIZE)
     axes.set_ylabel(ylabel, fontsize=LABEL_SIZE)

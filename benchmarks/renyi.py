@@ -1,14 +1,14 @@
-"""Rows of the table of Li & Turner 2016 (https://arxiv.org/abs/1602.02311, Table 1): test log-likelihood by the bound.
+"""Rows of table 1 of Li & Turner 2016 (https://arxiv.org/abs/1602.02311): test log-likelihood by bound.
 
     python benchmarks/renyi.py frey --short          # Frey Face, ten folds in the full mode
     python benchmarks/renyi.py mnist --short         # K = 5; --k 5 50 for both
-    python benchmarks/renyi.py mnist                 # Burda's 3,280 epochs of batches of 20: a GPU and days
+    python benchmarks/renyi.py mnist                 # Burda's 3,280 epochs with batches of 20: days on a GPU
 
 One stochastic layer. Frey Face: 200 softplus units, 20 latent dimensions, K = 5, Adam at 5e-4, batches of 100, and a
-Gaussian with a mean in (0, 1) and a σ for each pixel. The paper gives the rate, K, the batch and the folds; units,
-activation, latent size and the likelihood's form are those of the authors' published program (YingzhenLi/VRbound,
-`vae_numpy`). Nothing gives the epochs, and the result hangs on them: see EPOCHS. MNIST: Burda's networks, binarized
-afresh at each use, as in `burda.py`. Finished runs are kept in `--out` and not run again.
+Gaussian with a mean in (0, 1) and a σ for each pixel. The paper specifies the learning rate, K, the batch size and the
+folds; units, activation, latent size and the form of the likelihood are those of the authors' code (YingzhenLi/VRbound,
+`vae_numpy`). The number of epochs, on which the result depends, is not published: see EPOCHS. MNIST: Burda's networks
+with dynamic binarization, as in `burda.py`. Finished runs are kept in `--out` and skipped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ METHODS = {
     "α = 0.5": lambda: bounds.Renyi(alpha=0.5),
     "VR-max": lambda: bounds.Renyi(alpha=-math.inf),
 }
-PUBLISHED = {  # (mean, standard error over folds); α = 0.5 stands in the paper's text
+PUBLISHED = {  # (mean, standard error over folds); α = 0.5 is from the text of the paper
     ("frey", 5): {
         "VAE": (1322.96, 10.03),
         "IWAE": (1380.30, 4.60),
@@ -41,17 +41,17 @@ PUBLISHED = {  # (mean, standard error over folds); α = 0.5 stands in the paper
     ("mnist", 5): {"VAE": (-86.47, None), "IWAE": (-85.41, None), "α = 0.5": (-85.50, None), "VR-max": (-85.42, None)},
     ("mnist", 50): {"VAE": (-86.35, None), "IWAE": (-84.80, None), "α = 0.5": None, "VR-max": (-84.81, None)},
 }
-# Frey Face, in no source: IWAE on images held out of the training folds still gained 40 nats from epoch 500 to 800.
+# Frey Face, unpublished: on images held out of the training folds, IWAE still gained 40 nats from epoch 500 to 800.
 EPOCHS = {"frey": {"full": 2000, "short": 100}, "mnist": {"full": 3280, "short": 3}}
 FOLDS = {"full": 10, "short": 2}
 
 
 def main():
-    """Run what is missing, write the table and draw."""
+    """Run what is missing, write the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=("frey", "mnist"))
     parser.add_argument("--k", nargs="+", type=int, default=[5], choices=(5, 50), help="samples; 50 for mnist alone")
-    parser.add_argument("--epochs", type=int, default=None, help="for another length")
+    parser.add_argument("--epochs", type=int, default=None, help="in place of the mode's")
     arguments = papers.arguments_of(parser)
     if any((arguments.dataset, k) not in PUBLISHED for k in arguments.k):
         parser.error("frey is for --k 5")
@@ -74,7 +74,7 @@ def main():
 
 
 def frey_fold(data, method, k, mode, epochs, seed, fold):
-    """Train on all folds but one; the mean log p(x) of that one, nats."""
+    """Train on all folds but one, and return the mean log p(x) of that fold in nats."""
     x = np.concatenate([data.x_train, data.x_test])
     train, test = list(KFold(FOLDS["full"], shuffle=True, random_state=0).split(x))[fold]
     encoder, decoder, likelihood = papers.networks(data.image_shape, 20, (200,), "gaussian", "softplus")
@@ -86,7 +86,7 @@ def frey_fold(data, method, k, mode, epochs, seed, fold):
 
 
 def mnist_row(data, method, k, mode, epochs, seed):
-    """Train Burda's one-layer model with another bound; the mean log p(x) of binarized test digits, nats."""
+    """Train Burda's one-layer model with another bound, and return the mean log p(x) of binary test digits in nats."""
     model = burda.build("1", "vae", "reparameterized", data)
     model.bound, model.num_samples = METHODS[method](), k
     batch_size = 20 if mode == "full" else 100
@@ -99,7 +99,7 @@ def mnist_row(data, method, k, mode, epochs, seed):
 
 
 def scored(model, x, num_samples):
-    """log p(x) by importance sampling, its standard error over the images, and what that rests on."""
+    """log p(x) by importance sampling, its standard error over the images, and diagnostics."""
     estimate = evaluation.log_likelihood(model, x, num_samples=num_samples, seed=0)
     return {
         "log_likelihood": estimate.mean,
@@ -112,7 +112,7 @@ def scored(model, x, num_samples):
 
 
 def averaged(results, dataset):
-    """The table's rows: means over the folds and their standard errors, beside the published figures."""
+    """Table rows: means over the folds with standard errors, and the published numbers."""
     rows = []
     for (k, method), runs in results.items():
         values = [run["log_likelihood"] for run in runs]
@@ -125,7 +125,7 @@ def averaged(results, dataset):
 
 
 def report(results, arguments, epochs, mode, folder):
-    """Ours beside the published figures: table and picture."""
+    """Compare our results with the published numbers, in a table and a figure."""
     rows = averaged(results, arguments.dataset)
     table = papers.markdown(
         ("K", "method", "log p(x), ours", "published", "ELBO, ours", "effective samples", "seconds"),
@@ -147,32 +147,32 @@ def report(results, arguments, epochs, mode, folder):
     findings = [finding for k in arguments.k for finding in compare({r["method"]: r for r in rows if r["k"] == k}, k)]
     lines = [
         f"Li & Turner 2016, {arguments.dataset}, one layer: test log p(x) in nats, ± standard error over {over}; "
-        f"{run['num_samples']:,} samples an image, {epochs} epochs, seed {arguments.seed}.",
+        f"{run['num_samples']:,} samples per image, {epochs} epochs, seed {arguments.seed}.",
         *shortened(arguments.dataset, mode),
         "",
         *table,
         "",
-        *papers.markdown(("the paper's finding", "in our run"), findings),
+        *papers.markdown(("finding of the paper", "in our run"), findings),
     ]
     papers.write_table(folder, lines, {"rows": rows, "findings": findings})
     plots.save(draw(rows, arguments, findings, mode), folder / "renyi.png")
 
 
 def shortened(dataset, mode):
-    """What the short mode leaves out, as a line of the table."""
+    """What the short mode omits, as a line of the table."""
     if mode == "full":
         return []
     cut = {
         "frey": f"{FOLDS['short']} folds of {FOLDS['full']}, {EPOCHS['frey']['short']} epochs, not "
         f"{EPOCHS['frey']['full']}; 500 samples, not 5,000",
-        "mnist": f"{EPOCHS['mnist']['short']} epochs of batches of 100 with a rate that falls from 0.002, not 3,280 of "
-        "20; 500 test digits, not 10,000; 500 samples, not 5,000",
+        "mnist": f"{EPOCHS['mnist']['short']} epochs with batches of 100 and a learning rate decaying from 0.002, not "
+        "3,280 with batches of 20; 500 test digits, not 10,000; 500 samples, not 5,000",
     }
-    return [f"Short mode: {cut[dataset]}. The order may show, the numbers cannot."]
+    return [f"Short mode: {cut[dataset]}. The order may be right, the numbers are not."]
 
 
 def compare(rows, k):
-    """The paper's findings, and what our rows say of them: pairs of text."""
+    """The findings of the paper, and whether our rows confirm them, as pairs of strings."""
     gain = {
         method: [a - b for a, b in zip(row["folds"], rows["VAE"]["folds"], strict=True)] for method, row in rows.items()
     }
@@ -194,7 +194,7 @@ def compare(rows, k):
 
 
 def published(value):
-    """A published mean, with its standard error if it has one."""
+    """A published mean, with its standard error if available."""
     if value is None:
         return "–"
     mean, error = value
@@ -202,7 +202,7 @@ def published(value):
 
 
 def draw(rows, arguments, findings, mode):
-    """A line a method, ours and the published mean with its standard error."""
+    """Plot one line per method: our mean and the published one, with standard errors."""
     holds = findings[0][1].startswith("holds")
     claim = "A tighter bound trains a better model" if holds else "Test likelihood by the bound"
     name = papers.NAMES[arguments.dataset] + ", short run" * (mode == "short")
@@ -237,7 +237,7 @@ def draw(rows, arguments, findings, mode):
     axes.set_yticks(range(len(rows)), [f"{row['method']}, K = {row['k']}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.08)
-    papers.dress(axes, "further right is better", "test log p(x), nats an image", "")
+    papers.dress(axes, "further right is better", "test log p(x), nats per image", "")
     axes.tick_params(axis="y", labelsize=LABEL_SIZE)
     figure.legend(loc="outside lower center", ncols=2, fontsize=LABEL_SIZE, frameon=False)
     return figure

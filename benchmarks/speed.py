@@ -1,13 +1,13 @@
-"""How fast kvae is beside its peers: the same models on the same data, in turn, as ratios with their spread.
+"""The speed of kvae relative to other libraries: the same models on the same data, as ratios with their spread.
 
-Run it alone on the machine, from the repository's root:
+Run it on an idle machine, from the repository's root:
 
     python benchmarks/speed.py [--rounds 5] [--short] [--only CASE ...] [--out assets] [--again | --draw]
 
-The contestants are in `benchmarks/peers/`; one whose package is missing is named and left out. Each has a process that
-stays alive over a case's rounds, has compiled before the first, and runs only while all others wait: A B C, A B C, ...
-What is finished is kept in `speed.json` and not repeated, so that an interrupted run goes on; the tables and pictures
-are made from that file. Five rounds of everything are meant to take some 20 minutes on two cores.
+The contestants are in `benchmarks/peers/`; one whose package is missing is reported and skipped. Each has a process
+that lives for all rounds of a case, compiles before the first, and runs only while the others wait: A B C, A B C, ...
+Results are saved in `speed.json` and not measured again, so an interrupted run can be resumed; tables and figures are
+generated from that file. Five rounds of everything take about 20 minutes on two cores.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from speed_cases import CASES, CONTESTANTS, CURVES, FRESH, GROWERS, GROWTH_ROUND
 HERE = Path(__file__).parent
 NAMES = (*CASES, *FRESH, *CURVES)
 PACKAGES = ("kvae-workshop", "keras", "tensorflow", "jax", "torch", "pythae", "numpy")
-PAUSE = 0.3  # seconds in which the threads of the one that ran before come to rest
+PAUSE = 0.3  # seconds for the threads of the previous contestant to become idle
 
 
 class Worker:
-    """A contestant's process, see `peers.common.serve`."""
+    """The process of a contestant, see `peers.common.serve`."""
 
     def __init__(self, name):
         module, backend, _ = CONTESTANTS[name]
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process runs)
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"peers.{module}", *([backend] if backend else [])],
             cwd=HERE,
@@ -50,12 +50,12 @@ class Worker:
         )
 
     def send(self, request):
-        """Ask for something."""
-        with contextlib.suppress(BrokenPipeError):  # `receive` says why
+        """Send a request."""
+        with contextlib.suppress(BrokenPipeError):  # `receive` reports the reason
             print(json.dumps(request), file=self.process.stdin, flush=True)
 
     def receive(self):
-        """The answer; a `RuntimeError` if it is an error or none comes."""
+        """Return the answer; raise a `RuntimeError` if it is an error or missing."""
         line = self.process.stdout.readline()
         reply = json.loads(line) if line else {"error": self._last_words()}
         if "error" in reply:
@@ -63,7 +63,7 @@ class Worker:
         return reply
 
     def ask(self, request):
-        """Ask and wait for the answer."""
+        """Send a request and return the answer."""
         self.send(request)
         return self.receive()
 
@@ -79,14 +79,14 @@ class Worker:
 
 
 def measure(tasks, names, rounds, done):
-    """Run contestants in turn on one task after the other, in the same processes.
+    """Run contestants alternately on one task after another, in the same processes.
 
     Args:
         tasks: dict from names to tasks.
         names: the contestants.
         rounds: int.
-        done: function that gets each task's name and record when it is finished: `rounds`, a list of dicts from
-            contestants to how many they did in a second; `checks`; `left_out`, dict from contestants to the reason.
+        done: function called with the name and record of each finished task: `rounds`, a list of dicts from
+            contestants to rates per second; `checks`; `left_out`, a dict from contestants to reasons.
     """
     missing = left_out(names)
     workers = {name: Worker(name) for name in names if name not in missing}
@@ -101,10 +101,10 @@ def measure(tasks, names, rounds, done):
                 except RuntimeError as error:
                     record["left_out"][name] = str(error)
                     del here[name]
-                    print(f"  {name} is left out: {error}", flush=True)
+                    print(f"  {name} is skipped: {error}", flush=True)
                     return None
 
-            for worker in here.values():  # all compile at once: that is not timed
+            for worker in here.values():  # all compile at the same time, which is not timed
                 worker.send({"task": record["task"]})
             for name, worker in workers.items():
                 attempt(name, worker.receive)
@@ -127,7 +127,7 @@ def measure(tasks, names, rounds, done):
 
 
 def measure_fresh(fresh, rounds):
-    """A record as in `measure`, of commands that end; its rounds hold seconds or megabytes."""
+    """A record as in `measure` for commands that terminate; its rounds contain seconds or megabytes."""
     record = {"rounds": [], "checks": {}, "left_out": {}}
     for _ in range(min(rounds, fresh.most_rounds) + fresh.warm_up):
         row = {}
@@ -150,7 +150,7 @@ def measure_fresh(fresh, rounds):
 
 
 def machine():
-    """What the numbers were measured on."""
+    """The machine and the versions used for the measurements."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -171,7 +171,7 @@ def _lines(path):
 
 
 def run(chosen, rounds, short, results, keep):
-    """Measure what `results` does not hold yet; `keep()` writes them down."""
+    """Measure what `results` does not contain yet; `keep()` saves it."""
     begin = time.perf_counter()
 
     def finished(key, record):
@@ -195,15 +195,15 @@ def run(chosen, rounds, short, results, keep):
 
 
 def main():
-    """Measure, print the tables and draw."""
+    """Measure, print the tables and draw the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--short", action="store_true", help="one tiny round, to see that it works; no speed")
+    parser.add_argument("--short", action="store_true", help="one tiny round, to check that it works")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="CASE", help=", ".join(NAMES))
-    parser.add_argument("--out", type=Path, default=Path("assets"), help="folder of speed.json and the pictures")
+    parser.add_argument("--out", type=Path, default=Path("assets"), help="folder for speed.json and the figures")
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("--again", action="store_true", help="measure the cases anew that were measured before")
-    either.add_argument("--draw", action="store_true", help="only print and draw what was measured before")
+    either.add_argument("--again", action="store_true", help="repeat measurements that already exist")
+    either.add_argument("--draw", action="store_true", help="only print and draw existing measurements")
     args = parser.parse_args()
     rounds = 1 if args.short else args.rounds
     path = args.out / "speed.json"
@@ -213,9 +213,9 @@ def main():
         if args.draw or all(kept[key] == results[key] for key in ("rounds", "short", "machine")):
             results = kept
         elif not args.again:
-            sys.exit(f"{path} is of another machine or other settings: choose another --out, or --again to forget it.")
+            sys.exit(f"{path} is from another machine or other settings: choose another --out, or use --again.")
     elif args.draw:
-        sys.exit(f"{path} is not there: measure first, without --draw.")
+        sys.exit(f"{path} does not exist: measure first, without --draw.")
     if args.again:
         forgotten = {key for key in results["records"] if key.partition("=")[0] in args.only}
         results["records"] = {key: value for key, value in results["records"].items() if key not in forgotten}

@@ -1,4 +1,4 @@
-"""What `speed.py` measures: contestants, cases, growth curves, and the numbers that were asked for."""
+"""The measurements of `speed.py`: contestants, cases, growth curves and targets."""
 
 import dataclasses
 import importlib.util
@@ -10,7 +10,7 @@ TENSORFLOW, JAX, TORCH = "tensorflow", "jax", "torch"
 KVAE, KVAE_JAX, KVAE_TORCH = "kvae TF", "kvae JAX", "kvae torch"
 STOCK, STOCK_JAX, STOCK_TORCH = "stock Keras TF", "stock Keras JAX", "stock Keras torch"
 SCAN, LOOP, PYTHAE = "JAX scan", "PyTorch loop", "Pythae"
-# Module of `peers`, Keras's backend, and the packages without which a contestant is left out.
+# Module of `peers`, Keras backend, and the packages that a contestant requires.
 CONTESTANTS = {
     KVAE: ("kvae_fit", TENSORFLOW, ("kvae", "tensorflow")),
     KVAE_JAX: ("kvae_fit", JAX, ("kvae", "tensorflow", "jax")),
@@ -29,15 +29,15 @@ BURDA = {"hidden": (200, 200), "latent": 50, "activation": "tanh", "batch": 100}
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A measurement in workers that stay alive.
+    """A measurement in persistent worker processes.
 
     Attributes:
         title: str.
         task: a `Task`.
-        contestants: names.
-        unit: of what is done in a second.
-        check: what the number is that must be near the other contestants'.
-        missing: dict from contestants to why they have no part in it.
+        contestants: their names.
+        unit: unit of the rate, per second.
+        check: name of the number that must be close to those of the other contestants.
+        missing: dict from contestants that do not take part to the reason.
     """
 
     title: str
@@ -92,12 +92,12 @@ GROWERS = (KVAE, KVAE_JAX, SCAN, LOOP)
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """The MLP at several values of one size.
+    """The MLP at several values of one size parameter.
 
     Attributes:
         title: str.
-        label: of the axis.
-        tasks: dict from values to tasks, each with as many images as keep an epoch near a second.
+        label: axis label.
+        tasks: dict from values to tasks, each with as many images as take about a second per epoch.
     """
 
     title: str
@@ -108,7 +108,7 @@ class Curve:
 CURVES = {
     "batch": Curve(
         "Batch size",
-        "images a step",
+        "images per step",
         {n: Task(batch=n, images=16_384 if n > 32 else 8192) for n in (32, 128, 512, 2048)},
     ),
     "width": Curve(
@@ -118,27 +118,27 @@ CURVES = {
     ),
     "samples": Curve(
         "Latent samples",
-        "posterior samples an image",
+        "posterior samples per image",
         {n: Task(samples=n, images=images) for n, images in ((1, 12_800), (5, 5120), (20, 1280), (50, 640))},
     ),
     "side": Curve(
         "Image size",
-        "pixels of the height and width",
+        "height and width in pixels",
         {n: Task(side=n, images=images) for n, images in ((14, 20_480), (28, 12_800), (56, 3840), (112, 1280))},
     ),
 }
-GROWTH_ROUNDS = 2  # at most: a curve's shape needs no more
+GROWTH_ROUNDS = 2  # at most: enough for the shape of a curve
 
 
 @dataclasses.dataclass(frozen=True)
 class Fresh:
-    """A measurement in processes that are started anew each time.
+    """A measurement in fresh processes.
 
     Attributes:
         title: str, with the unit.
-        commands: dict from names to `(command, fields)`; `fields` names what is taken from the JSON that the command
-            prints, and what the tables call it; `None` for the command's own seconds.
-        warm_up: whole rounds that do not count.
+        commands: dict from names to `(command, fields)`; `fields` maps keys of the JSON that the command prints to
+            names in the tables; `None` for the duration of the command.
+        warm_up: number of discarded rounds.
         most_rounds: int.
     """
 
@@ -152,7 +152,7 @@ def _fresh(what, library, backend):
     return [sys.executable, "-m", "peers.fresh", what, library, backend]
 
 
-_HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli import main; main()"  # what the command runs
+_HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli import main; main()"  # the code of the command
 FIRST_STEP, IMPORT = "first step, {}", "import, {}"
 _STARTED = {"import": IMPORT, "first_step": FIRST_STEP}
 FRESH = {
@@ -165,7 +165,7 @@ FRESH = {
                 for name, library in ((KVAE, "kvae"), (STOCK, "stock_keras"))
             },
         },
-        warm_up=1,  # of the disk's cache
+        warm_up=1,  # warms up the disk cache
     ),
     "memory": Fresh(
         "Peak memory of an MNIST fit above `import keras`, MB",
@@ -174,14 +174,14 @@ FRESH = {
             KVAE_JAX: (_fresh("memory", "kvae", JAX), {"megabytes": KVAE_JAX}),
             STOCK: (_fresh("memory", "stock_keras", TENSORFLOW), {"megabytes": STOCK}),
         },
-        most_rounds=3,  # it hardly varies
+        most_rounds=3,  # memory hardly varies
     ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A ratio that was asked for: of `over` to `under` in a case (or of `over` to a fixed number)."""
+    """A target: the ratio of `over` to `under` in a case (or of `over` to a fixed number)."""
 
     case: str
     over: str
@@ -206,12 +206,12 @@ ASKED = (
 
 
 def shortened(task):
-    """The same task in seconds: enough to see that it works, no more."""
+    """A reduced task that takes seconds, to check that it works."""
     return dataclasses.replace(task, images=max(2 * task.batch, task.images // 32), count=task.count // 50)
 
 
 def left_out(names):
-    """Dict from contestants whose packages are not installed to what is missing."""
+    """Dict from contestants to their missing packages."""
     found = {}
     for name in names:
         lacking = [package for package in CONTESTANTS[name][2] if importlib.util.find_spec(package) is None]

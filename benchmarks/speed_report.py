@@ -1,4 +1,4 @@
-"""The tables and pictures of `speed.py`, from what it wrote down."""
+"""Tables and figures of `speed.py`, from its saved results."""
 
 import json
 import statistics
@@ -18,18 +18,18 @@ SUBJECTS = {
     "memory": "MNIST fit's memory",
 }
 SIDES = {False: "Rates: at least", True: "Costs: at most"}
-SHORT_NOTE = "**`--short`: one tiny round. These are no measurements of speed.**"
+SHORT_NOTE = "**`--short`: one tiny round. These numbers do not measure speed.**"
 
 
 def write_json(path, content):
-    """Write JSON so that an interruption leaves the old file or the new one."""
+    """Write JSON atomically: an interruption leaves either the old file or the new one."""
     atomic.make_folder(path.parent)
     with atomic.replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def ratios(results, asked):
-    """The ratio of each round in which both ran, in order; empty if there is none."""
+    """The ratios of all rounds in which both ran, in order; empty if there are none."""
     rounds = results["records"].get(asked.case, {"rounds": []})["rounds"]
     found = []
     for row in rounds:
@@ -40,7 +40,7 @@ def ratios(results, asked):
 
 
 def spread(values, form):
-    """The median, and the smallest and largest beside it."""
+    """The median, with the smallest and largest value."""
     middle = form.format(statistics.median(values))
     return middle if len(values) == 1 else f"{middle} ({form.format(min(values))} to {form.format(max(values))})"
 
@@ -57,9 +57,9 @@ def markdown(header, rows):
 
 
 def described(asked):
-    """What an `Asked` is a ratio of, in words."""
+    """The ratio of an `Asked`, in words."""
     if isinstance(asked.under, float):
-        return f"{asked.over}, share of {asked.under:g} MB"
+        return f"{asked.over}, fraction of {asked.under:g} MB"
     return f"{asked.over} / {asked.under}"
 
 
@@ -77,8 +77,8 @@ def tables(results):
             each = " ".join(f"{value:.2f}" for value in values)
             rows.append((asked.case, described(asked), f"{sign} {asked.value:g}", spread(values, "{:.2f}"), each))
     if rows:
-        header = ("case", "ratio", "asked", "reached", "round by round")
-        parts.append("### Asked and reached\n\n" + markdown(header, rows))
+        header = ("case", "ratio", "target", "measured", "per round")
+        parts.append("### Targets\n\n" + markdown(header, rows))
     parts += [_case(name, results) for name in CASES if name in results["records"]]
     parts += [_fresh(name, results) for name in FRESH if name in results["records"]]
     parts += [_curve(name, results) for name in CURVES if points(name, results)]
@@ -97,13 +97,15 @@ def _case(name, results):
     parts = [f"### {case.title}", markdown(header, rows), *_missing({**case.missing, **record["left_out"]})]
     if record["checks"]:
         low, high = min(record["checks"].values()), max(record["checks"].values())
-        parts.append(f"The same model on the same data: {case.check} afterwards lies between {low:.3f} and {high:.3f}.")
+        parts.append(
+            f"After training the same model on the same data, {case.check} is between {low:.3f} and {high:.3f}."
+        )
     return "\n\n".join(parts)
 
 
 def _missing(left_out):
-    """What the tables say of those who took no part."""
-    return [f"Left out: {'; '.join(f'{name} ({reason})' for name, reason in left_out.items())}."] if left_out else []
+    """The lines of the tables on contestants that did not take part."""
+    return [f"Skipped: {'; '.join(f'{name} ({reason})' for name, reason in left_out.items())}."] if left_out else []
 
 
 def _fresh(name, results):
@@ -116,7 +118,7 @@ def _fresh(name, results):
 
 
 def points(axis, results):
-    """Dict from the values of a growth curve that were measured to their `columns`."""
+    """Dict from the measured values of a growth curve to their `columns`."""
     found = {value: results["records"].get(f"{axis}={value}") for value in CURVES[axis].tasks}
     return {value: columns(record) for value, record in found.items() if record}
 
@@ -132,7 +134,7 @@ def _curve(axis, results):
 
 
 def draw(results, folder):
-    """Write `speed.png` and `speed_AXIS.png` into `folder`, what was not measured left out."""
+    """Write `speed.png` and `speed_AXIS.png` to `folder`, without what was not measured."""
     asked = [a for a in ASKED if ratios(results, a)]
     if asked:
         plots.save(bars(asked, results), folder / "speed.png")
@@ -142,13 +144,13 @@ def draw(results, folder):
 
 
 def bars(asked, results):
-    """Ratios as horizontal bars, the smallest and largest round as whiskers, and a line at what was asked for."""
-    titles = {at_most: f"{words} the red line was asked for (grey: not reached)" for at_most, words in SIDES.items()}
+    """Plot ratios as horizontal bars, with whiskers for the smallest and largest round, and a line at the target."""
+    titles = {at_most: f"{words} red line: target (grey: not reached)" for at_most, words in SIDES.items()}
     groups = {at_most: [a for a in asked if a.at_most == at_most] for at_most in titles}
     groups = {titles[at_most]: group for at_most, group in groups.items() if group}
     heights = [len(group) + 0.8 for group in groups.values()]
     cores = results["machine"]["cores"]
-    figure = new_figure(13, 1.6 + 0.62 * sum(heights), f"kvae beside its peers on {cores} CPU cores")
+    figure = new_figure(13, 1.6 + 0.62 * sum(heights), f"kvae and other libraries on {cores} CPU cores")
     panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, group) in zip(panels, groups.items(), strict=True):
         for row, a in enumerate(group):
@@ -171,9 +173,9 @@ def bars(asked, results):
 
 
 def curve(axis, results):
-    """Images a second against a size, on log axes, each contestant named at its curve's end."""
+    """Plot images per second against a size on log axes, with each contestant named at the end of its curve."""
     measured = points(axis, results)
-    figure = new_figure(10, 6.5, f"{CURVES[axis].title}: how many images a second train the MLP")
+    figure = new_figure(10, 6.5, f"{CURVES[axis].title}: images per second, training the MLP")
     axes = figure.subplots()
     ends = {}
     for color, name in zip((COLORS[0], COLORS[4], COLORS[6], COLORS[8]), GROWERS, strict=True):
@@ -201,9 +203,9 @@ def curve(axis, results):
 
 
 def _name_ends(axes, ends):
-    """Write names beside the ends of curves, moved apart as far as legibility asks."""
+    """Write names next to the ends of curves, shifted so that they do not overlap."""
     low, high = axes.get_ylim()
-    gap = (high / low) ** 0.06  # a line of text, as a factor on the log axis
+    gap = (high / low) ** 0.06  # height of a text line, as a factor on the log axis
     place = 0.0
     for name, (x, y, color) in sorted(ends.items(), key=lambda item: item[1][1]):
         place = max(y, place * gap)

@@ -1,10 +1,10 @@
 """Where the time of one training step goes: `python benchmarks/step.py` (TensorFlow, the MLP of `speed.py`, batch 128).
 
-Each part runs 100 times inside one graph, the best of several such runs counts. Above are whole epochs of `fit` on
-60,000 images, in turn, the median of their times: fed as kvae feeds arrays, with one batch that is always the same, by
-a `tf.data` pipeline that gathers the batches in a thread beside the model, and with what is logged along the way.
-Prints a Markdown table of milliseconds a step, and of the page faults that came with it. Those without kvae's word to
-the C library: `MALLOC_TOP_PAD_=131072 python benchmarks/step.py`, which is glibc's own setting.
+Each part runs 100 times inside one graph, and the best of several such runs counts. The first rows are medians of
+interleaved epochs of `fit` on 60,000 images: fed as kvae feeds arrays, with always the same batch, by a `tf.data`
+pipeline that gathers batches in a separate thread, and with different kinds of logging. Prints a Markdown table of
+milliseconds and page faults per step. For page faults with glibc's default instead of kvae's setting, run
+`MALLOC_TOP_PAD_=131072 python benchmarks/step.py`.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ BATCH, IMAGES, STEPS = 128, 60_000, 100
 
 
 def milliseconds(function, repeats=6):
-    """The best time of a step of `function()`, in ms."""
+    """The best time per step of `function()`, in ms."""
 
     @tf.function
     def loop():
@@ -45,14 +45,14 @@ def milliseconds(function, repeats=6):
 
 
 def compiled():
-    """The model, ready for `fit`."""
+    """The compiled model."""
     model = kvae.VAE(*kvae.networks.mlp((28, 28, 1), 20, (400,)), seed=0)
     model.compile(keras.optimizers.Adam(1e-3))
     return model
 
 
 def parts(x):
-    """Pairs of a part's name and its ms."""
+    """Pairs of the name of a part and its time in ms."""
     model, images = compiled(), tf.constant(x)
     batch = images[:BATCH]
     model(batch)
@@ -71,11 +71,11 @@ def parts(x):
             loss = sum(model.losses)
         return tape.gradient(loss, weights)
 
-    def keep_gradients():  # something must, or the graph leaves them out
+    def keep_gradients():  # used, or the graph would prune them
         for place, gradient in zip(places, gradients(), strict=True):
             place.assign(gradient)
 
-    theirs = keras.optimizers.Adam(1e-3)  # its update not yet one kernel
+    theirs = keras.optimizers.Adam(1e-3)  # before its update is fused
     theirs.build(model.trainable_variables)
     by_xla = tf.function(lambda gradients: theirs.apply(gradients, model.trainable_variables), jit_compile=True)
     whole_step = tf.function(lambda: optimizer.apply(gradients(), model.trainable_variables), jit_compile=True)
@@ -84,15 +84,15 @@ def parts(x):
         a, w, d = (tf.random.normal(s) for s in ((BATCH, inputs), (inputs, outputs), (BATCH, outputs)))
         total += _product(a, w) + _product(a, d, transpose_a=True)
         total += _product(d, w, transpose_b=True) if i else 0.0  # no gradient of the images is needed
-    yield "the products of both passes alone", total
+    yield "matrix products of both passes only", total
     yield "forward and backward pass", milliseconds(keep_gradients)
-    yield "Adam alone, as Keras has it", milliseconds(lambda: theirs.apply(noise, model.trainable_variables))
-    yield "Adam alone, one kernel a weight", milliseconds(lambda: optimizer.apply(noise, model.trainable_variables))
-    yield "Adam alone, by XLA", milliseconds(lambda: by_xla(noise))
+    yield "Adam only, Keras's implementation", milliseconds(lambda: theirs.apply(noise, model.trainable_variables))
+    yield "Adam only, one kernel per weight", milliseconds(lambda: optimizer.apply(noise, model.trainable_variables))
+    yield "Adam only, with XLA", milliseconds(lambda: by_xla(noise))
     yield "passes and Keras's Adam", milliseconds(lambda: theirs.apply(gradients(), model.trainable_variables))
     yield "passes and Adam", milliseconds(lambda: optimizer.apply(gradients(), model.trainable_variables))
-    yield "passes, and Adam by XLA", milliseconds(lambda: by_xla(gradients()))
-    yield "passes and Adam, all by XLA", milliseconds(whole_step)
+    yield "passes, and Adam with XLA", milliseconds(lambda: by_xla(gradients()))
+    yield "passes and Adam, both with XLA", milliseconds(whole_step)
     yield (
         "gathering a batch from bytes",
         milliseconds(lambda: kept.assign(fit_on_arrays.gathered(rows, (whole, None, None)))),
@@ -100,13 +100,13 @@ def parts(x):
 
 
 def _product(a, b, **kwargs):
-    """ms of one product that is kept."""
+    """Time of a matrix product in ms, whose result is used."""
     kept = tf.Variable(tf.matmul(a, b, **kwargs))
     return milliseconds(lambda: kept.assign(tf.matmul(a, b, **kwargs)))
 
 
 def epochs(x, folder, rounds=7):
-    """Rows of a way to call `fit`, the ms of its steps and their page faults."""
+    """Rows of the variants of `fit`, with ms and page faults per step."""
     steps = -(-IMAGES // BATCH)
     same = tf.data.Dataset.from_tensors(tf.constant(x[:BATCH])).repeat(steps)
     ways = {
@@ -118,19 +118,19 @@ def epochs(x, folder, rounds=7):
             "verbose": 0,
             "callbacks": [kvae.callbacks.HistoryFile(folder / "history.csv")],
         },
-        "`fit`, one batch again and again": {"x": same, "verbose": 0},
+        "`fit`, always the same batch": {"x": same, "verbose": 0},
         "`fit` on `data.pipeline`": {"x": kvae.data.pipeline(x, batch_size=BATCH), "verbose": 0},
     }
     models, times, faults = {name: compiled() for name in ways}, {name: [] for name in ways}, {}
     for name, arguments in ways.items():
         if not isinstance(arguments["x"], np.ndarray):
-            models[name].take_steps(67)  # as `fit` on the array does
+            models[name].take_steps(67)  # like `fit` on the array
     for turn in range(rounds + 1):
         for name, arguments in ways.items():
             before, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()):
                 models[name].fit(**arguments)
-            if turn:  # the first compiles
+            if turn:  # the first epoch compiles
                 times[name].append(1e3 * (time.perf_counter() - start) / steps)
             faults[name] = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / steps
     for name in ways:

@@ -1,10 +1,10 @@
-"""Memory over time while a VAE trains on more data than fits: `python benchmarks/stream.py [gigabytes] [--out FOLDER]`.
+"""Memory while a VAE trains on data larger than memory: `python benchmarks/stream.py [gigabytes] [--out FOLDER]`.
 
-The data are images of blobs, 128×128×3 float32, generated block by block and never stored; from there on they go the
-way of `kvae.data.stream`: blocks in a random order, mixed in windows, batched, prefetched, into `fit`. Bytes are
-counted where a file's would be read. One epoch, over 50 GB (of 10^9 bytes) by default. Writes `memory.csv` and
+The data are images of blobs, 128×128×3 float32, generated block by block and never stored. Otherwise they pass through
+`kvae.data.stream`: blocks in random order, shuffled in windows, batched, prefetched and passed to `fit`. Bytes are
+counted where a file would be read. Trains for one epoch, over 50 GB (of 10^9 bytes) by default. Writes `memory.csv` and
 `memory.png` to the folder, and prints the resident memory (Linux) at the start, at the end and at its peak, and its
-trend over the stream.
+growth over the stream.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 IMAGE, BLOCK, BATCH = (128, 128, 3), 16, 64
 IMAGE_BYTES = 4 * int(np.prod(IMAGE))
-SETTLED = 0.05  # of the stream: by then the step is compiled and every buffer has been full once
-PERIOD = 0.5  # seconds between two looks at the memory
+SETTLED = 0.05  # fraction of the stream after which the step is compiled and every buffer has been filled
+PERIOD = 0.5  # seconds between two memory measurements
 
 
 def blobs(block):
-    """Images `(BLOCK, *IMAGE)` in [0, 1], the same for the same number: a coloured Gaussian blob each."""
+    """Images `(BLOCK, *IMAGE)` in [0, 1], each a coloured Gaussian blob, which depend on the block's number only."""
     rng = np.random.default_rng([0, block])
     axes = []
     for length in IMAGE[:2]:
@@ -40,11 +40,11 @@ def blobs(block):
 
 
 def synthetic(gigabytes, counted):
-    """A `Stream` of that many bytes that notes in the list `counted` how many there were.
+    """A `Stream` of the given size that counts the bytes it reads in the list `counted`.
 
     Args:
         gigabytes: float.
-        counted: list of one int, added to at each read.
+        counted: list of one int, incremented at each read.
 
     Returns:
         A `kvae.data.Stream`.
@@ -62,13 +62,13 @@ def synthetic(gigabytes, counted):
 
 
 def resident():
-    """What this process has in memory, in MB (10^6 bytes; Linux)."""
+    """Resident memory of this process in MB (10^6 bytes; Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
 
 
 def watched(function, counted):
-    """Run `function` and look at the memory meanwhile: a list of `(seconds, gigabytes, megabytes)`."""
+    """Run `function` while recording memory, as a list of `(seconds, gigabytes, megabytes)`."""
     samples, done, begin = [], threading.Event(), time.perf_counter()
 
     def look():
@@ -90,11 +90,11 @@ def watched(function, counted):
 
 
 def draw(samples, settled):
-    """Resident memory against the bytes that have gone by."""
+    """Plot resident memory against the bytes read."""
     _, gigabytes, megabytes = np.array(samples).T
     flat = megabytes[settled:]
     figure = new_figure(
-        10, 6, f"{gigabytes[-1]:.3g} GB have gone through fit; {flat.min():,.0f} to {flat.max():,.0f} MB were resident"
+        10, 6, f"{gigabytes[-1]:.3g} GB read by fit: {flat.min():,.0f} to {flat.max():,.0f} MB of resident memory"
     )
     axes = figure.subplots()
     axes.plot(gigabytes, megabytes, color=COLORS[0], linewidth=2.5)
@@ -117,7 +117,7 @@ def draw(samples, settled):
 
 
 def main(gigabytes, out):
-    """Train over the stream once, write the samples, draw and print them."""
+    """Train on the stream for one epoch; save, plot and print the measurements."""
     out, counted = atomic.make_folder(out), [0]
     stream = synthetic(gigabytes, counted)
     keras.utils.set_random_seed(0)

@@ -1,8 +1,8 @@
-"""The same training by one process, by two workers, and on two devices: losses and a digest of the weights beside.
+"""Train with one process, two workers and two devices, and compare losses and a digest of the weights.
 
-Run it as `python benchmarks/two_workers.py`; it needs the extra `jax` for its last two lines. The workers and devices
-are of this machine. An autoencoder is trained, which draws no noise, on batches of which the last holds one image alone
-(with JAX two).
+Run `python benchmarks/two_workers.py`; the last two lines need the extra `jax`. All workers and devices are on this
+machine. The model is an autoencoder, which needs no random numbers; the last batch contains a single image (two with
+JAX).
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 BATCH_SIZE = 128
-EXAMPLES = {"tensorflow": 5 * BATCH_SIZE + 1, "jax": 5 * BATCH_SIZE + 2}  # JAX divides batches equally
+EXAMPLES = {"tensorflow": 5 * BATCH_SIZE + 1, "jax": 5 * BATCH_SIZE + 2}  # JAX requires equal shards
 RUNS = {  # name: backend, strategy, processes
     "one process": ("tensorflow", "none", 1),
     "two workers": ("tensorflow", "multiworker", 2),
@@ -25,7 +25,7 @@ RUNS = {  # name: backend, strategy, processes
 
 
 def train(name, epochs):
-    """Train under the strategy `name`; return the losses and the weights' digest and sums."""
+    """Train with strategy `name`, and return the losses and the digest and sums of the weights."""
     import keras
 
     if name == "mirrored":
@@ -51,7 +51,7 @@ def train(name, epochs):
 
 
 def start(name, epochs=2):
-    """Run one of `RUNS` in processes of its own; return what `train` returned in each."""
+    """Run one of `RUNS` in separate processes, and return the result of `train` in each."""
     backend, strategy, count = RUNS[name]
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     processes = []
@@ -74,7 +74,7 @@ def start(name, epochs=2):
 
 
 def free_ports(count):
-    """Ports that nobody listens at, at this moment."""
+    """Ports that are currently free."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -88,7 +88,7 @@ def tf_config(addresses, index):
 
 
 def main(epochs):
-    """Print a line a process."""
+    """Print one line per process."""
     print(f"{'':>28}  {'loss of each epoch':<{10 * epochs}}  val_loss   weights")
     for name in RUNS:
         results = start(name, epochs)

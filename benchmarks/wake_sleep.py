@@ -1,6 +1,6 @@
-"""The two algorithms that AEVB is compared with (Kingma & Welling 2014, section 5): wake-sleep and Monte Carlo EM.
+"""The algorithms with which AEVB is compared (Kingma & Welling 2014, section 5): wake-sleep and Monte Carlo EM.
 
-Both train the encoder and decoder of a `kvae.VAE`, so that its verbs and its evaluation serve for them too.
+Both train the encoder and decoder of a `kvae.VAE`, so its methods and evaluation functions apply.
 """
 
 import keras
@@ -11,22 +11,22 @@ from keras import ops
 import kvae
 from kvae.models.batches import BatchResult
 
-LEAPFROG_STEPS = 10  # these three are the paper's
+LEAPFROG_STEPS = 10  # these three are from the paper
 WEIGHT_UPDATES = 5
 ACCEPTANCE = 0.9
-ADAPTATION = 1.02  # the step size's factor, up or down, after each batch
+ADAPTATION = 1.02  # factor by which the step size changes after each batch
 
 
 class WakeSleep(kvae.VAE):
     """A VAE trained by wake-sleep (Hinton, Dayan, Frey, Neal 1995, https://doi.org/10.1126/science.7761831).
 
-    Wake: the decoder climbs log p(x, z) with z ~ q(z|x), as if z were observed. Sleep: the encoder climbs log q(z|x)
-    on dreams z ~ p(z), x ~ p(x|z), as if these were data. The two add up to no objective: of one pass, `loss` is their
-    negative sum, `elbo` the bound as in `VAE`.
+    In the wake phase, the decoder maximises log p(x, z) with z ~ q(z|x), as if z were observed. In the sleep phase, the
+    encoder maximises log q(z|x) on dreams z ~ p(z), x ~ p(x|z), as if these were data. Together they do not optimise a
+    common objective: the logged `loss` is their negative sum, `elbo` the bound as in `VAE`.
     """
 
     def run_batch(self, batch, training):
-        """A pass of wake and of sleep in training; the VAE's own otherwise."""
+        """One pass of both phases in training; otherwise that of the VAE."""
         if not training:
             return super().run_batch(batch, training)
         x = batch.x
@@ -46,11 +46,11 @@ class WakeSleep(kvae.VAE):
 
 
 class MonteCarloEM:
-    """Monte Carlo EM: z of each training example from a Markov chain of its own, then the decoder climbs log p(x, z).
+    """Monte Carlo EM: sample z of each training example with its own Markov chain; the decoder maximises log p(x, z).
 
-    The chains are Hamiltonian Monte Carlo on p(z|x), and go on from visit to visit of their example. The encoder has
-    no part in it; so that the likelihood can be estimated, it learns beside it, by log q(z|x) on the chains' z, which
-    takes the place of dreams in wake-sleep.
+    The chains are Hamiltonian Monte Carlo on p(z|x), and persist between visits of their example. The encoder is not
+    used; in order to estimate the likelihood, it is trained alongside to maximise log q(z|x) on the z of the chains,
+    which replace the dreams of wake-sleep.
 
     Args:
         model: a compiled `kvae.VAE`.
@@ -68,7 +68,7 @@ class MonteCarloEM:
         model.optimizer.build(model.trainable_variables)
 
     def fit(self, visits, batch_size, curve):
-        """Visit `visits` batches; `curve` sees each gradient of log p(x, z) of an example as a sample.
+        """Visit `visits` batches; `curve` counts each gradient of log p(x, z) of an example as a sample.
 
         Args:
             visits: int.
@@ -86,7 +86,7 @@ class MonteCarloEM:
 
     @tf.function(reduce_retracing=True)
     def visit(self, rows):
-        """E-step: one trajectory of each of the batch's chains. M-step: a few updates of the weights at its end."""
+        """E-step: one trajectory of each chain of the batch. M-step: a few updates of the weights at its end."""
         x, z = tf.gather(self.x, rows), tf.gather(self.z, rows)
         z, acceptance = hmc(lambda z: self.log_joint(x, z), z, self.step_size, LEAPFROG_STEPS, self.noise)
         self.z.scatter_nd_update(rows[:, None], z)
@@ -104,7 +104,7 @@ class MonteCarloEM:
         return log_px + model.prior.log_prob(z, (), self.noise)
 
     def loss(self, x, z):
-        """What the M-step minimises: −log p(x, z) − log q(z|x), averaged over the batch, and the prior on weights."""
+        """The loss of the M-step: −log p(x, z) − log q(z|x), averaged over the batch, plus the prior on the weights."""
         log_q = self.model.posterior_family.log_prob(z, self.model.encoder(x, training=True))
         weights = self.model.trainable_variables
         penalty = sum(weight.regularizer(weight) for weight in weights if weight.regularizer is not None)
@@ -115,14 +115,14 @@ def hmc(log_prob, z, step_size, num_steps, seed):
     """One trajectory of Hamiltonian Monte Carlo for each row of `z` (Neal 2011, https://arxiv.org/abs/1206.1901).
 
     Args:
-        log_prob: function from `(rows, dim)` to `(rows,)`, each row's log-density up to a constant.
-        z: tensor `(rows, dim)`, where the chains are.
-        step_size: scalar, of the leapfrog steps.
-        num_steps: int, leapfrog steps.
+        log_prob: function from `(rows, dim)` to `(rows,)`, the log-density of each row up to a constant.
+        z: tensor `(rows, dim)`, the state of the chains.
+        step_size: scalar, size of the leapfrog steps.
+        num_steps: int, number of leapfrog steps.
         seed: `keras.random.SeedGenerator`.
 
     Returns:
-        `(z, acceptance)`: where they go, and the mean probability of accepting.
+        `(z, acceptance)`: the new state, and the mean acceptance probability.
     """
 
     def value_and_gradient(z):
@@ -141,6 +141,6 @@ def hmc(log_prob, z, step_size, num_steps, seed):
         momentum = momentum + (0.5 if step == num_steps - 1 else 1.0) * step_size * gradient
     kinetic, start_kinetic = (0.5 * ops.sum(ops.square(p), axis=-1) for p in (momentum, start_momentum))
     probability = ops.exp(ops.minimum(value - kinetic - start_value + start_kinetic, 0.0))
-    probability = ops.where(ops.isfinite(probability), probability, 0.0)  # a trajectory that ran away
+    probability = ops.where(ops.isfinite(probability), probability, 0.0)  # a diverged trajectory
     accept = keras.random.uniform(ops.shape(probability), seed=seed) < probability
     return ops.where(accept[:, None], z, start), ops.mean(probability)

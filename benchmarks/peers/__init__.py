@@ -1,1 +1,1 @@
-"""The same models written as a user of each framework writes them; `benchmarks/speed.py` runs them in turn."""
+"""The same models as users of each framework would write them, run by `benchmarks/speed.py`."""

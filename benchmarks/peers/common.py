@@ -1,8 +1,9 @@
-"""What the contestants share: sizes, data, and a way to be told when to run.
+"""Common parts of the contestants: sizes, data, and a protocol to run them.
 
-A contestant is a module with `build(task, backend)`, which makes a model and gives `(run, check)`: `run()` is what is
-timed and returns how many images or samples it did, `check()` a number that must be near the other contestants'. As
-`python -m peers.NAME [backend]` it stays alive and answers requests, one JSON object a line, see `serve`.
+A contestant is a module with `build(task, backend)`, which builds a model and returns `(run, check)`. `run()` is timed
+and returns the number of processed images or samples; `check()` returns a number that must be close to those of the
+other contestants. `python -m peers.NAME [backend]` keeps running and answers requests, one
+JSON object per line (see `serve`).
 """
 
 import dataclasses
@@ -14,28 +15,28 @@ import traceback
 
 import numpy as np
 
-RATE = 1e-3  # of Adam, everywhere, with Keras's ε and moments
+RATE = 1e-3  # of Adam for all contestants, with Keras's ε and decay rates
 EPSILON = 1e-7
-CHECKED = 1000  # images that the bound is compared on
+CHECKED = 1000  # number of images on which the bounds are compared
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A model, its data and what is done with it.
+    """A model, its data and what to do with it.
 
     Attributes:
         what: "train" for an epoch, "likelihood" for log p(x) of `count` images, "generate" for `count` images.
         network: "mlp" or "conv", the layers of `kvae.networks` of that name.
-        hidden: units or filters of the encoder's layers, from the image on; the decoder is its mirror.
+        hidden: units or filters of the encoder's layers, starting at the image; the decoder mirrors them.
         latent: latent dimensions.
         activation: of the hidden layers, "relu" or "tanh".
-        classes: length of the one-hot label that both networks of a conditional MLP see; 0 for no labels.
-        side: pixels of an image's height and width.
-        samples: posterior samples an image: L of the ELBO, k of the importance weighted bound, K of a likelihood.
-        importance_weighted: whether that bound is trained, not the ELBO.
-        batch: images a step.
-        images: to train on; an epoch is what comes before each likelihood or generation.
-        count: images to score or to generate.
+        classes: length of the one-hot label given to both networks of a conditional MLP; 0 for no labels.
+        side: height and width of an image in pixels.
+        samples: posterior samples per image: L of the ELBO, k of the importance-weighted bound, K of a likelihood.
+        importance_weighted: whether to train on that bound instead of the ELBO.
+        batch: images per step.
+        images: number of training images; one epoch of training precedes each likelihood or generation task.
+        count: number of images to score or generate.
     """
 
     what: str = "train"
@@ -53,7 +54,7 @@ class Task:
 
 
 def data(task):
-    """Binary images float32 `(n, side, side, 1)`, and their labels int64 `(n,)` in 0..9: smooth blots that differ."""
+    """Binary images of random smooth shapes, float32 `(n, side, side, 1)`, and labels in 0..9, int64 `(n,)`."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, task.images)
     waves = np.cos(np.pi * np.outer(np.arange(5), (np.arange(task.side) + 0.5) / task.side))
@@ -69,13 +70,13 @@ def one_hot(task, labels):
 
 
 def job(task, epoch, bound_reached, draw):
-    """What a round of the task runs, and the number to compare, as `serve` wants them.
+    """Return what a round of the task runs, and the number to compare, as required by `serve`.
 
     Args:
-        task: `Task` to train or to generate.
-        epoch: function that trains for an epoch and returns how many images it did.
-        bound_reached: function to the loss reached.
-        draw: function to `task.count` images of the model as it is.
+        task: `Task` to train or generate.
+        epoch: function that trains for an epoch and returns the number of images.
+        bound_reached: function that returns the loss.
+        draw: function that generates `task.count` images with the current model.
     """
     if task.what == "train":
         return epoch, bound_reached
@@ -90,10 +91,10 @@ def job(task, epoch, bound_reached, draw):
 
 
 def serve(build):
-    """Answer requests on stdin until it ends.
+    """Answer requests on stdin until it is closed.
 
-    `{"task": {...}}` builds and runs once, so that everything is compiled; `"run"` runs once and answers with seconds
-    and how many were done; `"check"` answers with the number to compare. What libraries print goes to stderr.
+    `{"task": {...}}` builds the task and runs it once, so that everything is compiled; `"run"` runs it once and returns
+    seconds and count; `"check"` returns the number to compare. The output of libraries is redirected to stderr.
     """
     backend = sys.argv[1] if len(sys.argv) > 1 else None
     if backend:
@@ -112,11 +113,11 @@ def serve(build):
                 reply = {"check": float(check())}
             else:
                 task = {k: tuple(v) if isinstance(v, list) else v for k, v in request["task"].items()}
-                run = check = None  # frees the memory of the task before
+                run = check = None  # frees the memory of the previous task
                 run, check = build(Task(**task))
                 run()
                 reply = {"ready": True}
-        except Exception as error:  # the others go on; speed.py names this one and leaves it out
+        except Exception as error:  # the others continue; speed.py reports this contestant and skips it
             traceback.print_exc()
             reply = {"error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
         print(json.dumps(reply), file=replies, flush=True)

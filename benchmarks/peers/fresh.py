@@ -1,7 +1,7 @@
-"""What only a fresh process can tell: `python -m peers.fresh startup|memory kvae|stock_keras BACKEND` prints JSON.
+"""Measurements in a fresh process: `python -m peers.fresh startup|memory kvae|stock_keras BACKEND` prints JSON.
 
 `startup`: seconds of the import, and from the call of `fit` on 60,000 images until its progress bar first moves.
-`memory`: the peak of resident memory in an MNIST `fit`, above what it was after `import keras`, in megabytes.
+`memory`: peak resident memory of an MNIST `fit`, minus that after `import keras`, in megabytes.
 """
 
 import json
@@ -17,7 +17,7 @@ IMAGES, BATCH = 60_000, 128
 
 
 class FirstMove:
-    """A stdout that ends the process when a progress bar first moves, and says when that was."""
+    """A stdout that ends the process when a progress bar first moves, and reports the time."""
 
     encoding = "utf-8"
 
@@ -26,22 +26,22 @@ class FirstMove:
         self.report = report
 
     def write(self, text):
-        """Look for the steps done."""
+        """Look for completed steps in the output."""
         if re.search(rf"[1-9]\d*/{-(-IMAGES // BATCH)}\b", text):
             self.stdout.write(json.dumps(self.report()))
             self.stdout.flush()
             os._exit(0)
 
     def flush(self):
-        """Nothing is kept back."""
+        """Do nothing: output is not buffered."""
 
     def isatty(self):
-        """Nobody looks at the bar."""
+        """Pretend not to be a terminal."""
         return False
 
 
 def compiled(library):
-    """The MLP of the other measurements, ready for `fit`."""
+    """The compiled MLP of the other measurements."""
     import keras
 
     if library == "kvae":
@@ -65,11 +65,11 @@ def startup(library):
     start = time.perf_counter()
     sys.stdout = FirstMove(sys.stdout, lambda: {"import": imported, "first_step": time.perf_counter() - start})
     model.fit(x, batch_size=BATCH, epochs=1)
-    sys.exit("no progress bar was seen")
+    sys.exit("no progress bar appeared")
 
 
 def resident(field):
-    """`VmRSS` or `VmHWM`, its peak, of this process in megabytes (Linux)."""
+    """`VmRSS` of this process, or its peak `VmHWM`, in megabytes (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(field))
 

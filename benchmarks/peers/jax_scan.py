@@ -1,4 +1,4 @@
-"""The practical ceiling on a CPU: an epoch is one compiled `lax.scan` in JAX, its data on the device."""
+"""A practical upper bound on a CPU: an epoch is one compiled `lax.scan` in JAX, with the data on the device."""
 
 import itertools
 import math
@@ -9,12 +9,12 @@ from jax import lax
 
 from peers import common
 
-MOMENTUM = 0.9  # of the moving moments in batch normalisation
-SMALL = 1e-3  # what Keras adds to a variance there
+MOMENTUM = 0.9  # momentum of the moving statistics in batch normalisation
+SMALL = 1e-3  # Keras's ε in batch normalisation
 
 
 def glorot(key, shape):
-    """Uniform, as Keras begins; the last axes of `shape` are inputs and outputs."""
+    """Keras's uniform initialisation; the last axes of `shape` are inputs and outputs."""
     window = math.prod(shape[:-2])
     limit = (6 / (window * (shape[-2] + shape[-1]))) ** 0.5
     return jax.random.uniform(key, shape, minval=-limit, maxval=limit)
@@ -43,7 +43,7 @@ def mlp(task, keys):
 
 
 def conv(task, keys):
-    """As `mlp`, with convolutions and batch normalisation."""
+    """Like `mlp`, with convolutions and batch normalisation."""
     first, second = task.hidden
     quarter = task.side // 4
     layout = ("NHWC", "HWIO", "NHWC")
@@ -99,7 +99,7 @@ def build(task):
     images, labels = common.data(task)
     x = jnp.asarray(images.reshape(len(images), -1))
     y = jnp.asarray(common.one_hot(task, labels)) if task.classes else None
-    steps = len(x) // task.batch  # a scan has steps of one size: the last, short batch is left out
+    steps = len(x) // task.batch  # the steps of a scan have a fixed size: a smaller last batch is skipped
 
     def join(h, y):
         return h if y is None else jnp.concatenate([h, y], -1)
@@ -152,7 +152,7 @@ def build(task):
             state = one_step(state, rows, x, y)
         return state
 
-    # XLA runs a convolution inside a loop on one core and without its fast kernels: there, a compiled step is faster.
+    # Inside a loop, XLA runs convolutions on one core without its fast kernels, so a compiled single step is faster.
     train_epoch = stepped if task.network == "conv" else scanned
     params = (p_encoder, p_decoder)
     first, second = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))

@@ -1,4 +1,4 @@
-"""kvae as its README has it."""
+"""kvae, used as in its README."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The peer library, Pythae (`pip install pythae`), on the same networks: its pipeline, `get_nll` and sampler."""
+"""Pythae (`pip install pythae`) with the same networks: its training pipeline, `get_nll` and sampler."""
 
 import functools
 import logging
@@ -16,11 +16,11 @@ from pythae.trainers import BaseTrainerConfig
 from peers import common, torch_nets
 
 logging.disable(logging.CRITICAL)
-NLL_BATCHES = (100, 500, 5000)  # rows at a time: its default, and more
+NLL_BATCHES = (100, 500, 5000)  # batch sizes: its default, and larger ones
 
 
 class Encoder(BaseEncoder):
-    """A network with the outputs that Pythae wants."""
+    """A network with the outputs that Pythae requires."""
 
     def __init__(self, network):
         super().__init__()
@@ -33,7 +33,7 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
-    """A network with the output that Pythae wants."""
+    """A network with the output that Pythae requires."""
 
     def __init__(self, network, side):
         super().__init__()
@@ -80,7 +80,7 @@ def build(task):
     @torch.no_grad()
     def nll(count, batch_size):
         some = torch.from_numpy(x[:count])
-        return -model.get_nll(some, n_samples=task.samples, batch_size=batch_size)  # `get_nll` gives log p(x)
+        return -model.get_nll(some, n_samples=task.samples, batch_size=batch_size)  # `get_nll` returns log p(x)
 
     @functools.cache
     def fastest():

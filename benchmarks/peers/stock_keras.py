@@ -8,7 +8,7 @@ from peers import common
 
 
 def compiled(task):
-    """The model, ready for `fit` on `(n, pixels)`, or on those and one-hot labels."""
+    """The compiled model, for images `(n, pixels)`, or these and one-hot labels."""
     import keras
     from keras import layers, ops
 

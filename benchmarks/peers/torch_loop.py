@@ -1,4 +1,4 @@
-"""The loop that a PyTorch user writes by hand."""
+"""A typical hand-written PyTorch training loop."""
 
 import torch
 

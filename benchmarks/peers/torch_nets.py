@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 def dense(activation, sizes):
-    """A multilayer perceptron of `sizes`, inputs and outputs included, linear at its end."""
+    """A multilayer perceptron of `sizes`, including inputs and outputs, with a linear last layer."""
     parts = []
     for n_in, n_out in itertools.pairwise(sizes):
         parts += [nn.Linear(n_in, n_out), activation()]
@@ -45,7 +45,7 @@ def networks(task):
     else:
         encoder = dense(activation, (pixels + task.classes, *task.hidden, 2 * task.latent))
         decoder = dense(activation, (task.latent + task.classes, *task.hidden[::-1], pixels))
-    for layer in (*encoder.modules(), *decoder.modules()):  # begin as Keras does
+    for layer in (*encoder.modules(), *decoder.modules()):  # Keras's initialisation
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
