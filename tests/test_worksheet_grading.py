@@ -62,7 +62,7 @@ SUBMISSIONS = {
 
 def kvae(*arguments, code=0):
     """Output of the command, run in a new process."""
-    start = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
+    start = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", start, *map(str, arguments)], capture_output=True, text=True, check=False
     )
@@ -154,9 +154,7 @@ def test_list_needs_no_keras():
     for number, path in notebooks.student_notebooks().items():
         assert f"{number:>2} " in printed
         assert notebooks.read(path).about["topic"] in printed
-    code = (
-        "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; main(['workshop', 'list']); print(*sys.modules)"
-    )
+    code = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; main(['workshop', 'list']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "kvae.worksheet.notebooks" in loaded.split()
     assert "keras" not in loaded.split()
