@@ -1,14 +1,21 @@
-"""The energy view: what a model says of every point, low on the data and, if it is well shaped, higher elsewhere.
+"""Energy functions: a model assigns every point an energy, low on the data and, ideally, higher elsewhere.
 
-After lecture 002, slides of Yann LeCun's: any unsupervised method defines an energy E(x). Making it low on the data is
-easy; the methods differ in how they make it higher everywhere else, in seven strategies. Here E(x) is a method that
-the baselines, the autoencoders and the VAEs share; its unit is the model's own (squared distance, or nats).
+After lecture 002, based on slides by Yann LeCun: every unsupervised method defines an energy E(x). Making it low on the
+data is easy; the methods differ in how they keep it higher everywhere else, for which there are seven strategies. The
+baselines, autoencoders and VAEs share a method `energy(x)`, whose unit depends on the model (squared distance or nats).
 """
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from kvae import checks
+from kvae.types import Array, ArrayLike
+
+Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 # The lecture's "Seven Strategies to Shape the Energy Function", shortened; G(x) is the reconstruction.
 STRATEGIES = {
@@ -22,8 +29,8 @@ STRATEGIES = {
 }
 
 
-def energy(model, x):
-    """The energy of each example under any model that has one.
+def energy(model: Any, x: ArrayLike) -> Array:
+    """Compute the energy of each example.
 
     Args:
         model: a fitted baseline (`PCA`, `KMeans`, `GMM`, `SparseCoding`), an `Autoencoder`, a `VAE`, or any object with
@@ -31,11 +38,11 @@ def energy(model, x):
         x: array `(n, *image_shape)`.
 
     Returns:
-        Array `(n,)`: ‖x − x̂‖² for PCA, K-means and autoencoders, with λ|z|₁ for sparse coding; −log p(x) for a mixture
-        and −ELBO for a VAE, in nats.
+        Array `(n,)`: ‖x − x̂‖² for PCA, K-means and autoencoders; the same plus λ|z|₁ for sparse coding; −log p(x) for a
+        Gaussian mixture and −ELBO for a VAE, both in nats.
 
     Raises:
-        ValueError: if the model has no energy, if `x` has another shape than its examples, or if an energy is NaN.
+        ValueError: if the model has no energy, `x` does not have the shape of its examples, or an energy is NaN.
 
     Example:
 
@@ -52,41 +59,43 @@ def energy(model, x):
     energies = np.asarray(method(x), "float64")
     if np.isnan(energies).any():
         raise ValueError(
-            "`model` must give energies that are numbers: has its training diverged? "
+            "`model` must have energies that are not NaN: its training may have diverged. "
             f"Received: NaN for {np.isnan(energies).sum()} of {len(energies)} examples"
         )
     return energies
 
 
-def box(x, margin=0.25):
-    """A square that holds the points `x` `(n, 2)`, with `margin` times its side added all around.
+def box(x: ArrayLike, margin: float = 0.25) -> Limits:
+    """Return the bounding square of the points `x` `(n, 2)`, enlarged on each side by `margin` times its length.
 
     Returns:
         `((left, right), (bottom, top))`, floats.
 
     Raises:
-        ValueError: if `x` holds no points of the plane.
+        ValueError: if `x` is not an array of points in the plane.
     """
     x = checks.array(x, (2,), "x")
     low, high = x.min(axis=0), x.max(axis=0)
     middle, side = (low + high) / 2, np.max(high - low) or 1.0
-    return tuple((float(c - (0.5 + margin) * side), float(c + (0.5 + margin) * side)) for c in middle)
+    horizontal, vertical = ((float(c - (0.5 + margin) * side), float(c + (0.5 + margin) * side)) for c in middle)
+    return horizontal, vertical
 
 
-def energy_surface(model, limits, n=100):
-    """The energy on a grid over a box of the plane.
+def energy_surface(model: Any, limits: Limits, n: int = 100) -> tuple[Array, Array, Array]:
+    """Compute the energy on a grid over a rectangle in the plane.
 
     Args:
-        model: as in `energy`, of examples `(2,)`.
+        model: as in `energy`, with examples of shape `(2,)`.
         limits: `((left, right), (bottom, top))`, for example `box(x)`.
-        n: int, points along each side.
+        n: int, grid points along each side.
 
     Returns:
-        `(horizontal, vertical, energies)`: coordinates `(n,)` and `(n,)`, rising, and energies `(n, n)` with
-        `energies[i, j]` = E([horizontal[j], vertical[i]]), as Matplotlib's `contourf` takes them.
+        `(horizontal, vertical, energies)`: increasing coordinates `(n,)` and `(n,)`, and energies `(n, n)` with
+        `energies[i, j]` = E([horizontal[j], vertical[i]]), as Matplotlib's `contourf` expects.
 
     Raises:
-        ValueError: if the model is not one of the plane, limits are no rising pairs, or `n` is below 2.
+        ValueError: if the model's examples are not points in the plane, a pair of limits is not increasing, or `n` is
+            below 2.
 
     Example:
 
@@ -96,28 +105,28 @@ def energy_surface(model, limits, n=100):
     """
     (left, right), (bottom, top) = _check_limits(limits)
     if checks.positive_integer(n, "n") < 2:
-        raise ValueError(f"`n` must be at least 2: a grid has two sides. Received: n={n}")
+        raise ValueError(f"`n` must be at least 2: a grid includes both ends of its sides. Received: n={n}")
     shape = getattr(model, "image_shape", None)
     if shape not in (None, (2,)):
-        raise ValueError(f"`model` must be one of points in the plane, shape (2,). Received: a model of shape {shape}")
+        raise ValueError(f"`model` must model points in the plane, shape (2,). Received: a model of shape {shape}")
     horizontal, vertical = np.linspace(left, right, n), np.linspace(bottom, top, n)
     points = np.stack(np.meshgrid(horizontal, vertical), axis=-1).reshape(-1, 2)
     return horizontal, vertical, energy(model, points.astype("float32")).reshape(n, n)
 
 
-def separation(model, x, limits, n=10_000, seed=0):
-    """How well the energy tells data from the rest of the box: an AUROC.
+def separation(model: Any, x: ArrayLike, limits: Limits, n: int = 10_000, seed: int = 0) -> float:
+    """Measure how well the energy separates the data from the rest of the box, as an AUROC.
 
-    It is the probability that a point of `x` has a lower energy than one drawn evenly from the box: 1 if the data lie
-    lowest, ½ for a flat or random energy. Points of the box that happen to lie on the data keep it below 1 for any
-    model.
+    It is the probability that a point of `x` has a lower energy than a point drawn uniformly from the box: 1 if the
+    data have the lowest energies, ½ for a constant or random energy. Because some points of the box fall on the data,
+    it stays below 1 for every model.
 
     Args:
-        model: as in `energy`, of examples `(2,)`.
+        model: as in `energy`, with examples of shape `(2,)`.
         x: held-out data `(m, 2)`.
         limits: `((left, right), (bottom, top))`, for example `box(x)`.
-        n: int, points drawn from the box.
-        seed: int, for those points.
+        n: int, number of points drawn from the box.
+        seed: int, seed of these points.
 
     Returns:
         Float in [0, 1].
@@ -128,7 +137,7 @@ def separation(model, x, limits, n=10_000, seed=0):
     Example:
 
     >>> x = kvae.toy.moons(500, seed=0)
-    >>> kvae.energy.separation(kvae.baselines.PCA(1).fit(x), kvae.toy.moons(500, seed=1), kvae.energy.box(x))
+    >>> auroc = kvae.energy.separation(kvae.baselines.PCA(1).fit(x), kvae.toy.moons(500, seed=1), kvae.energy.box(x))
     """
     low, high = np.transpose(_check_limits(limits))
     x = checks.array(x, (2,), "x")
@@ -140,5 +149,5 @@ def separation(model, x, limits, n=10_000, seed=0):
 def _check_limits(limits):
     pairs = np.asarray(limits, "float64")
     if pairs.shape != (2, 2) or not np.isfinite(pairs).all() or (pairs[:, 0] >= pairs[:, 1]).any():
-        raise ValueError(f"`limits` must be ((left, right), (bottom, top)), each pair rising. Received: {limits!r}")
+        raise ValueError(f"`limits` must be increasing pairs ((left, right), (bottom, top)). Received: {limits!r}")
     return pairs

@@ -1,4 +1,4 @@
-"""The energy view: energies of whole models, the surface and its picture, toy data."""
+"""Energies of models, energy surfaces and their figure, toy data."""
 
 import keras
 import numpy as np
@@ -17,13 +17,13 @@ LIMITS = ((-1.0, 3.0), (-2.0, 2.0))
 
 
 class Formula:
-    """A model that is nothing but its energy."""
+    """A model that only has an energy."""
 
     def __init__(self, function):
         self.energy = function
 
 
-SLOPE = Formula(lambda x: x[:, 0] + 10 * x[:, 1])  # rises slowly to the right, fast upwards
+SLOPE = Formula(lambda x: x[:, 0] + 10 * x[:, 1])  # increases slowly to the right, fast upwards
 
 
 # energy(model, x)
@@ -64,7 +64,7 @@ def test_models_without_an_energy_and_data_of_another_shape_are_refused():
     for model in (baselines.PCA(1).fit(X), kvae.VAE(*kvae.networks.mlp((2,), 1, (8,)))):
         with pytest.raises(ValueError, match=r"`x` must have shape \(n, 2\)"):
             energy(model, np.zeros((4, 3)))
-    with pytest.raises(ValueError, match=r"has its training diverged\? Received: NaN for 2 of 4 examples"):
+    with pytest.raises(ValueError, match=r"training may have diverged. Received: NaN for 2 of 4 examples"):
         energy(Formula(lambda x: np.array([0, np.nan, 1, np.nan])), X[:4])
 
 
@@ -85,19 +85,19 @@ def test_a_box_is_square_and_holds_the_points():
 
 def test_separation_is_the_chance_that_data_lie_lower():
     x = np.zeros((3, 2))
-    # E = x₁ + 10 x₂ = 0 there; higher is what lies above the line x₂ = −x₁/10: 2.1 / 4 of the box.
+    # E = x₁ + 10 x₂ = 0 there; it is higher above the line x₂ = −x₁/10: 2.1 / 4 of the box.
     assert separation(SLOPE, x, LIMITS, n=40_000) == pytest.approx(0.525, abs=0.01)
     assert separation(Formula(lambda x: np.square(x).sum(axis=1)), x, LIMITS) == 1.0
     assert separation(Formula(lambda x: -np.square(x).sum(axis=1)), x, LIMITS) == 0.0
     assert separation(Formula(lambda x: np.zeros(len(x))), x, LIMITS) == 0.5
-    # E = x₁ at x₁ = 0: a quarter of the box lies to the left.
+    # E = x₁ at x₁ = 0: a quarter of the box is to the left.
     assert separation(Formula(lambda x: x[:, 0]), x, LIMITS, n=20_000) == pytest.approx(0.75, abs=0.015)
 
 
 @pytest.mark.parametrize("limits", [((0, 1),), ((1, 0), (0, 1)), ((0, np.inf), (0, 1)), (0, 1, 0, 1)])
 def test_limits_must_be_two_rising_pairs(limits):
     for function in (lambda: energy_surface(SLOPE, limits), lambda: separation(SLOPE, X, limits)):
-        with pytest.raises(ValueError, match=r"`limits` must be \(\(left, right\), \(bottom, top\)\)"):
+        with pytest.raises(ValueError, match=r"`limits` must be increasing pairs \(\(left, right\), \(bottom, top\)\)"):
             function()
 
 
@@ -113,7 +113,7 @@ def test_only_the_plane_has_a_surface(digits):
         energy_surface(SLOPE, LIMITS, n=1)
 
 
-# The picture
+# The figure
 
 
 def test_the_share_of_lower_energies():
@@ -127,7 +127,7 @@ def test_a_panel_for_each_model_with_its_name_its_caption_and_the_data():
     *panels, bar = figure.axes
     assert [axes.texts[0].get_text() for axes in panels] == list(models)
     assert panels[1].get_title().split() == ["#1:", "constant", "volume", "of", "low", "energy"]
-    assert bar.get_ylabel() == "share of the box with a lower energy than here"
+    assert bar.get_ylabel() == "fraction of the box with lower energy"
     for axes in panels:
         np.testing.assert_array_equal(axes.collections[-1].get_offsets(), X)
         assert axes.get_aspect() == 1
@@ -135,7 +135,7 @@ def test_a_panel_for_each_model_with_its_name_its_caption_and_the_data():
     levels = panels[0].collections[0]
     assert len(levels.get_paths()) == 10
     lowest, highest = (levels.get_paths()[i].vertices for i in (0, -1))
-    assert lowest[:, 1].max() < -1.4  # the surface hardly rises to the right, so its lowest tenth lies at the bottom
+    assert lowest[:, 1].max() < -1.4  # the surface hardly increases to the right, so its lowest tenth is at the bottom
     assert highest[:, 1].min() > 1.4
 
 
@@ -164,7 +164,7 @@ def test_at_most_300_points_are_drawn():
 
 
 def test_no_model_is_refused():
-    with pytest.raises(ValueError, match="`models` must hold at least one model"):
+    with pytest.raises(ValueError, match="`models` must contain at least one named model"):
         energy_surfaces({}, X)
 
 
@@ -191,12 +191,12 @@ def test_noise_is_gaussian_of_the_given_deviation(draw):
 def test_the_spiral_is_one():
     angle = np.linspace(np.pi / 2, 3 * np.pi, 100_000)
     curve = angle[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    weights = angle / angle.sum()  # of an arc
+    weights = angle / angle.sum()  # length of an arc
     mean = weights @ curve
     std = np.sqrt(weights @ np.square(curve - mean))
     x = toy.spiral(500, noise=0.0, seed=0) * std + mean
     radius = np.hypot(*x.T)
-    gap = np.angle(np.exp(1j * (np.arctan2(x[:, 1], x[:, 0]) - radius)))  # θ = r, up to whole turns
+    gap = np.angle(np.exp(1j * (np.arctan2(x[:, 1], x[:, 0]) - radius)))  # θ = r, up to multiples of 2π
     assert np.abs(gap).max() < 0.1
     assert radius.min() < 2.5
     assert radius.max() > 9
@@ -206,5 +206,5 @@ def test_toy_data_refuse_bad_arguments():
     with pytest.raises(ValueError, match="`n` must be an integer of at least 1"):
         toy.spiral(0)
     for noise in (-1, np.nan, "a"):
-        with pytest.raises(ValueError, match="`noise` must be a number of at least 0"):
+        with pytest.raises(ValueError, match="`noise` must be a finite number of at least 0"):
             toy.moons(5, noise)

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn equals the data, and every text is large, whole and inside the figure."""
+"""Figures show the data, and every text is large, complete and inside the figure."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_image_grid_labels_the_middles_of_rows_and_columns():
 
 
 def test_image_grid_wants_a_label_for_each_row():
-    with pytest.raises(ValueError, match=r"2 here\. Received: 3 labels"):
+    with pytest.raises(ValueError, match=r"here 2\. Received: 3 labels"):
         plots.image_grid(np.zeros((2, 3, 8, 8, 1)), row_labels="abc")
 
 
@@ -122,7 +122,7 @@ def test_samples_with_attributes_fill_a_square():
 
 
 def test_samples_want_a_label_each():
-    with pytest.raises(ValueError, match="one entry an example: 4"):
+    with pytest.raises(ValueError, match="one entry per example: 4"):
         plots.sample_grid(X[:4], [1, 2])
 
 
@@ -134,11 +134,11 @@ def test_reconstructions_lie_below_the_originals_then_other_methods():
 
 
 def test_reconstructions_want_the_originals_shape():
-    with pytest.raises(ValueError, match=r"shape \(3, 8, 8, 1\). Received: PCA \(2, 8, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"\(3, 8, 8, 1\). Received: PCA \(2, 8, 8, 1\)"):
         plots.reconstruction_grid(X[:3], X[:3], {"PCA": X[:2]})
 
 
-# Scatters
+# Scatter plots
 
 
 def clusters(num_classes=3, latent_dim=2, spread=10):
@@ -181,7 +181,9 @@ def test_legend_lies_beside_the_axes():
     figure.draw_without_rendering()
     assert figure.legends[0].get_window_extent().x0 >= figure.axes[0].get_window_extent().x1
     assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
-    assert figure.axes[0].get_window_extent().width > 6 * figure.dpi  # the figure grew; the points kept their room
+    assert (
+        figure.axes[0].get_window_extent().width > 6 * figure.dpi
+    )  # the figure grew, the size of the axes did not change
 
 
 def test_close_classes_keep_legible_names():
@@ -247,7 +249,7 @@ def test_scatter_draws_collapsed_codes(z):
     ("z", "labels", "message"),
     [
         (np.zeros((5, 2)), np.zeros(5), "must be integers"),
-        (np.zeros((5, 2)), np.zeros(4, int), "one entry an example: 5"),
+        (np.zeros((5, 2)), np.zeros(4, int), "one entry per example: 5"),
         (np.full((5, 2), np.nan), None, "finite"),
         (np.zeros(5), None, "must have shape"),
     ],
@@ -257,7 +259,7 @@ def test_scatter_refuses_what_does_not_fit(z, labels, message):
         plots.latent_scatter(z, labels)
 
 
-# What a decoder makes of codes
+# Decoded codes
 
 
 def test_quantile_codes_are_the_normal_quantiles_growing_right_and_up():
@@ -289,7 +291,7 @@ def test_manifold_and_traversal_take_attributes(attribute_cvae):
     manifold = plots.latent_manifold(attribute_cvae, n=3, label=attributes)
     np.testing.assert_allclose(tile(manifold, 1, 1, gap=0), expected, atol=1e-6)
     np.testing.assert_allclose(tile(plots.traversal(attribute_cvae, y=attributes), 1, 3), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="3 attributes"):
+    with pytest.raises(ValueError, match="array of shape"):
         plots.latent_manifold(attribute_cvae)
 
 
@@ -366,9 +368,9 @@ def test_style_transfer_begins_with_the_real_image(cvae):
 
 def test_styles_need_classes(vae, attribute_cvae):
     for model in (vae, attribute_cvae):
-        with pytest.raises(ValueError, match=r"CVAE with num_classes.*traversal"):
+        with pytest.raises(ValueError, match=r"must have class labels"):
             plots.style_by_digit(model)
-        with pytest.raises(ValueError, match="CVAE with num_classes"):
+        with pytest.raises(ValueError, match="must have class labels"):
             plots.style_transfer(model, X[:1], Y[:1])
 
 
@@ -444,7 +446,7 @@ def test_save_names_a_folder_that_cannot_be_made(tmp_path):
         plots.save(plots.sample_grid(X[:4]), tmp_path / "file" / "folder" / "a.png")
 
 
-# For a projector
+# Legibility on a projector
 
 
 def make_all(vae, cvae):

@@ -1,4 +1,4 @@
-"""Pictures: arrays (and a model, where codes must be decoded) in, a `matplotlib.figure.Figure` out; no global state."""
+"""Plotting. Every function returns a `matplotlib.figure.Figure`; there is no global state."""
 
 from kvae.plots.applications import anomalies, denoising, inpainting, rate_distortion, super_resolution
 from kvae.plots.canvas import save

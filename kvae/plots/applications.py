@@ -1,34 +1,47 @@
-"""What a trained model is good for, drawn: the arrays are those of `kvae.applications`."""
+"""Figures of the results of `kvae.applications`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from kvae import checks
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 from kvae.plots.image_grids import draw_images, image_grid
+from kvae.types import ArrayLike
 
-HIDDEN = 0.5  # the grey of pixels that are not known
+HIDDEN = 0.5  # grey value of unknown pixels
 SHOWN_SAMPLES = 3
 
 
 def anomalies(
-    x, scores, strange=None, names=("normal", "strange"), columns=10, unit="anomaly score", title="Anomaly scores"
-):
-    """Draw anomaly scores as histograms, and above them the images that a model finds most ordinary and strangest.
+    x: ArrayLike,
+    scores: ArrayLike,
+    strange: ArrayLike | None = None,
+    names: tuple[str, str] = ("normal", "strange"),
+    columns: int = 10,
+    unit: str = "anomaly score",
+    title: str = "Anomaly scores",
+) -> Figure:
+    """Plot histograms of anomaly scores below the images with the lowest and the highest scores.
 
     Args:
         x: images `(n, height, width, channels)`.
         scores: their scores `(n,)`, from `applications.anomaly_score`.
-        strange: scores `(m,)` of images that are known to be strange, as a second histogram; `None` for none.
-        names: two texts for the legend.
-        columns: int, images in a row.
-        unit: str, what the scores are.
+        strange: scores `(m,)` of known anomalies, plotted as a second histogram; `None` for none.
+        names: the legend's labels for the two sets of scores.
+        columns: int, images per row.
+        unit: str, label of the score axis.
         title: str.
 
     Returns:
         A `matplotlib.figure.Figure` with two axes: images and histograms.
 
     Raises:
-        ValueError: if there are not as many scores as images.
+        ValueError: if there is not one score per image.
 
     Example:
 
@@ -52,81 +65,86 @@ def anomalies(
     return figure
 
 
-def inpainting(x, mask, samples, rows=8, title="Filling in what is hidden"):
-    """Draw images with hidden pixels and what a model fills in, one image a row.
+def inpainting(x: ArrayLike, mask: ArrayLike, samples: ArrayLike, rows: int = 8, title: str = "Inpainting") -> Figure:
+    """Plot images with hidden pixels and their completions by a model, one image per row.
 
-    Columns are what is known, a few samples, their mean, their spread (standard deviation, doubled so that
-    it reaches from black to white) and the truth.
+    The columns are the known pixels, a few samples, the samples' mean, their standard deviation (doubled to span black
+    to white) and the true image.
 
     Args:
         x: true images `(n, height, width, channels)`.
-        mask: bools, `True` where a pixel is known, of an image's shape or of that of `x`.
+        mask: bools, `True` where a pixel is known, with the shape of an image or of `x`.
         samples: array `(samples, n, height, width, channels)`, from `applications.inpaint`.
-        rows: int, how many images are drawn.
+        rows: int, number of images to plot.
         title: str.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
 
     >>> figure = kvae.plots.inpainting(x, mask, kvae.applications.inpaint(model, x, mask))
     """
-    return _restored("known", np.where(mask, x, HIDDEN), samples, x, rows, title)
+    return _restored("known", np.where(np.asarray(mask), x, HIDDEN), samples, x, rows, title)
 
 
-def denoising(x, noisy, samples, rows=8, title="Taking noise away"):
-    """Draw noisy images and what a model makes of them, with columns as in `inpainting`.
+def denoising(x: ArrayLike, noisy: ArrayLike, samples: ArrayLike, rows: int = 8, title: str = "Denoising") -> Figure:
+    """Plot noisy images and their denoised versions, with columns as in `inpainting`.
 
     Args:
         x: clean images `(n, height, width, channels)`.
         noisy: array like `x`.
         samples: array `(samples, n, height, width, channels)`, from `applications.denoise`.
-        rows: int, how many images are drawn.
+        rows: int, number of images to plot.
         title: str.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not match.
     """
     return _restored("noisy", noisy, samples, x, rows, title)
 
 
-def super_resolution(x, small, samples, rows=8, title="Super-resolution"):
-    """Draw small images and what a model makes of them, with columns as in `inpainting`.
+def super_resolution(
+    x: ArrayLike, small: ArrayLike, samples: ArrayLike, rows: int = 8, title: str = "Super-resolution"
+) -> Figure:
+    """Plot low-resolution images and their super-resolved versions, with columns as in `inpainting`.
 
     Args:
         x: true images `(n, height, width, channels)`.
-        small: images `(n, height / factor, width / factor, channels)`, drawn with large pixels.
+        small: images `(n, height / factor, width / factor, channels)`, plotted with larger pixels.
         samples: array `(samples, n, height, width, channels)`, from `applications.super_resolve`.
-        rows: int, how many images are drawn.
+        rows: int, number of images to plot.
         title: str.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not match.
     """
     factor = max(1, np.shape(x)[1] // np.shape(small)[1])
     return _restored("small", np.kron(small, np.ones((1, factor, factor, 1))), samples, x, rows, title)
 
 
-def rate_distortion(curves, png=None, title="Rate and distortion"):
-    """Draw what files cost against what they lose: to the lower left is better.
+def rate_distortion(
+    curves: Mapping[str, Mapping[str, ArrayLike]], png: float | None = None, title: str = "Rate and distortion"
+) -> Figure:
+    """Plot the distortion of compressed images against the size of the files: closer to the lower left is better.
 
     Args:
-        curves: dict from names to what `applications.rate_distortion` gives.
-        png: float, the rate of PNG, which loses nothing; `None` for none.
+        curves: dict from names to results of `applications.rate_distortion`.
+        png: float, the rate of lossless PNG compression, in bits per pixel; `None` for none.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`; solid lines are files, dashed ones an ideal coder that knows the prior alone.
+        A `matplotlib.figure.Figure`. Solid lines are actual files, dashed lines an ideal coder that knows only the
+        prior.
 
     Raises:
         ValueError: if there are no curves.
@@ -136,18 +154,18 @@ def rate_distortion(curves, png=None, title="Rate and distortion"):
     >>> figure = kvae.plots.rate_distortion({"VAE": kvae.applications.rate_distortion(model, x, [0.5, 1, 2])})
     """
     if not curves:
-        raise ValueError("`curves` must hold at least one method. Received: none")
+        raise ValueError("`curves` must contain at least one method. Received: none")
     figure = new_figure(10, 7, title)
     axes = figure.add_subplot()
     for (name, curve), color, marker in zip(curves.items(), COLORS, "os^DvPX<>*", strict=False):
-        style = {"color": color, "marker": marker, "markersize": 9, "linewidth": 2.5}
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 9, "linewidth": 2.5}
         axes.plot(curve["rate"], curve["mse"], "-", label=f"{name}, file", **style)
         axes.plot(curve["prior_rate"], curve["mse"], "--", label=f"{name}, coded under its prior", **style, alpha=0.6)
     if png is not None:
-        axes.axvline(png, color="black", linewidth=2.5, linestyle=":", label="PNG, no loss")
+        axes.axvline(png, color="black", linewidth=2.5, linestyle=":", label="PNG (lossless)")
     axes.set_xscale("log")
-    axes.set_xlabel("bits a pixel", fontsize=LABEL_SIZE)
-    axes.set_ylabel("mean squared error a pixel", fontsize=LABEL_SIZE)
+    axes.set_xlabel("bits per pixel", fontsize=LABEL_SIZE)
+    axes.set_ylabel("mean squared error per pixel", fontsize=LABEL_SIZE)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
     axes.set_ylim(bottom=0)
@@ -161,8 +179,8 @@ def _restored(name, observed, samples, x, rows, title):
     x, samples = np.asarray(x), np.asarray(samples)
     if samples.ndim != 5 or samples.shape[1:] != x.shape or np.shape(observed) != x.shape:
         raise ValueError(
-            f"`samples` must have shape (samples, *{x.shape}), like the true images, and what is observed must fit "
-            f"them. Received: samples {samples.shape}, observed {np.shape(observed)}"
+            f"`samples` must have shape (samples, *{x.shape}), and the observed images that of the true images. "
+            f"Received: samples {samples.shape}, observed {np.shape(observed)}"
         )
     shown = samples[:SHOWN_SAMPLES]
     columns = [observed, *shown, samples.mean(axis=0), 2 * samples.std(axis=0), x]

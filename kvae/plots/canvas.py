@@ -1,17 +1,21 @@
-"""What all pictures share: sizes that a projector can show, colours that everybody can tell apart, the way to disk."""
+"""Common parts of all figures: font sizes for a projector, colour-blind safe colours, and saving."""
+
+from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from kvae.io import atomic
+from kvae.types import PathLike
 
-# Points; a figure is about 9 inches wide, so that these are legible from the back of a room.
+# In points. On a figure about 9 inches wide, these are legible from the back of a lecture room.
 TITLE_SIZE = 18
 LABEL_SIZE = 15
 TICK_SIZE = 13
-CHARACTER = 0.6 / 72  # inches a character and point of font size, on average
+CHARACTER = 0.6 / 72  # average width in inches of a character, per point of font size
 DPI = 150
 
 # Petroff 2021, "Accessible Color Sequences for Data Visualization", the sequence of ten: https://arxiv.org/abs/2107.02270
@@ -29,7 +33,7 @@ COLORS = (
 )
 
 
-def new_figure(width, height, title=None):
+def new_figure(width: float, height: float, title: str | None = None) -> Figure:
     """Return an empty `Figure` of `width` by `height` inches, its title wrapped to the width."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     if title:
@@ -37,18 +41,18 @@ def new_figure(width, height, title=None):
     return figure
 
 
-def text_width(labels, size):
-    """Inches that the longest line of `labels` takes at font `size`."""
+def text_width(labels: Iterable[object], size: float) -> float:
+    """Return the width in inches of the longest line of `labels` at font `size`."""
     return max((len(line) for label in labels for line in str(label).split("\n")), default=0) * size * CHARACTER
 
 
-def number(value, digits=1):
-    """Return `value` with a true minus sign."""
+def number(value: float, digits: int = 1) -> str:
+    """Format `value` with a typographic minus sign."""
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def save(figure, path):
-    """Write a figure as PNG; a reader sees the old file or the new one, never half of it.
+def save(figure: Figure, path: PathLike) -> Path:
+    """Save a figure as PNG, atomically: readers see either the old file or the complete new one.
 
     Args:
         figure: `matplotlib.figure.Figure`.
@@ -58,7 +62,7 @@ def save(figure, path):
         The path as a `pathlib.Path`.
 
     Raises:
-        FileError: if the folder can be neither made nor written to.
+        FileError: if the folder cannot be created or written to.
 
     Example:
 

@@ -1,11 +1,21 @@
-"""Training curves, and a model beside its baseline."""
+"""Training curves, and the comparison of a model with PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, new_figure
 from kvae.plots.image_grids import draw_images, stack_rows
 from kvae.plots.scatter import draw_scatter
+from kvae.types import ArrayLike
+
+if TYPE_CHECKING:
+    import keras
 
 PANELS = (
     ("Loss", {"loss": "loss"}),
@@ -13,12 +23,12 @@ PANELS = (
 )
 
 
-def history(history, title="Training"):
-    """Draw training curves: the loss, and beside it reconstruction and KL.
+def history(history: keras.callbacks.History | Mapping[str, Sequence[float]], title: str = "Training") -> Figure:
+    """Plot training curves: the loss, and next to it the reconstruction and KL terms.
 
     Args:
-        history: what `fit` returns, its `history` dict, or a mapping from names to one number an epoch, nats per
-            example. Curves of validation are dashed; what is missing is left out.
+        history: return value of `fit`, its `history` dict, or a mapping from names to one value per epoch, in nats per
+            example. Validation curves are dashed; missing terms are omitted.
         title: str.
 
     Returns:
@@ -34,7 +44,7 @@ def history(history, title="Training"):
     curves = getattr(history, "history", history)
     if not len(curves.get("loss", ())):
         raise ValueError(
-            "`history` must hold a `loss` with at least one epoch: give what `fit` returned. "
+            "`history` must contain a `loss` of at least one epoch: pass the return value of `fit`. "
             f"Received: {sorted(curves) or 'nothing'}"
         )
     panels = [(name, curve) for name, curve in PANELS if any(key in curves for key in curve)]
@@ -44,7 +54,7 @@ def history(history, title="Training"):
         for color, (key, label) in zip((COLORS[0], COLORS[2]), terms.items(), strict=False):
             for prefix, line, suffix in (("", "-", "training"), ("val_", "--", "validation")):
                 values = np.asarray(curves.get(prefix + key, ()))
-                if len(values):  # validation may come every other epoch only
+                if len(values):  # with `validation_freq`, there are fewer values than epochs
                     x = np.arange(1, len(values) + 1) * (epochs // len(values))
                     marker = "o" if len(values) == 1 else None
                     axes.plot(x, values, line, color=color, linewidth=2.5, marker=marker, label=f"{label}, {suffix}")
@@ -60,25 +70,33 @@ def history(history, title="Training"):
 
 
 def beside_pca(
-    x, model_reconstruction, pca_reconstruction, z, z_pca, labels=None, title="Model beside PCA", columns=10
-):
-    """Draw a model beside PCA at the same latent size: reconstructions above, codes below.
+    x: ArrayLike,
+    model_reconstruction: ArrayLike,
+    pca_reconstruction: ArrayLike,
+    z: ArrayLike,
+    z_pca: ArrayLike,
+    labels: ArrayLike | None = None,
+    title: str = "Model and PCA",
+    columns: int = 10,
+) -> Figure:
+    """Compare a model with PCA at the same latent size: reconstructions above, codes below.
 
     Args:
-        x: originals `(n, height, width, channels)`; the first are drawn, the errors in the rows' names are over all.
+        x: original images `(n, height, width, channels)`. The first ones are plotted; the errors in the row labels are
+            over all of them.
         model_reconstruction: array like `x`.
         pca_reconstruction: array like `x`.
-        z: the model's codes `(m, latent_dim)`, to be drawn as points; m need not be n.
+        z: the model's codes `(m, latent_dim)`, plotted as points; m may differ from n.
         z_pca: PCA's codes `(m, latent_dim)` of the same images.
         labels: integers `(m,)`, or `None`.
         title: str.
-        columns: int, how many of the images are drawn.
+        columns: int, number of images to plot.
 
     Returns:
         A `matplotlib.figure.Figure` with three axes: images, the model's codes, PCA's codes.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
 

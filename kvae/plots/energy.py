@@ -1,40 +1,53 @@
 """Energy surfaces over the plane."""
 
+from __future__ import annotations
+
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 from kvae import checks, energy
 from kvae.plots.canvas import LABEL_SIZE, TICK_SIZE, new_figure
+from kvae.types import Array, ArrayLike
 
 PANEL = 3.7  # inches
-CAPTION_WIDTH = 33  # characters of a caption's line
+CAPTION_WIDTH = 33  # characters per line of a caption
 LEVELS = np.linspace(0, 1, 11)
-POINTS = 300  # more of them would hide the surface
+POINTS = 300  # more would hide the surface
 
 
-def energy_surfaces(models, x, captions=None, limits=None, n=120, title="Energy E(x): low on the data?"):
-    """Draw the energy of each model over the plane, a panel a model, with the data on it.
+def energy_surfaces(
+    models: Mapping[str, Any],
+    x: ArrayLike,
+    captions: Mapping[str, str] | None = None,
+    limits: energy.Limits | None = None,
+    n: int = 120,
+    title: str = "Energy E(x): low on the data?",
+) -> Figure:
+    """Plot the energy of each model over the plane, one panel per model, together with the data.
 
-    Energies differ in unit and range, so what is coloured is not E but its rank: the share of the box that has a lower
-    energy. Each colour therefore covers a tenth of every panel, and what can be compared is where a model puts its
-    lowest tenth.
+    Energies differ in unit and range, so the colour shows not E but its rank: the fraction of the box with a lower
+    energy. Each colour therefore covers a tenth of every panel, which makes it possible to compare where the models
+    have their lowest tenth.
 
     Args:
-        models: dict from names to models of points `(2,)`, as `kvae.energy.energy` takes them.
-        x: data `(m, 2)`; at most 300 points, evenly taken, are drawn.
-        captions: dict from names to a text under the name, for example the strategy (long lines are wrapped); `None`
-            for none.
+        models: dict from names to models of points `(2,)`, as for `kvae.energy.energy`.
+        x: data `(m, 2)`; at most 300 evenly spaced rows are plotted.
+        captions: dict from names to captions below the name, such as the strategy (long lines are wrapped); `None` for
+            none.
         limits: `((left, right), (bottom, top))`; `None` for `kvae.energy.box(x)`.
-        n: int, grid points along a side.
+        n: int, grid points along each side.
         title: str.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if there is no model, or one has no energy or is not of the plane.
+        ValueError: if there is no model, or a model has no energy or does not model points in the plane.
 
     Example:
 
@@ -43,7 +56,7 @@ def energy_surfaces(models, x, captions=None, limits=None, n=120, title="Energy 
     >>> figure = kvae.plots.energy_surfaces(models, x)
     """
     if not models:
-        raise ValueError(f"`models` must hold at least one model under its name. Received: {models!r}")
+        raise ValueError(f"`models` must contain at least one named model. Received: {models!r}")
     x = checks.array(x, (2,), "x")
     limits = energy.box(x) if limits is None else limits
     captions = captions or {}
@@ -55,20 +68,20 @@ def energy_surfaces(models, x, captions=None, limits=None, n=120, title="Energy 
         axes = figure.add_subplot(rows, columns, place)
         horizontal, vertical, energies = energy.energy_surface(model, limits, n)
         filled = axes.contourf(horizontal, vertical, lower_share(energies), LEVELS, cmap=colormaps["viridis"])
-        axes.scatter(*shown.T, s=9, color="white", edgecolors="black", linewidths=0.5)
+        axes.scatter(shown[:, 0], shown[:, 1], s=9, color="white", edgecolors="black", linewidths=0.5)
         axes.set(aspect="equal", xlim=limits[0], ylim=limits[1], xticks=[], yticks=[])
         caption = [textwrap.fill(line, CAPTION_WIDTH) for line in captions.get(name, "").splitlines()]
-        room = axes.set_title("\n".join([" ", *caption]), fontsize=TICK_SIZE)  # its first line is left to the name
+        room = axes.set_title("\n".join([" ", *caption]), fontsize=TICK_SIZE)  # the first line is reserved for the name
         heading = axes.annotate(
             name, (0.5, 1), xycoords=room, ha="center", va="top", fontsize=LABEL_SIZE, fontweight="bold"
         )
-        heading.set_in_layout(False)  # its room is there, and before the first drawing its place is not
+        heading.set_in_layout(False)  # its space is reserved, and its position is unknown before the first drawing
     bar = figure.colorbar(filled, ax=figure.axes, location="right", ticks=LEVELS[::2])
-    bar.set_label("share of the box with a lower energy than here", fontsize=LABEL_SIZE)
+    bar.set_label("fraction of the box with lower energy", fontsize=LABEL_SIZE)
     bar.ax.tick_params(labelsize=TICK_SIZE)
     return figure
 
 
-def lower_share(energies):
-    """The share of all entries of `energies` that are lower, for each entry: an array of the same shape, in [0, 1)."""
+def lower_share(energies: Array) -> Array:
+    """Return, for each entry of `energies`, the fraction of entries that are lower, as an array of the same shape."""
     return np.searchsorted(np.sort(energies, axis=None), energies) / energies.size

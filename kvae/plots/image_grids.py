@@ -1,29 +1,36 @@
-"""Grids of images: one axes and one mosaic, however many images there are."""
+"""Grids of images, each drawn as one mosaic on one axes."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from kvae import checks
 from kvae.plots.canvas import LABEL_SIZE, new_figure, text_width
+from kvae.types import Array, ArrayLike, Shape
 
-GRID_SIZE = 9  # inches that the longer side of a grid may take
-TILE_SIZES = (0.35, 1.3)  # smallest and largest height of one image, inches
+GRID_SIZE = 9  # maximum length in inches of the longer side of a grid
+TILE_SIZES = (0.35, 1.3)  # minimum and maximum height in inches of an image
 
 
-def mosaic(images, gap=None):
-    """Join images into one, with white lines between them.
+def mosaic(images: ArrayLike, gap: int | None = None) -> Array:
+    """Join images into one, separated by white lines.
 
     Args:
-        images: array `(rows, columns, height, width, channels)` in [0, 1], with 1 or 3 channels; values beyond, as a
-            linear method gives them, are clipped.
-        gap: int, pixels between images; `None` for about a fourteenth of an image's height.
+        images: array `(rows, columns, height, width, channels)` in [0, 1], with 1 or 3 channels. Values outside, as
+            linear methods produce, are clipped.
+        gap: int, pixels between images; `None` for about 1/14 of an image's height.
 
     Returns:
-        Array `(rows · (height + gap) − gap, columns · (width + gap) − gap)`, for colour images with a last axis of 3.
+        Array `(rows · (height + gap) − gap, columns · (width + gap) − gap)`, with an additional last axis of 3 for
+        colour images.
 
     Raises:
-        ValueError: on another shape, no images, or integers above 1.
+        ValueError: if `images` has another shape, is empty, or contains integers above 1.
     """
     images = _check(images, ("rows", "columns"))
     rows, columns, height, width, channels = images.shape
@@ -34,8 +41,14 @@ def mosaic(images, gap=None):
     return np.clip(joined[..., 0] if channels == 1 else joined, 0, 1)
 
 
-def draw_images(axes, images, row_labels=None, column_labels=None, gap=None):
-    """Draw a mosaic on `axes`, with labels at the middles of the rows (left) and columns (above)."""
+def draw_images(
+    axes: Axes,
+    images: Array,
+    row_labels: Sequence[object] | None = None,
+    column_labels: Sequence[object] | None = None,
+    gap: int | None = None,
+) -> None:
+    """Draw a mosaic on `axes`, with centred labels to the left of the rows and above the columns."""
     rows, columns, height, width = images.shape[:4]
     gap = _default_gap(height) if gap is None else gap
     axes.imshow(mosaic(images, gap), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -50,25 +63,32 @@ def draw_images(axes, images, row_labels=None, column_labels=None, gap=None):
             axis.set_ticks([])
             continue
         if len(labels) != count:
-            raise ValueError(f"Labels must be one for each row or column, {count} here. Received: {len(labels)} labels")
+            raise ValueError(f"There must be one label per row or column, here {count}. Received: {len(labels)} labels")
         axis.set_ticks(np.arange(count) * (side + gap) + (side - 1) / 2, [str(label) for label in labels])
 
 
-def image_grid(images, row_labels=None, column_labels=None, title=None, gap=None):
-    """Draw a grid of images, grey or coloured, on a fixed scale from 0 (black) to 1.
+def image_grid(
+    images: ArrayLike,
+    row_labels: Sequence[object] | None = None,
+    column_labels: Sequence[object] | None = None,
+    title: str | None = None,
+    gap: int | None = None,
+) -> Figure:
+    """Plot a grid of grey or colour images on a fixed scale from 0 (black) to 1.
 
     Args:
         images: array `(rows, columns, height, width, channels)`, with 1 or 3 channels.
-        row_labels: one text or number a row, written on the left.
-        column_labels: one text or number a column, written above.
+        row_labels: one string or number per row, shown on the left.
+        column_labels: one string or number per column, shown above.
         title: str.
-        gap: int, pixels between images; `None` for about a fourteenth of an image's height.
+        gap: int, pixels between images; `None` for about 1/14 of an image's height.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes, which holds one mosaic.
+        A `matplotlib.figure.Figure` with one axes, which contains the mosaic.
 
     Raises:
-        ValueError: on another shape, no images, integers above 1, or too many or few labels.
+        ValueError: if `images` has another shape, is empty or contains integers above 1, or if there is not one label
+            per row or column.
 
     Example:
 
@@ -82,33 +102,39 @@ def image_grid(images, row_labels=None, column_labels=None, title=None, gap=None
     return figure
 
 
-def grid_inches(shape, row_labels=None, column_labels=None, gap=None):
-    """Width and height in inches of a grid of `shape` `(rows, columns, height, width, channels)` with its labels."""
+def grid_inches(
+    shape: Shape,
+    row_labels: Sequence[object] | None = None,
+    column_labels: Sequence[object] | None = None,
+    gap: int | None = None,
+) -> Array:
+    """Return width and height in inches of a grid of shape `(rows, columns, height, width, channels)` with labels."""
     rows, columns, height, width, _ = shape
     row_labels, column_labels = ([] if labels is None else list(labels) for labels in (row_labels, column_labels))
     gap = _default_gap(height) if gap is None else gap
     pixels = np.array([columns * (width + gap) - gap, rows * (height + gap) - gap])
-    scale = np.clip(GRID_SIZE / pixels.max(), *(size / height for size in TILE_SIZES))  # inches a pixel
-    # Column labels stand side by side, so the widest sets how narrow a column may be.
+    low, high = (size / height for size in TILE_SIZES)
+    scale = np.clip(GRID_SIZE / pixels.max(), low, high)  # inches per pixel
+    # The widest column label sets the minimum width of a column.
     scale = max(scale, text_width([*column_labels, ""], LABEL_SIZE) / width)
     margins = np.array([text_width(row_labels, LABEL_SIZE), 0.3 if column_labels else 0])
     return pixels * scale + margins + 0.15
 
 
-def sample_grid(images, labels=None, title="Samples"):
-    """Draw samples: as a square, or with labels as a row for each.
+def sample_grid(images: ArrayLike, labels: ArrayLike | None = None, title: str = "Samples") -> Figure:
+    """Plot samples, as one row per class or, without class labels, as a square.
 
     Args:
         images: array `(n, height, width, channels)`.
-        labels: integers `(n,)`, the class that each image was drawn for; `None`, or attribute vectors `(n, k)`, give
-            the square.
+        labels: integers `(n,)`, the class that each image was generated for. With `None` or attribute vectors `(n, k)`,
+            the images are arranged as a square.
         title: str.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: on another shape, or if there are not as many labels as images.
+        ValueError: if `images` has another shape, or there is not one label per image.
 
     Example:
 
@@ -125,13 +151,18 @@ def sample_grid(images, labels=None, title="Samples"):
     return image_grid(_rows([images[np.asarray(labels) == name] for name in names]), list(names), title=title)
 
 
-def reconstruction_grid(x, reconstruction, others=None, title="Reconstructions"):
-    """Draw images above what a model, and perhaps other methods, make of them.
+def reconstruction_grid(
+    x: ArrayLike,
+    reconstruction: ArrayLike,
+    others: Mapping[str, ArrayLike] | None = None,
+    title: str = "Reconstructions",
+) -> Figure:
+    """Plot images above their reconstructions by a model and, optionally, by other methods.
 
     Args:
-        x: originals `(n, height, width, channels)`, one a column.
+        x: original images `(n, height, width, channels)`, one per column.
         reconstruction: array like `x`.
-        others: dict from names to arrays like `x`, one further row each, such as `{"PCA": pca.reconstruct(x)}`.
+        others: dict from names to arrays like `x`, each shown as another row, such as `{"PCA": pca.reconstruct(x)}`.
         title: str.
 
     Returns:
@@ -149,32 +180,34 @@ def reconstruction_grid(x, reconstruction, others=None, title="Reconstructions")
     return image_grid(stack_rows(rows), list(rows), title=title)
 
 
-def stack_rows(rows):
-    """Stack named rows of images, of equal shapes, to `(rows, columns, *image_shape)`."""
+def stack_rows(rows: Mapping[str, ArrayLike]) -> Array:
+    """Stack named rows of images of equal shape into an array `(rows, columns, *image_shape)`."""
     first, *_ = (np.shape(images) for images in rows.values())
     for name, images in rows.items():
         if np.shape(images) != first:
-            raise ValueError(f"All rows must have the originals' shape {first}. Received: {name} {np.shape(images)}")
+            raise ValueError(
+                f"All rows must have the shape of the original images, {first}. Received: {name} {np.shape(images)}"
+            )
     return _check(np.stack(list(rows.values())), ("rows", "n"))
 
 
 def _rows(rows):
-    """Stack rows of different lengths, the short ones filled up with white."""
+    """Stack rows of different lengths, padding the short ones with white."""
     images = np.ones((len(rows), max(map(len, rows)), *rows[0].shape[1:]), "float32")
     for row, line in zip(images, rows, strict=True):
         row[: len(line)] = line
     return images
 
 
-def _check(images, leading):
+def _check(images: ArrayLike, leading: tuple[str, ...]) -> Array:
     images = np.asarray(images)
     if images.ndim != len(leading) + 3 or images.shape[-1] not in (1, 3) or images.size == 0:
         raise ValueError(
-            f"`images` must have shape ({', '.join(leading)}, height, width, 1 or 3 channels), none of them empty. "
+            f"`images` must have shape ({', '.join(leading)}, height, width, 1 or 3 channels) and not be empty. "
             f"Received: shape {images.shape}"
         )
     if images.dtype.kind in "iu" and images.max() > 1:
-        raise ValueError(f"`images` must lie in [0, 1]: divide by 255. Received: integers up to {images.max()}")
+        raise ValueError(f"`images` must be in [0, 1]: divide by 255. Received: integers up to {images.max()}")
     return images
 
 

@@ -1,30 +1,46 @@
-"""The ladder's picture: a row a method, a column a question."""
+"""The figure of the ladder: one row per method, one column per question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from kvae.plots.canvas import LABEL_SIZE, TITLE_SIZE, new_figure
 from kvae.plots.image_grids import draw_images
 from kvae.plots.scatter import draw_scatter
+from kvae.types import ArrayLike
 
-SIDE = 4  # images in each of the two rows that a method has in a column
+if TYPE_CHECKING:
+    from kvae.ladder import Rung
+
+SIDE = 4  # images per row; each cell has two rows
 COLUMNS = ("real, reconstructed", "random codes z ~ N(0, I)", "interpolation", "codes of test images")
 
 
-def ladder(rungs, x, labels, title="The ladder"):
-    """Draw what each method of `kvae.ladder.climb` reached.
+def ladder(rungs: Sequence[Rung], x: ArrayLike, labels: ArrayLike, title: str = "The ladder") -> Figure:
+    """Plot the results of `kvae.ladder.climb`.
 
     Args:
         rungs: list of `kvae.ladder.Rung`.
-        x: the test images `(n, *image_shape)` that the rungs' reconstructions begin with.
-        labels: their labels `(n,)`, for the colours of the codes.
+        x: test images `(n, *image_shape)`, in the order in which the rungs reconstructed them.
+        labels: their labels `(n,)`, which colour the codes.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`: a row a method with its numbers, its reconstructions under the originals, decoded
-        random codes, an interpolation and its codes.
+        A `matplotlib.figure.Figure` with one row per method: its metrics, its reconstructions below the original
+        images, decoded random codes, an interpolation and the codes.
+
+    Example:
+
+    >>> data = kvae.load_data("digits")
+    >>> figure = kvae.plots.ladder(list(kvae.ladder.climb(data)), data.x_test, data.y_test)
     """
+    x, labels = np.asarray(x), np.asarray(labels)
     figure = new_figure(21, 3.1 * len(rungs) + 0.8, title)
-    figure.get_layout_engine().set(wspace=0.03)
+    figure.set_layout_engine("constrained", wspace=0.03)
     grid = figure.add_gridspec(len(rungs), 5, width_ratios=(3, 5, 5, 5, 3))
     handles = []
     for row, rung in enumerate(rungs):

@@ -1,32 +1,39 @@
-"""What a decoder makes of chosen codes. `model` is a `kvae.VAE`, a `kvae.CVAE`, or anything with their verbs."""
+"""Decoded codes. `model` is a `kvae.VAE`, a `kvae.CVAE`, or any object with the same methods."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from kvae import checks
 from kvae.applications.interpolation import interpolate
+from kvae.models import capabilities
 from kvae.plots.canvas import LABEL_SIZE, new_figure, number
 from kvae.plots.image_grids import draw_images, grid_inches, image_grid
+from kvae.types import Array, ArrayLike
 
-MAX_TRAVERSED = 12  # rows that still fit a screen
+MAX_TRAVERSED = 12  # rows that fit on a screen
 MAX_TICKS = 8
 
 
-def quantile_codes(n):
-    """Codes on a square grid that the standard normal prior fills evenly.
+def quantile_codes(n: int) -> Array:
+    """Return codes on a square grid, evenly spaced in probability under the standard normal prior.
 
-    Coordinates are the quantiles (i + ½) / n of N(0, 1): Kingma & Welling 2014, figure 4
+    The coordinates are the quantiles (i + ½) / n of N(0, 1), as in Kingma & Welling 2014, figure 4
     (https://arxiv.org/abs/1312.6114).
 
     Args:
         n: int, codes along each side.
 
     Returns:
-        Array `(n, n, 2)`, float32: z₀ grows from left to right, z₁ from bottom to top, as on a plot.
+        Array `(n, n, 2)`, float32: z₀ increases from left to right, z₁ from bottom to top, as on a plot.
 
     Raises:
-        ValueError: if `n` is no positive integer.
+        ValueError: if `n` is not a positive integer.
 
     Example:
 
@@ -40,20 +47,20 @@ def quantile_codes(n):
     return np.stack(np.meshgrid(values, values[::-1]), axis=-1)
 
 
-def latent_manifold(model, n=15, label=None, title="Learned manifold"):
-    """Draw what a two-dimensional latent space decodes to, after Kingma & Welling 2014, figure 4.
+def latent_manifold(model: Any, n: int = 15, label: ArrayLike | None = None, title: str = "Learned manifold") -> Figure:
+    """Plot the decoded images over a two-dimensional latent space, as in Kingma & Welling 2014, figure 4.
 
     Args:
-        model: model with `latent_dim` 2.
+        model: model with `latent_dim=2`.
         n: int, images along each side, at the quantiles of the prior.
-        label: for a conditional model the class, or attribute vector `(k,)`, to decode under; `None` for class 0.
+        label: class, or attribute vector `(k,)`, to condition on, for a conditional model; `None` for class 0.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`, its ticks the values of z.
+        A `matplotlib.figure.Figure` whose ticks are the values of z.
 
     Raises:
-        ValueError: if the model has not exactly two latent dimensions.
+        ValueError: if the model does not have exactly two latent dimensions.
 
     Example:
 
@@ -61,7 +68,7 @@ def latent_manifold(model, n=15, label=None, title="Learned manifold"):
     """
     if model.latent_dim != 2:
         raise ValueError(
-            "`model` must have latent_dim=2 for a manifold: for others use traversal (or the callback LatentScatter). "
+            "`model` must have latent_dim=2 for a manifold: otherwise use traversal (or the callback LatentScatter). "
             f"Received: latent_dim={model.latent_dim}"
         )
     codes = quantile_codes(n)
@@ -77,22 +84,29 @@ def latent_manifold(model, n=15, label=None, title="Learned manifold"):
     return figure
 
 
-def traversal(model, z=None, y=None, values=(-3, -2, -1, 0, 1, 2, 3), dims=None, title="Latent traversal"):
-    """Draw how the image changes along each latent dimension, the others kept.
+def traversal(
+    model: Any,
+    z: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    values: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
+    dims: Iterable[int] | None = None,
+    title: str = "Latent traversal",
+) -> Figure:
+    """Plot how the decoded image changes along each latent dimension while the others are held fixed.
 
     Args:
         model: model of any latent size.
         z: array `(latent_dim,)` to start from, such as `model.encode(x[:1])[0]`; `None` for zeros.
-        y: for a conditional model the class, or attribute vector `(k,)`, to decode under; `None` for class 0.
-        values: numbers that a dimension takes, one a column.
-        dims: integers, the dimensions to draw, counted from 0; `None` for the first 12.
+        y: class, or attribute vector `(k,)`, to condition on, for a conditional model; `None` for class 0.
+        values: values of the traversed dimension, one per column.
+        dims: integers, indices of the dimensions to traverse; `None` for the first 12.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`, one row a dimension.
+        A `matplotlib.figure.Figure` with one row per dimension.
 
     Raises:
-        ValueError: if `z` does not have the model's size or `dims` are not among its dimensions.
+        ValueError: if `z` does not have the model's latent size, or `dims` are not among its dimensions.
 
     Example:
 
@@ -103,61 +117,69 @@ def traversal(model, z=None, y=None, values=(-3, -2, -1, 0, 1, 2, 3), dims=None,
         raise ValueError(f"`z` must be one code, shape ({model.latent_dim},). Received: shape {z.shape}")
     dims = list(range(min(model.latent_dim, MAX_TRAVERSED))) if dims is None else list(dims)
     if not dims or not set(dims) <= set(range(model.latent_dim)):
-        raise ValueError(f"`dims` must be some of 0..{model.latent_dim - 1}. Received: {dims}")
+        raise ValueError(f"`dims` must be a non-empty subset of 0..{model.latent_dim - 1}. Received: {dims}")
     codes = np.tile(z, (len(dims), len(values), 1))
     for row, dim in enumerate(dims):
         codes[row, :, dim] = values
     return image_grid(_decode(model, codes, y), [f"$z_{{{dim}}}$" for dim in dims], list(map(number, values)), title)
 
 
-def interpolation(model, x_start, x_end, y_start=None, y_end=None, steps=9, title="Interpolation"):
-    """Draw the decoded straight line between two images' posterior means, the images themselves at its ends.
+def interpolation(
+    model: Any,
+    x_start: ArrayLike,
+    x_end: ArrayLike,
+    y_start: ArrayLike | None = None,
+    y_end: ArrayLike | None = None,
+    steps: int = 9,
+    title: str = "Interpolation",
+) -> Figure:
+    """Plot the decoded line between the posterior means of two images, which are shown at its ends.
 
-    A conditional model decodes the line once under each of the two labels.
+    A conditional model decodes the line once with each of the two labels.
 
     Args:
         model: model of any latent size.
         x_start: image `(height, width, channels)`.
         x_end: image like `x_start`.
-        y_start: for a conditional model the first image's class, or attribute vector `(k,)`.
-        y_end: for a conditional model the second image's.
-        steps: int, codes on the line, its ends among them.
+        y_start: class, or attribute vector `(k,)`, of the first image, for a conditional model.
+        y_end: the same for the second image.
+        steps: int, number of codes on the line, including its ends.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`; the columns tell the share of the way.
+        A `matplotlib.figure.Figure` whose columns are labelled with the position on the line, from 0 to 1.
 
     Raises:
-        ValueError: if images or labels do not fit the model.
+        ValueError: if images or labels do not match the model.
 
     Example:
 
     >>> figure = kvae.plots.interpolation(model, data.x_test[0], data.x_test[1])
     """
     steps = checks.positive_integer(steps, "steps")
-    labels = [None]
-    if model.takes_labels:
-        labels = [y_start] if np.array_equal(y_start, y_end) else [y_start, y_end]
+    labels: list[Any] = [None]
+    if capabilities.has(model, "condition"):
+        labels = [y_start] if np.array_equal(np.asarray(y_start), np.asarray(y_end)) else [y_start, y_end]
     images = np.ones((len(labels), steps + 2, *model.image_shape), "float32")
     for row, label in zip(images, labels, strict=True):
         row[1:-1] = interpolate(model, x_start, x_end, y_start, y_end, label, steps)
-    images[0, 0], images[-1, -1] = x_start, x_end  # beside the row of their own label
+    images[0, 0], images[-1, -1] = x_start, x_end  # each in the row of its own label
     columns = ["start", *(f"{share:.2g}" for share in np.linspace(0, 1, steps)), "end"]
-    names = [f"as {label}" for label in labels] if len(labels) > 1 and np.ndim(y_start) == 0 else None
+    names = [f"as {label}" for label in labels] if len(labels) > 1 and np.ndim(labels[0]) == 0 else None
     return image_grid(images, names, columns, title)
 
 
-def style_by_digit(model, n_styles=8, seed=0, title="One style a row"):
-    """Draw styles from the prior under every label: the noise of a row is shared.
+def style_by_digit(model: Any, n_styles: int = 8, seed: int = 0, title: str = "One style per row") -> Figure:
+    """Plot styles sampled from the prior with every label; all images of a row share the same noise.
 
     Args:
         model: `kvae.CVAE` with `num_classes`.
-        n_styles: int, rows.
+        n_styles: int, number of rows.
         seed: int.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`, one column a class.
+        A `matplotlib.figure.Figure` with one column per class.
 
     Raises:
         ValueError: if the model has no classes.
@@ -168,25 +190,27 @@ def style_by_digit(model, n_styles=8, seed=0, title="One style a row"):
     """
     classes = _classes(model)
     n_styles = checks.positive_integer(n_styles, "n_styles")
-    # The same seed gives the same noise to each class; under a learned prior the codes then differ with the class.
+    # The seed gives each class the same noise. With a learned prior, the codes still depend on the class.
     columns = [model.generate(labels=np.full(n_styles, label), seed=seed) for label in classes]
     return image_grid(np.stack(columns, axis=1), None, list(classes), title)
 
 
-def style_transfer(model, x, y, title="Style of the real image under every label"):
-    """Draw real images and, beside each, its style decoded under every label.
+def style_transfer(
+    model: Any, x: ArrayLike, y: ArrayLike, title: str = "Style of the real image with every label"
+) -> Figure:
+    """Plot real images and, next to each, its style decoded with every label.
 
     Args:
         model: `kvae.CVAE` with `num_classes`.
-        x: images `(n, height, width, channels)`, one a row.
+        x: images `(n, height, width, channels)`, one per row.
         y: their labels `(n,)`.
         title: str.
 
     Returns:
-        A `matplotlib.figure.Figure`; the first column holds the real images.
+        A `matplotlib.figure.Figure` with the real images in the first column.
 
     Raises:
-        ValueError: if the model has no classes, or images or labels do not fit it.
+        ValueError: if the model has no classes, or images or labels do not match it.
 
     Example:
 
@@ -198,27 +222,23 @@ def style_transfer(model, x, y, title="Style of the real image under every label
 
 
 def _decode(model, codes, label):
-    """Decode codes `(..., latent_dim)` under one label to `(..., *image_shape)`."""
+    """Decode codes `(..., latent_dim)` with one label to images `(..., *image_shape)`."""
     flat = codes.reshape(-1, codes.shape[-1])
-    if not model.takes_labels:
+    if not capabilities.has(model, "condition"):
         images = model.decode(flat)
     else:
-        if label is None and model.num_classes is not None:
+        if label is None and capabilities.has(model, "classes"):
             label = 0
         images = model.decode(flat, None if label is None else np.repeat(np.asarray(label)[None], len(flat), axis=0))
     return images.reshape(*codes.shape[:-1], *images.shape[1:])
 
 
 def _classes(model):
-    if getattr(model, "num_classes", None) is None:
-        raise ValueError(
-            "`model` must be a CVAE with num_classes: for other models use traversal. "
-            f"Received: {type(model).__name__} without classes"
-        )
+    capabilities.needs(model, "classes")
     return np.arange(model.num_classes)
 
 
 def _ticks(values):
-    """One text a value, the most of them empty, around the middle one."""
+    """Tick labels of the values, all empty except every k-th from the middle one."""
     step = -(-len(values) // MAX_TICKS)
     return [number(value) if (i - len(values) // 2) % step == 0 else "" for i, value in enumerate(values)]

@@ -1,34 +1,47 @@
-"""Latent codes as points in the plane."""
+"""Scatter plots of latent codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from kvae import checks
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure, text_width
+from kvae.types import ArrayLike
 
 POINT_SIZE = 44
-# Shapes, and how much larger than a circle of equal weight their area must be.
+# Markers, and the area relative to a circle at which they look equally large.
 MARKERS = {"o": 1.0, "s": 0.9, "^": 1.1, "D": 0.8, "v": 1.1, "P": 1.4, "X": 1.4, "<": 1.1, ">": 1.1, "*": 2.2}
 
 
-def latent_scatter(z, labels=None, title="Latent codes", class_names=None):
-    """Draw latent codes as points, classes told apart by colour and by marker.
+def latent_scatter(
+    z: ArrayLike,
+    labels: ArrayLike | None = None,
+    title: str = "Latent codes",
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
+) -> Figure:
+    """Plot latent codes as points, with a colour and a marker for each class.
 
-    Two dimensions are drawn as they are, more through their first two principal components (the axes say so, with the
-    share of the variance). One dimension is spread over a line for each class. Each class is named at its median,
-    unless classes lie on one another so closely, as they may in a conditional VAE, that only the legend can name them.
+    Codes of two dimensions are plotted directly, codes of more through their first two principal components (the axis
+    labels state the explained variance). Codes of one dimension are spread over one line per class. Each class is
+    labelled at its median, unless classes overlap so much that only the legend can name them, as often in a CVAE.
 
     Args:
         z: array `(n, latent_dim)`.
-        labels: integers `(n,)`; `None`, or attribute vectors `(n, k)`, give one colour.
+        labels: integers `(n,)`. With `None` or attribute vectors `(n, k)`, all points have one colour.
         title: str.
-        class_names: one text a class, indexed by the label; `None` for the numbers.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if `z` is no finite array of two axes, or labels are no integers, one a code.
+        ValueError: if `z` is not a finite two-dimensional array, or `labels` are not one integer per code.
 
     Example:
 
@@ -52,8 +65,14 @@ def latent_scatter(z, labels=None, title="Latent codes", class_names=None):
     return figure
 
 
-def draw_scatter(axes, z, labels=None, class_names=None, inches=7):
-    """Draw codes on `axes` of about `inches` width; returns the legend's handles, none if unlabelled."""
+def draw_scatter(
+    axes: Axes,
+    z: ArrayLike,
+    labels: ArrayLike | None = None,
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    inches: float = 7,
+) -> list[Any]:
+    """Draw codes on `axes` about `inches` wide, and return the legend handles, an empty list without labels."""
     z = np.asarray(z)
     z = checks.array(z, z.shape[1:2] if z.ndim == 2 else ("latent_dim",), "z")
     classes, members = _classes(labels, len(z))
@@ -67,15 +86,18 @@ def draw_scatter(axes, z, labels=None, class_names=None, inches=7):
         low, high = points.min(axis=0), points.max(axis=0)
         middle, half = (low + high) / 2, 0.54 * (np.max(high - low) or 1.0)
         axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal")
-        axes.set_anchor("SW")  # the labelled sides stay where the layout measured them when the other two give way
-    style = {"alpha": 0.8, "linewidths": 0.5, "edgecolors": "#404040"}
+        axes.set_anchor(
+            "SW"
+        )  # keep the labelled sides where the layout measured them if the aspect ratio shrinks the axes
+    style: dict[str, Any] = {"alpha": 0.8, "linewidths": 0.5, "edgecolors": "#404040"}
     if not len(classes):
-        axes.scatter(*points.T, s=POINT_SIZE, color=COLORS[0], **style)
+        axes.scatter(points[:, 0], points[:, 1], s=POINT_SIZE, color=COLORS[0], **style)
         return []
     names = [str(k if class_names is None else class_names[k]) for k in classes]
     handles = [
         axes.scatter(
-            *points[members == i].T,
+            points[members == i, 0],
+            points[members == i, 1],
             s=POINT_SIZE * MARKERS[marker],
             color=COLORS[i % 10],
             marker=marker,
@@ -89,12 +111,12 @@ def draw_scatter(axes, z, labels=None, class_names=None, inches=7):
 
 
 def _markers(n):
-    """Markers of `n` classes; beyond ten the colours come again, each with another marker than before."""
+    """Markers of `n` classes. Beyond ten, colours repeat, each with a different marker."""
     return [list(MARKERS)[(i + i // len(COLORS)) % len(MARKERS)] for i in range(n)]
 
 
 def _classes(labels, n):
-    """The labels that occur, and for each example the place of its own among them."""
+    """The distinct labels, and the index of each example's label among them."""
     if labels is None or np.ndim(labels) > 1:
         return (), np.zeros(n, int)
     labels = np.asarray(labels)
@@ -105,8 +127,8 @@ def _classes(labels, n):
 
 
 def _project(z, members):
-    """Points in the plane `(n, 2)` and the two axes' labels."""
-    if z.shape[1] == 1:  # a line for each class, from above, its points scattered to be seen
+    """Points in the plane `(n, 2)`, and the labels of the two axes."""
+    if z.shape[1] == 1:  # one line per class, from top to bottom, with vertical jitter
         heights = np.random.default_rng(0).uniform(-0.35, 0.35, len(z)) - members
         return np.column_stack([z[:, 0], heights]), ("$z_0$", "")
     if z.shape[1] == 2:
@@ -114,17 +136,17 @@ def _project(z, members):
     centred = z - z.mean(axis=0)
     variances, components = np.linalg.eigh(centred.T @ centred)
     components = components[:, :-3:-1]
-    # A component's sign is free; this choice keeps pictures of consecutive epochs from flipping.
+    # The sign of a component is arbitrary; fixing it keeps plots of consecutive epochs from flipping.
     components = components * np.sign(components[np.abs(components).argmax(axis=0), (0, 1)])
-    shares = 100 * variances[:-3:-1] / (variances.sum() or 1.0)  # constant codes have no variance to share
+    shares = 100 * variances[:-3:-1] / (variances.sum() or 1.0)  # avoids 0/0 for constant codes
     labels = [f"principal component {k} of $z$ ({share:.0f}% of variance)" for k, share in enumerate(shares, start=1)]
     return centred @ components, labels
 
 
 def _name_classes(axes, points, members, names, inches):
-    """Write each class at its median; nothing at all if that would take large shifts to be legible."""
+    """Label each class at its median, or none if legible labels would be far from their medians."""
     medians = np.array([np.median(points[members == i], axis=0) for i in range(len(names))])
-    unit_x, unit_y = np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1) / inches  # data units an inch
+    unit_x, unit_y = np.ptp([axes.get_xlim(), axes.get_ylim()], axis=1) / inches  # data units per inch
     widths = unit_x * np.array([text_width([name], LABEL_SIZE) + 0.1 for name in names])
     height = unit_y * LABEL_SIZE * 1.5 / 72
     places = _spread(medians, widths, height)
@@ -143,11 +165,11 @@ def _name_classes(axes, points, members, names, inches):
 
 
 def _spread(places, widths, height):
-    """Shift texts at `places` `(n, 2)` up and down until none covers another."""
+    """Shift labels at `places` `(n, 2)` vertically until none overlap."""
     x, y = places.T
     beside = np.abs(x[:, None] - x) >= (widths[:, None] + widths) / 2
     np.fill_diagonal(beside, True)
-    y = y + 1e-3 * height * np.arange(len(y))  # equal places need a direction
+    y = y + 1e-3 * height * np.arange(len(y))  # breaks ties between equal positions
     for _ in range(200):
         offsets = y[:, None] - y
         overlap = np.clip(height - np.abs(offsets), 0, None)
