@@ -1,4 +1,4 @@
-"""Callbacks: what they draw, when, under which name, what they log, and that training does not notice them."""
+"""Callbacks: what they draw and log, when and under which name, and that they do not affect training."""
 
 import csv
 import sys
@@ -43,7 +43,7 @@ def names(folder):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that get saved, in order, without the time that rendering takes."""
+    """The saved figures, in order, without rendering them."""
     saved = []
     monkeypatch.setattr(plots, "save", lambda figure, path: saved.append(figure))
     return saved
@@ -53,7 +53,7 @@ def drawn(figure):
     return np.asarray(figure.axes[0].images[0].get_array())
 
 
-# When and where
+# Time and location of the figures
 
 
 @pytest.mark.parametrize(
@@ -99,15 +99,15 @@ def test_what_does_not_fit_stops_before_training(tmp_path):
     before_training(make_vae(), callbacks.PCABaseline(tmp_path, X, X_TEST[:, :4]), "must have shape")
     before_training(make_cvae(), callbacks.LatentScatter(tmp_path, X_TEST), "labels", data=(X, Y))
     attributes = np.eye(3)[Y % 3]
-    before_training(make_cvae(None, 3), callbacks.SampleGrid(tmp_path), "3 attributes", data=(X, attributes))
+    before_training(make_cvae(None, 3), callbacks.SampleGrid(tmp_path), "array of shape", data=(X, attributes))
     assert not names(tmp_path)
 
 
 def test_labels_must_be_as_many_as_images(tmp_path):
     for make in (callbacks.ReconstructionGrid, callbacks.LatentScatter):
-        with pytest.raises(ValueError, match="one entry an example: 40"):
+        with pytest.raises(ValueError, match="one entry per example: 40"):
             make(tmp_path, X_TEST, Y)
-    with pytest.raises(ValueError, match="one entry an example: 40"):
+    with pytest.raises(ValueError, match="one entry per example: 40"):
         callbacks.PCABaseline(tmp_path, X, X_TEST, y_test=Y)
 
 
@@ -129,7 +129,7 @@ def test_training_does_not_notice_the_pictures(tmp_path, figures):
     assert len(figures) == 2 * len(pictures)
 
 
-# What
+# Contents of the figures
 
 
 def test_samples_come_from_the_same_noise_each_epoch(tmp_path, figures):
@@ -236,7 +236,7 @@ def test_tensorboard_missing_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer", None)
     with pytest.raises(ImportError, match="pip install tensorboard"):
         callbacks.SampleGrid(tmp_path, tensorboard=tmp_path / "board")
-    callbacks.SampleGrid(tmp_path)  # not asked for, not missed
+    callbacks.SampleGrid(tmp_path)  # not required unless requested
 
 
 # KL warm-up
@@ -268,7 +268,7 @@ def test_cyclical_warmup_rises_in_every_cycle(arguments, expected):
 
 def test_warmup_aims_at_the_models_own_beta_over_two_fits():
     model, warmup = make_vae(beta=4.0), callbacks.KLWarmup(4)
-    with pytest.warns(UserWarning, match="beta=1, below its target 4"):
+    with pytest.warns(UserWarning, match="beta=1, below the target 4"):
         fit(model, epochs=2, callbacks=[warmup])
     logs = fit(model, epochs=6, initial_epoch=2, callbacks=[warmup]).history
     np.testing.assert_allclose(logs["beta"], [2, 3, 4, 4])
@@ -276,7 +276,7 @@ def test_warmup_aims_at_the_models_own_beta_over_two_fits():
 
 
 def test_warmup_that_outlasts_training_warns_where_beta_ends():
-    with pytest.warns(UserWarning, match="training ends at beta=0.5, below its target 2.* more than 4 epochs"):
+    with pytest.warns(UserWarning, match="training will end at beta=0.5, below the target 2.* more than 4 epochs"):
         fit(make_vae(), epochs=2, callbacks=[callbacks.KLWarmup(4, beta=2.0)])
 
 
@@ -295,7 +295,7 @@ def test_warmup_that_arrives_does_not_warn(warmup):
         ({"epochs": 5, "beta": -1}, "`beta`"),
         ({"epochs": 5, "beta": float("nan")}, "`beta`"),
         ({"epochs": 5, "schedule": "cosine"}, "'linear', 'cyclical'.*Received: 'cosine'"),
-        ({"epochs": 7, "schedule": "cyclical", "cycles": 4}, "at most 3 in 7 epochs. Received: 4"),
+        ({"epochs": 7, "schedule": "cyclical", "cycles": 4}, "at most 3 cycles in 7 epochs. Received: 4"),
         ({"epochs": 5, "cycles": 0}, "`cycles`"),
         ({"epochs": 5, "ratio": 0}, "`ratio`"),
         ({"epochs": 5, "ratio": 1.1}, "`ratio`"),

@@ -1,51 +1,64 @@
-"""The doctor at work in training."""
+"""Diagnosis of a model during training."""
+
+from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import keras
 
 from kvae import checks, evaluation
+from kvae.models import capabilities
+from kvae.types import ArrayLike
 
 
 class Diagnosis(keras.callbacks.Callback):
-    """Let `evaluation.diagnose` look at the model when training ends, and warn of what it finds.
+    """Run `evaluation.diagnose` at the end of training, and warn about its findings.
 
-    Problems and warnings become one `UserWarning` each; a healthy model is told of by nothing. Training is not
-    disturbed: the doctor's random numbers are its own. What was found last is in `findings`.
+    Each problem or warning is raised as one `UserWarning`; nothing is reported for a healthy model. The diagnosis has
+    its own random numbers and does not affect training. The latest findings are in `findings`.
 
     Args:
-        x: images `(n, *image_shape)` that the model is not trained on; of more than 1,000 as many are taken.
+        x: images `(n, *image_shape)` that are not used for training; at most 1,000 are used.
         y: their labels, for a conditional model.
-        x_train: images that it is trained on, to look for over-fitting; `None` for not looking.
+        x_train: training images, to check for overfitting; `None` to skip that check.
         y_train: their labels.
-        every: int, epochs from one look to the next, beside that at the end; `None` for the end alone. Early on a
-            model may be told to be collapsed that only has not begun.
+        every: int, number of epochs between additional diagnoses; `None` for the end of training only. In the first
+            epochs, a model that has not learned much yet may be reported as collapsed.
         seed: int.
 
     Raises:
-        ValueError: if `every` is no positive integer; before training, if the model has no density.
+        ValueError: if `every` is not a positive integer, or, before training, if the model has no density.
 
     Example:
 
     >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.Diagnosis(x_test, x_train=x)])
     """
 
-    def __init__(self, x, y=None, x_train=None, y_train=None, every=None, seed=0):
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        x_train: ArrayLike | None = None,
+        y_train: ArrayLike | None = None,
+        every: int | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self.data = x, y, x_train, y_train
         self.every = None if every is None else checks.positive_integer(every, "every")
         self.seed = seed
-        self.findings = []
+        self.findings: list[evaluation.Finding] = []
 
-    def on_train_begin(self, logs=None):
-        evaluation.needs_density(self.model)
+    def on_train_begin(self, logs: Any = None) -> None:
+        capabilities.needs(self.model, "density")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         finished = epoch + 1
         if self.every is not None and finished % self.every == 0 and finished < self.params["epochs"]:
             self._look(f"after epoch {finished}")
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         self._look("at the end")
 
     def _look(self, when):

@@ -1,35 +1,43 @@
-"""Callbacks that write down or show how training goes."""
+"""Callbacks that save or print the logs of training."""
+
+from __future__ import annotations
 
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from kvae.io import atomic
+from kvae.types import PathLike
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Write the logs of all epochs as a CSV file, anew after each epoch; epochs are counted from 1.
+    """Save the logs of all epochs, numbered from 1, as a CSV file that is rewritten after each epoch.
 
-    Unlike Keras's `CSVLogger` it never leaves half a line, and it has the columns that callbacks before it add. A
-    training that goes on from epoch e keeps the file's first e lines.
+    Unlike Keras's `CSVLogger`, it writes atomically, and includes the columns that preceding callbacks add. Training
+    that resumes at epoch e keeps the first e rows of an existing file.
 
     Args:
-        path: the file.
+        path: str or path of the file.
+
+    Example:
+
+    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.HistoryFile("runs/first/history.csv")])
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows = []
+        self.rows: list[dict[str, Any]] = []
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if not self.rows and epoch > 0 and self.path.is_file():
             with open(self.path, newline="") as file:
                 self.rows = list(csv.DictReader(file))[:epoch]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
         with atomic.replacing(self.path) as aside, open(aside, "w", newline="") as file:
             writer = csv.DictWriter(file, self.rows[0])
@@ -38,23 +46,23 @@ class HistoryFile(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One of Keras's bars for the whole training; ten lines in all where the output is no terminal."""
+    """Show one Keras progress bar for all epochs, or print about ten lines if the output is not a terminal."""
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         self.steps = self.params["steps"] or 1
         self.bar = None
         if sys.stdout.isatty():
             self.bar = keras.utils.Progbar(self.params["epochs"] * self.steps, stateful_metrics=["loss", "val_loss"])
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.bar:
             done = self.epoch * self.steps + batch + 1
             self.bar.update(done, [("loss", logs["loss"])], finalize=False)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         epochs = self.params["epochs"]
         shown = {name: logs[name] for name in ("loss", "val_loss") if name in logs}
         if self.bar:

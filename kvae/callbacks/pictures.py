@@ -1,74 +1,82 @@
-"""Callbacks that draw while a model trains."""
+"""Callbacks that save figures during training."""
+
+from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 
-from kvae import baselines, checks, plots
+from kvae import checks, plots
 from kvae.io import atomic
+from kvae.models import capabilities
+from kvae.types import Array, ArrayLike, PathLike
 
-MAX_POINTS = 2000  # in a scatter; more hide one another
+MAX_POINTS = 2000  # in a scatter plot; more would overlap
 
 
 class Picture(keras.callbacks.Callback):
-    """Base of the callbacks that draw: subclasses set `name` and write `figure(epoch)`.
+    """Base class of the callbacks that save figures: subclasses define `name` and `figure(epoch)`.
 
-    At the end of each `every`-th epoch, and after training unless its last epoch was one of them, the figure goes to
-    `<folder>/<name>_epoch_<epoch>.png`, epochs counted from 1. It is drawn once before training, and thrown away, so
-    that a folder, a model or data that do not fit fail before the first epoch and not after it.
+    Every `every` epochs, and after the last epoch, the figure is saved as `<folder>/<name>_epoch_<epoch>.png`, with
+    epochs numbered from 1. It is also drawn once before training, and discarded, so that an unsuitable folder, model or
+    data set raises an error before the first epoch rather than after it.
 
     Args:
-        folder: str or path, where the PNG files go; it is created.
-        every: int, epochs from picture to picture.
-        tensorboard: log directory that the pictures go to as well; `None` for none.
+        folder: str or path of the folder for the PNG files, which is created.
+        every: int, number of epochs between figures.
+        tensorboard: str or path of a log directory to which the figures are also written; `None` for none.
 
     Raises:
-        ValueError: if `every` is no positive integer.
+        ValueError: if `every` is not a positive integer.
         ImportError: if `tensorboard` is given and TensorBoard is not installed.
-        FileError: before training, if the folder can be neither made nor written to.
+        FileError: before training, if the folder cannot be created or written to.
     """
 
     name = "picture"
 
-    def __init__(self, folder, every=1, tensorboard=None):
+    def __init__(self, folder: PathLike, every: int = 1, tensorboard: PathLike | None = None) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder: PathLike = folder
         self.every = checks.positive_integer(every, "every")
         self.tensorboard = tensorboard
         self._writer = None
         if tensorboard is not None:
             _import_tensorboard()
 
-    def figure(self, epoch):
-        """The `matplotlib.figure.Figure` after `epoch` finished epochs."""
+    def figure(self, epoch: int) -> Figure:
+        """Return the `matplotlib.figure.Figure` after `epoch` completed epochs."""
         raise NotImplementedError
 
-    def on_train_begin(self, logs=None):
-        self._finished = self._drawn = None
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._finished: int | None = None
+        self._drawn: int | None = None
         self.folder = atomic.make_folder(self.folder)
         self.figure(0)
         if self.tensorboard is not None:
             writer, _, _ = _import_tensorboard()
             self._writer = writer.EventFileWriter(str(self.tensorboard))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._finished = epoch + 1
-        if self._finished % self.every == 0:
-            self._draw()
+        if (epoch + 1) % self.every == 0:
+            self._draw(epoch + 1)
 
-    def on_train_end(self, logs=None):
-        if self._finished != self._drawn:
-            self._draw()
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._finished is not None and self._finished != self._drawn:
+            self._draw(self._finished)
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _draw(self):
-        path = self.folder / f"{self.name}_epoch_{self._finished:04d}.png"
-        figure = self.figure(self._finished)
+    def _draw(self, epoch: int) -> None:
+        path = Path(self.folder) / f"{self.name}_epoch_{epoch:04d}.png"
+        figure = self.figure(epoch)
         plots.save(figure, path)
-        self._drawn = self._finished
+        self._drawn = epoch
         if self._writer is None:
             return
         _, event_pb2, summary_pb2 = _import_tensorboard()
@@ -77,26 +85,27 @@ class Picture(keras.callbacks.Callback):
             height=height, width=width, colorspace=4, encoded_image_string=path.read_bytes()
         )
         summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=self.name, image=image)])
-        self._writer.add_event(event_pb2.Event(wall_time=time.time(), step=self._finished, summary=summary))
+        self._writer.add_event(event_pb2.Event(wall_time=time.time(), step=epoch, summary=summary))
         self._writer.flush()
 
 
 class SampleGrid(Picture):
-    """Draw samples from the prior, from the same noise each time, so that one sees a picture become clear.
+    """Plot samples from the prior, always with the same noise, so that successive figures show the same images improve.
 
-    A VAE gives a square of `columns` by `columns`, a CVAE `columns` images a class, a row each.
+    The samples of a VAE form a square of `columns` by `columns` images, those of a CVAE one row of `columns` images per
+    class.
 
     Args:
         folder: str or path.
-        every: int, epochs from picture to picture.
+        every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
-        columns: int, images in a row.
-        labels: for a CVAE: the labels `(n,)` or attribute vectors `(n, k)` to draw, one image each; `None` for every
-            class, which needs `num_classes`.
-        seed: int, of the noise.
+        columns: int, images per row.
+        labels: labels `(n,)` or attribute vectors `(n, k)` of the images to generate, for a CVAE; `None` for all
+            classes, which requires a model with `num_classes`.
+        seed: int, seed of the noise.
 
     Raises:
-        ValueError: as `Picture`; before training, if the model needs `labels`.
+        ValueError: as `Picture`, and, before training, if the model requires `labels`.
 
     Example:
 
@@ -105,35 +114,43 @@ class SampleGrid(Picture):
 
     name = "sample_grid"
 
-    def __init__(self, folder, every=1, tensorboard=None, columns=10, labels=None, seed=0):
+    def __init__(
+        self,
+        folder: PathLike,
+        every: int = 1,
+        tensorboard: PathLike | None = None,
+        columns: int = 10,
+        labels: ArrayLike | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__(folder, every, tensorboard)
         self.columns = checks.positive_integer(columns, "columns")
         self.labels = labels
         self.seed = seed
 
-    def figure(self, epoch):
+    def figure(self, epoch: int) -> Figure:
         title = f"Samples after epoch {epoch}"
-        if not self.model.takes_labels:
+        if not capabilities.has(self.model, "condition"):
             return plots.sample_grid(self.model.generate(self.columns**2, seed=self.seed), title=title)
         labels = self.labels
-        if labels is None and self.model.num_classes is not None:
+        if labels is None and capabilities.has(self.model, "classes"):
             labels = np.repeat(np.arange(self.model.num_classes), self.columns)
         return plots.sample_grid(self.model.generate(labels=labels, seed=self.seed), labels, title)
 
 
 class ReconstructionGrid(Picture):
-    """Draw images above their reconstructions.
+    """Plot images above their reconstructions.
 
     Args:
         folder: str or path.
         x: images `(n, *image_shape)`.
         y: their labels, for a CVAE.
-        count: int, how many are drawn, from the first on.
-        every: int, epochs from picture to picture.
+        count: int, number of images to plot, starting with the first.
+        every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`; before training, if images or labels do not fit the model.
+        ValueError: as `Picture`, and, before training, if images or labels do not match the model.
 
     Example:
 
@@ -142,27 +159,35 @@ class ReconstructionGrid(Picture):
 
     name = "reconstruction_grid"
 
-    def __init__(self, folder, x, y=None, count=10, every=1, tensorboard=None):
+    def __init__(
+        self,
+        folder: PathLike,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        count: int = 10,
+        every: int = 1,
+        tensorboard: PathLike | None = None,
+    ) -> None:
         super().__init__(folder, every, tensorboard)
-        self.x, self.y = _select(x, y, slice(checks.positive_integer(count, "count")))
+        self.x, self.y = select(x, y, slice(checks.positive_integer(count, "count")))
 
-    def figure(self, epoch):
+    def figure(self, epoch: int) -> Figure:
         reconstruction = self.model.reconstruct(self.x, self.y)
         return plots.reconstruction_grid(self.x, reconstruction, title=f"Reconstructions after epoch {epoch}")
 
 
 class LatentScatter(Picture):
-    """Draw the posterior means of images as points, coloured by class.
+    """Plot the posterior means of images as points, coloured by class.
 
     Args:
         folder: str or path.
-        x: images `(n, *image_shape)`; of more than 2,000, evenly spaced ones are drawn.
-        y: their labels `(n,)` for the colours; a CVAE also encodes with them.
-        every: int, epochs from picture to picture.
+        x: images `(n, *image_shape)`; at most 2,000 evenly spaced rows are plotted.
+        y: their labels `(n,)`, which set the colours; a CVAE also conditions on them.
+        every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`; before training, if images or labels do not fit the model.
+        ValueError: as `Picture`, and, before training, if images or labels do not match the model.
 
     Example:
 
@@ -171,27 +196,35 @@ class LatentScatter(Picture):
 
     name = "latent_scatter"
 
-    def __init__(self, folder, x, y=None, every=1, tensorboard=None):
+    def __init__(
+        self,
+        folder: PathLike,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        every: int = 1,
+        tensorboard: PathLike | None = None,
+    ) -> None:
         super().__init__(folder, every, tensorboard)
-        self.x, self.y = _select(x, y, _spaced_rows(len(x)))
+        x = np.asarray(x)
+        self.x, self.y = select(x, y, spaced_rows(len(x)))
 
-    def figure(self, epoch):
+    def figure(self, epoch: int) -> Figure:
         z = self.model.encode(self.x, self.y)
         return plots.latent_scatter(z, self.y, title=f"Latent codes after epoch {epoch}")
 
 
 class LatentManifold(Picture):
-    """Draw what a two-dimensional latent space decodes to.
+    """Plot the decoded images over a two-dimensional latent space.
 
     Args:
         folder: str or path.
-        label: for a CVAE the class, or attribute vector `(k,)`, to decode under; `None` for class 0.
+        label: class, or attribute vector `(k,)`, to condition on, for a CVAE; `None` for class 0.
         n: int, images along each side.
-        every: int, epochs from picture to picture.
+        every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`; before training, if the model has not exactly two latent dimensions.
+        ValueError: as `Picture`, and, before training, if the model does not have exactly two latent dimensions.
 
     Example:
 
@@ -200,98 +233,42 @@ class LatentManifold(Picture):
 
     name = "latent_manifold"
 
-    def __init__(self, folder, label=None, n=15, every=1, tensorboard=None):
+    def __init__(
+        self,
+        folder: PathLike,
+        label: ArrayLike | None = None,
+        n: int = 15,
+        every: int = 1,
+        tensorboard: PathLike | None = None,
+    ) -> None:
         super().__init__(folder, every, tensorboard)
         self.label = label
         self.n = checks.positive_integer(n, "n")
 
-    def figure(self, epoch):
+    def figure(self, epoch: int) -> Figure:
         return plots.latent_manifold(self.model, self.n, self.label, f"Learned manifold after epoch {epoch}")
 
 
-class PCABaseline(Picture):
-    """Draw the model beside PCA of the same latent size, and log both reconstruction errors.
-
-    PCA is fitted once, before training. Each epoch's logs get `reconstruction_mse` and `pca_reconstruction_mse`, the
-    mean squared error a pixel over `x_test`, so `History`, and a `CSVLogger` that comes later in the list, hold them.
-
-    Args:
-        folder: str or path.
-        x_train: images `(n, *image_shape)` that PCA is fitted to.
-        x_test: images `(m, *image_shape)` that both reconstruct.
-        y_test: labels of `x_test` for the colours; a CVAE also encodes and decodes with them.
-        every: int, epochs from picture to picture.
-        tensorboard: log directory, or `None`.
-
-    Raises:
-        ValueError: as `Picture`; before training, if images or labels do not fit the model.
-
-    Example:
-
-    >>> baseline = kvae.callbacks.PCABaseline("runs/first", data.x_train, data.x_test, data.y_test)
-    >>> history = model.fit(data.x_train, epochs=60, callbacks=[baseline])
-    >>> history.history["reconstruction_mse"][-1] < history.history["pca_reconstruction_mse"][-1]
-    True
-    """
-
-    name = "pca_baseline"
-
-    def __init__(self, folder, x_train, x_test, y_test=None, every=1, tensorboard=None):
-        super().__init__(folder, every, tensorboard)
-        self.x_train = x_train
-        self.x_test, self.y_test = _select(x_test, y_test, slice(None))
-
-    def on_train_begin(self, logs=None):
-        pca = baselines.PCA(self.model.latent_dim).fit(self.x_train)
-        self._pca_z = pca.encode(self.x_test)
-        self._pca_reconstruction = pca.decode(self._pca_z)
-        self._run_model()
-        super().on_train_begin(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._run_model()
-        logs["reconstruction_mse"] = self._mse(self._reconstruction)
-        logs["pca_reconstruction_mse"] = self._mse(self._pca_reconstruction)
-        super().on_epoch_end(epoch, logs)
-
-    def figure(self, epoch):
-        rows = _spaced_rows(len(self.x_test))
-        return plots.beside_pca(
-            self.x_test,
-            self._reconstruction,
-            self._pca_reconstruction,
-            self._z[rows],
-            self._pca_z[rows],
-            None if self.y_test is None else self.y_test[rows],
-            title=f"Model beside PCA after epoch {epoch}",
-        )
-
-    def _run_model(self):
-        self._z = self.model.encode(self.x_test, self.y_test)
-        self._reconstruction = self.model.decode(self._z, self.y_test)
-
-    def _mse(self, reconstruction):
-        return float(np.mean((reconstruction - self.x_test) ** 2))
-
-
-def _select(x, y, rows):
-    """The `rows` of images and of their labels, if there are any."""
+def select(x: ArrayLike, y: ArrayLike | None, rows: Any) -> tuple[Array, Array | None]:
+    """Select `rows` of images and of their labels, if any."""
     x = np.asarray(x)
     if y is None:
         return x[rows], None
+    y = np.asarray(y)
     checks.same_length(y, len(x), "y")
-    return x[rows], np.asarray(y)[rows]
+    return x[rows], y[rows]
 
 
-def _spaced_rows(n):
+def spaced_rows(n: int) -> Array:
+    """Indices of at most `MAX_POINTS` evenly spaced rows of `n`."""
     return np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(int)
 
 
 def _import_tensorboard():
-    """TensorBoard's event writer and its two message modules, without TensorFlow."""
+    """Import TensorBoard's event writer and its protocol buffers, without TensorFlow."""
     try:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer import event_file_writer
     except ImportError as error:
-        raise ImportError("`tensorboard` needs TensorBoard: pip install tensorboard") from error
+        raise ImportError("`tensorboard` requires TensorBoard: pip install tensorboard") from error
     return event_file_writer, event_pb2, summary_pb2
