@@ -83,7 +83,7 @@ def figure2(data, arguments, folder):
     )
     lines = [
         f"AEVB figure 2, {arguments.dataset}: bound in nats after {setting['samples']:,} training samples; {hidden} "
-        f"hidden units, seed {arguments.seed}. The paper only has a figure without numbers, so its claims are compared.",
+        f"hidden units, seed {arguments.seed}. The paper has a figure without numbers: its claims are compared.",
         *shortened(arguments, setting["samples"], lengths[0]),
         "",
         *table,
@@ -129,8 +129,8 @@ def read_figure2(curves, latent_dims):
         (
             "more latent dimensions do not overfit",
             f"{'holds' if sound else 'does not hold'}: AEVB's test bound at latent {latent_dims[-1]} is "
-            f"{tests[-1] - tests[0]:+.1f} nats from that at latent {latent_dims[0]}, train minus test is {gap:.1f} there, "
-            f"and no test bound ends more than {max(drops):.1f} below its best",
+            f"{tests[-1] - tests[0]:+.1f} nats from that at latent {latent_dims[0]}, train minus test {gap:.1f} "
+            f"nats, and no test bound ends more than {max(drops):.1f} below its best",
         ),
     ]
 

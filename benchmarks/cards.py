@@ -21,8 +21,8 @@ from kvae.cli.main import COMMANDS as KVAE_COMMANDS
 from kvae.evaluation import reference_cards
 from kvae.io import atomic
 
-DIGITS = "the 8x8 digits of scikit-learn, their grey pixels scored by cross-entropy, are nobody's benchmark"
-MNIST = "published figures are of binarized digits and 20 to 50 latent dimensions, here are grey ones and 2"
+DIGITS = "scikit-learn's 8x8 digits, with cross-entropy on grey pixels, are not an established benchmark"
+MNIST = "published numbers are for binarized digits and 20 to 50 latent dimensions, these for grey pixels and 2"
 COMMANDS = {  # and why no published number is comparable
     "kvae demo": DIGITS,
     "kvae train": DIGITS,

@@ -1,40 +1,43 @@
-"""Baselines with the models' verbs: what scikit-learn's methods do at the same code length, each with its energy."""
+"""Baselines from scikit-learn with the interface of the models, including their energy, at the same code length."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, Literal
 
 import numpy as np
 from sklearn import cluster, decomposition, mixture
 
 from kvae import checks
+from kvae.types import Array, ArrayLike, Shape
 
 
 class Baseline:
-    """What the baselines share: arrays of images in, rows of pixels for scikit-learn, and back.
+    """Base class of the baselines: flattens images for a scikit-learn estimator and restores their shape.
 
-    Each is a thin cover over an estimator of scikit-learn whose rows W, the `components`, rebuild an image from a code.
+    Each is a thin wrapper around an estimator whose rows W, the `components`, map a code back to an image.
 
     Args:
         latent_dim: int, length of the code z.
-        estimator: object of scikit-learn that finds W.
+        estimator: scikit-learn estimator that learns W.
     """
 
-    image_shape: Any = None  # a tuple once fitted
-    dtype: str | None = None  # in which scikit-learn computes; `None` for the data's own
+    image_shape: Shape | None = None  # set by `fit`
+    dtype: str | None = None  # dtype that scikit-learn computes in; `None` for that of the data
 
-    def __init__(self, latent_dim, estimator):
+    def __init__(self, latent_dim: int, estimator: Any) -> None:
         self.latent_dim = checks.positive_integer(latent_dim, "latent_dim")
         self._estimator = estimator
 
     @property
-    def components(self):
-        """The rows W `(latent_dim, pixels)` that a code weighs."""
+    def components(self) -> Array:
+        """The rows W `(latent_dim, pixels)` that a code combines linearly."""
         return self._estimator.components_
 
-    def fit(self, x):
-        """Learn from `x` `(n, *image_shape)`; returns the baseline itself.
+    def fit(self, x: ArrayLike) -> Baseline:
+        """Fit the baseline to `x` `(n, *image_shape)`, and return it.
 
         Raises:
-            ValueError: if there are fewer examples than the method needs, or values are not finite.
+            ValueError: if there are fewer examples than the method needs, or a value is not finite.
         """
         x = np.asarray(x)
         x = checks.array(x, x.shape[1:], "x")
@@ -42,38 +45,38 @@ class Baseline:
         self.image_shape = x.shape[1:]
         return self
 
-    def encode(self, x):
-        """Codes `(n, latent_dim)` of `x` `(n, *image_shape)`."""
+    def encode(self, x: ArrayLike) -> Array:
+        """Return the codes `(n, latent_dim)` of `x` `(n, *image_shape)`."""
         return self._estimator.transform(self._rows(x))
 
-    def decode(self, z):
-        """Images `(n, *image_shape)` of codes `z` `(n, latent_dim)`; values may leave [0, 1]."""
-        self._check_fitted()
+    def decode(self, z: ArrayLike) -> Array:
+        """Return the images `(n, *image_shape)` of codes `z` `(n, latent_dim)`; values may be outside [0, 1]."""
+        shape = self._fitted_shape()
         z = checks.array(z, (self.latent_dim,), "z")
-        return self._decode(z).reshape(-1, *self.image_shape)
+        return self._decode(z).reshape(-1, *shape)
 
     def _decode(self, z):
         return z @ self.components
 
-    def reconstruct(self, x):
-        """Encode `x` `(n, *image_shape)` and decode it."""
+    def reconstruct(self, x: ArrayLike) -> Array:
+        """Encode `x` `(n, *image_shape)` and decode the codes."""
         return self.decode(self.encode(x))
 
-    def energy(self, x):
-        """The squared distance ‖x − x̂‖² of each example to its reconstruction: array `(n,)`."""
+    def energy(self, x: ArrayLike) -> Array:
+        """Return the squared distance ‖x − x̂‖² of each example to its reconstruction, as an array `(n,)`."""
         return self._squared_error(x, self.encode(x))
 
     def _squared_error(self, x, z):
         return np.sum(np.square(self._rows(x) - self._decode(z), dtype="float64"), axis=1)
 
-    def _check_fitted(self):
+    def _fitted_shape(self):
         if self.image_shape is None:
             name = type(self).__name__
-            raise ValueError(f"`{name}` must be fitted first: call fit(x). Received: a {name} without components")
+            raise ValueError(f"`{name}` must be fitted first: call fit(x). Received: an unfitted {name}")
+        return self.image_shape
 
     def _rows(self, x):
-        self._check_fitted()
-        return self._flat(checks.array(x, self.image_shape, "x"))
+        return self._flat(checks.array(x, self._fitted_shape(), "x"))
 
     def _flat(self, x):
         return x.reshape(len(x), -1).astype(self.dtype or x.dtype, copy=False)
@@ -82,11 +85,11 @@ class Baseline:
 class PCA(Baseline):
     """Principal component analysis as an encoder and decoder: z = W(x − μ), x̂ = Wᵀz + μ.
 
-    Its energy is E(x) = ‖WᵀWx − x‖² (with μ taken off): the squared distance to the plane of the components.
+    Its energy is E(x) = ‖WᵀWx − x‖² for centred x: the squared distance to the subspace of the components.
 
     Args:
         latent_dim: int, number of components.
-        seed: int, for the randomised solver that scikit-learn takes for large data.
+        seed: int, seed of the randomised solver that scikit-learn uses for large data.
 
     Example:
 
@@ -96,70 +99,73 @@ class PCA(Baseline):
     (360, 8, 8, 1)
     """
 
-    def __init__(self, latent_dim, seed=0):
+    def __init__(self, latent_dim: int, seed: int = 0) -> None:
         super().__init__(latent_dim, decomposition.PCA(latent_dim, random_state=seed))
 
     @property
-    def components(self):
-        """Orthonormal rows W, `(latent_dim, pixels)`, by falling variance."""
+    def components(self) -> Array:
+        """Orthonormal rows W, `(latent_dim, pixels)`, in order of decreasing variance."""
         return self._estimator.components_
 
     def _decode(self, z):
         return self._estimator.inverse_transform(z)
 
-    def sample_prior(self, n, seed=None):
-        """Coordinates `(n, latent_dim)` from N(0, Λ), Λ the components' variances: the Gaussian that PCA fits."""
-        self._check_fitted()
+    def sample_prior(self, n: int, seed: int | None = None) -> Array:
+        """Sample codes `(n, latent_dim)` from N(0, Λ), the Gaussian of PCA, with the components' variances Λ."""
+        self._fitted_shape()
         n = checks.positive_integer(n, "n")
         noise = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         return noise * np.sqrt(self._estimator.explained_variance_)
 
-    def sample(self, n, seed=None):
-        """Draw `n` images `(n, *image_shape)` from the Gaussian that PCA fits, decoded without pixel noise."""
+    def sample(self, n: int, seed: int | None = None) -> Array:
+        """Sample `n` images `(n, *image_shape)` from the Gaussian of PCA, without pixel noise."""
         return self.decode(self.sample_prior(n, seed))
 
 
 class KMeans(Baseline):
-    """K-means as an encoder and decoder: z is a 1-of-K code, x̂ = zW the centre that it chooses.
+    """K-means as an encoder and decoder: z is a 1-of-K code, and x̂ = zW the centre that it selects.
 
     Its energy is E(x) = min_z ‖x − zW‖², the squared distance to the nearest centre.
 
     Args:
         latent_dim: int, number of centres K.
-        seed: int, for the starting centres (k-means++).
+        seed: int, seed of the initial centres (k-means++).
 
     Example:
 
+    >>> data = kvae.load_data("digits")
     >>> kmeans = kvae.baselines.KMeans(latent_dim=10).fit(data.x_train)
-    >>> kmeans.encode(data.x_test).sum(axis=1)  # all ones
+    >>> kmeans.encode(data.x_test).sum(axis=1).max()
+    1.0
     """
 
-    def __init__(self, latent_dim, seed=0):
+    def __init__(self, latent_dim: int, seed: int = 0) -> None:
         super().__init__(latent_dim, cluster.KMeans(latent_dim, random_state=seed))
 
     @property
-    def components(self):
+    def components(self) -> Array:
         """The centres W, `(latent_dim, pixels)`."""
         return self._estimator.cluster_centers_
 
-    def encode(self, x):
-        """The 1-of-K codes `(n, latent_dim)` of `x` `(n, *image_shape)`."""
+    def encode(self, x: ArrayLike) -> Array:
+        """Return the 1-of-K codes `(n, latent_dim)` of `x` `(n, *image_shape)`."""
         return np.eye(self.latent_dim, dtype="float32")[self._estimator.predict(self._rows(x))]
 
 
 class GMM(Baseline):
-    """Gaussian mixture model, p(x) = Σ_k π_k N(x | μ_k, Σ_k); a code holds the responsibilities p(k|x).
+    """Gaussian mixture model, p(x) = Σ_k π_k N(x | μ_k, Σ_k); the code of x is its responsibilities p(k|x).
 
-    Its energy is −log p(x), in nats. A reconstruction is the components' mean, weighed by their responsibilities.
+    Its energy is −log p(x), in nats. A reconstruction is the mean of the components weighted by the responsibilities.
 
     Args:
         latent_dim: int, number of components K.
-        covariance: "full", "tied", "diag" or "spherical", as in scikit-learn. A full one has pixels² / 2 numbers to be
-            estimated for each component: take "diag" for images unless examples abound.
-        seed: int, for the start (k-means).
+        covariance: "full", "tied", "diag" or "spherical", as in scikit-learn. A full covariance has about pixels² / 2
+            parameters per component: use "diag" for images unless there are very many examples.
+        seed: int, seed of the initialisation (k-means).
 
     Example:
 
+    >>> data = kvae.load_data("digits")
     >>> gmm = kvae.baselines.GMM(latent_dim=10, covariance="diag").fit(data.x_train)
     >>> gmm.sample(4, seed=0).shape
     (4, 8, 8, 1)
@@ -167,40 +173,42 @@ class GMM(Baseline):
 
     dtype = "float64"
 
-    def __init__(self, latent_dim, covariance="full", seed=0):
+    def __init__(
+        self, latent_dim: int, covariance: Literal["full", "tied", "diag", "spherical"] = "full", seed: int = 0
+    ) -> None:
         super().__init__(latent_dim, mixture.GaussianMixture(latent_dim, covariance_type=covariance, random_state=seed))
 
     @property
-    def components(self):
+    def components(self) -> Array:
         """The means μ_k, `(latent_dim, pixels)`."""
         return self._estimator.means_
 
-    def encode(self, x):
-        """Responsibilities p(k|x) `(n, latent_dim)` of `x` `(n, *image_shape)`."""
+    def encode(self, x: ArrayLike) -> Array:
+        """Return the responsibilities p(k|x) `(n, latent_dim)` of `x` `(n, *image_shape)`."""
         return self._estimator.predict_proba(self._rows(x))
 
-    def energy(self, x):
-        """−log p(x) of each example: array `(n,)`, nats."""
+    def energy(self, x: ArrayLike) -> Array:
+        """Return −log p(x) of each example in nats, as an array `(n,)`."""
         return -self._estimator.score_samples(self._rows(x))
 
-    def sample(self, n, seed=None):
-        """Draw `n` images `(n, *image_shape)` from the mixture; scikit-learn gives them by component."""
-        self._check_fitted()
+    def sample(self, n: int, seed: int | None = None) -> Array:
+        """Sample `n` images `(n, *image_shape)` from the mixture, ordered by component as in scikit-learn."""
+        shape = self._fitted_shape()
         n = checks.positive_integer(n, "n")
-        return self._estimator.set_params(random_state=seed).sample(n)[0].reshape(n, *self.image_shape)
+        return self._estimator.set_params(random_state=seed).sample(n)[0].reshape(n, *shape)
 
 
 class SparseCoding(Baseline):
-    """Sparse coding, as in Olshausen & Field 1996: x̂ = zW with few entries of z that are not 0, found by a search.
+    """Sparse coding (Olshausen & Field 1996): x̂ = zW with mostly zero entries of z, found by optimisation.
 
-    Its energy is E(x) = min_z ‖x − zW‖² + λ|z|₁, the squared error and the price of the code. There is no encoder that
-    learns: each code is the solution of that convex problem. So E is itself convex in x, a bowl whose contours lengthen
-    towards the dictionary's rows. W and codes are scikit-learn's `MiniBatchDictionaryLearning`, whose rows have a norm
-    of at most 1 and whose objective is half of this one (its `alpha` is λ/2).
+    Its energy is E(x) = min_z ‖x − zW‖² + λ|z|₁, the squared error plus a penalty on the code. There is no learned
+    encoder: each code is the solution of this convex problem. E is therefore convex in x, a bowl whose contours are
+    elongated along the dictionary's rows. W and the codes come from scikit-learn's `MiniBatchDictionaryLearning`, whose
+    rows have norm at most 1 and whose objective is half of this one (its `alpha` is λ/2).
 
     Args:
         latent_dim: int, number of rows in the dictionary; may exceed the number of pixels.
-        sparsity: λ, positive; larger makes codes sparser.
+        sparsity: λ, positive; larger values make the codes sparser.
         seed: int.
 
     Raises:
@@ -208,16 +216,15 @@ class SparseCoding(Baseline):
 
     Example:
 
+    >>> data = kvae.load_data("digits")
     >>> coding = kvae.baselines.SparseCoding(latent_dim=100, sparsity=0.5).fit(data.x_train)
-    >>> (coding.encode(data.x_test) != 0).mean()  # the share of the dictionary that an image uses
+    >>> used = (coding.encode(data.x_test) != 0).mean()  # fraction of the dictionary that an image uses
     """
 
-    dtype = "float64"  # in float32 coordinate descent does not reach its own tolerance
+    dtype = "float64"  # in float32, coordinate descent does not reach its tolerance
 
-    def __init__(self, latent_dim, sparsity=1.0, seed=0):
-        if not (isinstance(sparsity, (int, float)) and 0 < sparsity < np.inf):
-            raise ValueError(f"`sparsity` must be a positive number. Received: sparsity={sparsity!r}")
-        self.sparsity = float(sparsity)
+    def __init__(self, latent_dim: int, sparsity: float = 1.0, seed: int = 0) -> None:
+        self.sparsity = checks.positive_number(sparsity, "sparsity")
         super().__init__(
             latent_dim,
             decomposition.MiniBatchDictionaryLearning(
@@ -229,7 +236,7 @@ class SparseCoding(Baseline):
             ),
         )
 
-    def energy(self, x):
-        """E = ‖x − zW‖² + λ|z|₁ of each example at its code: array `(n,)`."""
+    def energy(self, x: ArrayLike) -> Array:
+        """Return E = ‖x − zW‖² + λ|z|₁ of each example at its code, as an array `(n,)`."""
         z = self.encode(x)
         return self._squared_error(x, z) + self.sparsity * np.abs(z).sum(axis=1)

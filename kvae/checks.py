@@ -131,7 +131,8 @@ def batch(element: Any, image_shape: Shape, conditions: Any = None, model: str =
     """
     parts = element if isinstance(element, (tuple, list)) else (element,)
     flat = [each for part in parts for each in (part if isinstance(part, (tuple, list)) else (part,))]
-    if not (1 <= len(parts) <= 3 and all(part is None or hasattr(part, "shape") for part in flat)):
+    known = all(part is None or hasattr(part, "shape") for part in flat)
+    if not (1 <= len(parts) <= 3 and hasattr(parts[0], "shape") and known):
         kinds = ", ".join(type(part).__name__ for part in parts)
         raise ValueError(
             f"The dataset must give images, (images, labels) or (images, labels, sample_weight). Received: ({kinds})"

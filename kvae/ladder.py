@@ -1,11 +1,16 @@
-"""The lecture's ladder, PCA → autoencoder → denoising autoencoder → VAE → CVAE, at one latent size and one budget.
+"""The lecture's ladder of methods, PCA → autoencoder → denoising autoencoder → VAE → CVAE, compared.
 
-It shows what each step buys: an autoencoder reconstructs better than PCA, but what its random codes decode to is no
-digit; a VAE pays a little reconstruction for a latent space one can draw from.
+All five have the same latent size and training budget. Each step shows its benefit: an autoencoder reconstructs better
+than PCA, but random codes do not decode to digits; a VAE gives up some reconstruction quality for a latent space that
+can be sampled.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,26 +19,28 @@ from kvae import baselines, evaluation, networks
 from kvae.applications import interpolate
 from kvae.applications.classifier import linear_probe
 from kvae.corruption import Gaussian
+from kvae.data import Dataset
 from kvae.models import CVAE, VAE, Autoencoder, capabilities
+from kvae.types import Array
 
 RANDOM_CODES = 1000  # images for the Fréchet distance
 PROBE_EXAMPLES = 10_000
-STEPS = 8  # images of an interpolation, and of the other samples kept
+STEPS = 8  # images in an interpolation, and in the other samples that are kept
 
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """What one method of the ladder reached.
+    """Results of one method of the ladder.
 
     Attributes:
         name: the method.
-        reconstruction_mse: mean squared error a pixel on test images.
-        frechet_distance: from real test images, in the features of a small classifier, of what random codes z ~ N(0, I)
-            decode to, the VAE's prior.
-        frechet_distance_fitted: the same for codes from a Gaussian with the mean and standard deviation of the training
-            codes in each dimension: the best guess at a prior that an autoencoder allows.
-        probe_accuracy: of a logistic regression on the codes of test images.
-        seconds: wall time of training.
+        reconstruction_mse: mean squared error per pixel on test images.
+        frechet_distance: Fréchet distance, in the features of a small classifier, between test images and decoded
+            random codes z ~ N(0, I), the prior of the VAE.
+        frechet_distance_fitted: the same for codes from a diagonal Gaussian with the mean and standard deviation of the
+            training codes, the best simple prior for an autoencoder.
+        probe_accuracy: accuracy of a logistic regression on the codes of test images.
+        seconds: training time.
         reconstructions: `(n, *image_shape)`, of the first test images.
         random: `(n, *image_shape)`, decoded codes z ~ N(0, I).
         interpolation: `(steps, *image_shape)`, from the first test image to one of another class.
@@ -46,40 +53,54 @@ class Rung:
     frechet_distance_fitted: float
     probe_accuracy: float
     seconds: float
-    reconstructions: np.ndarray
-    random: np.ndarray
-    interpolation: np.ndarray
-    z: np.ndarray
+    reconstructions: Array
+    random: Array
+    interpolation: Array
+    z: Array
 
-    def numbers(self):
-        """The rung without its arrays, for a table or a JSON file."""
+    def numbers(self) -> dict[str, str | float]:
+        """Return the results without the arrays, for a table or a JSON file."""
         return {name: value for name, value in dataclasses.asdict(self).items() if not isinstance(value, np.ndarray)}
 
 
-def climb(data, latent_dim=2, epochs=40, batch_size=32, learning_rate=2e-3, noise=0.5, hidden=None, seed=0):
-    """Train the five methods in turn and measure each the same way.
+def climb(
+    data: Dataset,
+    latent_dim: int = 2,
+    epochs: int = 40,
+    batch_size: int = 32,
+    learning_rate: float = 2e-3,
+    noise: float = 0.5,
+    hidden: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Iterator[Rung]:
+    """Train the five methods in turn, and evaluate each in the same way.
 
     Args:
         data: a labelled `kvae.data.Dataset`.
-        latent_dim: int, components or latent dimensions of all five.
-        epochs: int, of each network.
+        latent_dim: int, number of components or latent dimensions of all five methods.
+        epochs: int, training epochs of each network.
         batch_size: int.
-        learning_rate: Adam's at the start; it falls to zero along a cosine.
+        learning_rate: initial learning rate of Adam, which decays to zero along a cosine.
         noise: standard deviation of the denoising autoencoder's input noise.
-        hidden: units of the encoder's hidden layers; `None` for `networks.mlp`'s own.
+        hidden: units of the encoder's hidden layers; `None` for the default of `networks.mlp`.
         seed: int.
 
     Yields:
         A `Rung` for each method, once it is trained.
 
     Raises:
-        ValueError: for data without class labels.
+        ValueError: if the data have no class labels.
+
+    Example:
+
+    >>> for rung in kvae.ladder.climb(kvae.load_data("digits"), epochs=20):
+    ...     print(rung.name, rung.reconstruction_mse)
     """
-    if data.num_classes is None:
+    if data.num_classes is None or data.y_train is None or data.y_test is None:
         raise ValueError(f"`data` must have class labels: the ladder ends in a CVAE. Received: {data.name}")
     features = evaluation.Features(data.x_train, data.y_train, seed=seed)
-    sizes = {} if hidden is None else {"hidden": tuple(hidden)}
-    end = int(np.argmax(data.y_test != data.y_test[0]))  # where the interpolation goes
+    sizes: dict[str, Any] = {} if hidden is None else {"hidden": tuple(hidden)}
+    end = int(np.argmax(data.y_test != data.y_test[0]))  # end of the interpolation
 
     def pair(**kwargs) -> tuple[keras.Model, keras.Model]:
         return networks.mlp(data.image_shape, latent_dim, **sizes, **kwargs)
@@ -107,7 +128,8 @@ def climb(data, latent_dim=2, epochs=40, batch_size=32, learning_rate=2e-3, nois
 def _fit(model, data, epochs, batch_size, learning_rate, seed):
     steps = epochs * -(-len(data.x_train) // batch_size)
     model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
-    model.fit(data.batches(batch_size=batch_size, labels=capabilities.has(model, "condition"), seed=seed), epochs=epochs, verbose=0)
+    conditional = capabilities.has(model, "condition")
+    model.fit(data.batches(batch_size=batch_size, labels=conditional, seed=seed), epochs=epochs, verbose=0)
 
 
 def _measure(name, model, data, features, end, seconds, seed):

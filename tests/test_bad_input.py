@@ -1,4 +1,4 @@
-"""Bad data is refused in one line that says what was expected, what came and how to mend it."""
+"""Invalid data are rejected with one line that says what was expected, how to fix it and what was received."""
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ BAD_IMAGES = {
     "no batch": (X[0], r"add the batch axis with .*x\[None\]"),
     "another size": (np.zeros((6, 9, 9, 1)), r"shape \(n, 8, 8, 1\). Received: shape \(6, 9, 9, 1\)"),
     "empty": (X[:0], r"at least one example"),
-    "strings": (np.full((6, 8, 8, 1), "a"), r"must hold numbers"),
+    "strings": (np.full((6, 8, 8, 1), "a"), r"must contain numbers"),
 }
 
 
@@ -77,11 +77,11 @@ def test_a_gaussian_takes_any_finite_value(gaussian):
 
 BAD_LABELS = {
     "missing": (None, r"`labels` is missing: .*0..2"),
-    "negative": (Y - 1, r"must lie in 0..2 for num_classes=3. Received: values from -1 to 1"),
-    "too large": (Y + 1, r"must lie in 0..2.*from 1 to 3"),
+    "negative": (Y - 1, r"must be in 0..2 for num_classes=3. Received: values from -1 to 1"),
+    "too large": (Y + 1, r"must be in 0..2.*from 1 to 3"),
     "floats": (Y.astype("float32"), r"must be integers: use .astype\(int\). Received: dtype float32"),
-    "one-hot": (np.eye(3)[Y], r"one integer an example.*np.argmax.*\(6, 3\)"),
-    "another length": (Y[:4], r"one entry an example: 6. Received: 4"),
+    "one-hot": (np.eye(3)[Y], r"one integer per example.*np.argmax.*\(6, 3\)"),
+    "another length": (Y[:4], r"one entry per example: 6. Received: 4"),
 }
 
 
@@ -102,7 +102,7 @@ def test_labels_to_generate(cvae, name):
 
 def test_attributes():
     model = kvae.CVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), num_classes=4))
-    with pytest.raises(ValueError, match="needs 4 attributes an example"):
+    with pytest.raises(ValueError, match=r"needs an array of shape \(n, 4\)"):
         model.encode(X)
     with pytest.raises(ValueError, match=r"`labels` must have shape \(n, 4\)"):
         model.encode(X, np.zeros((6, 3)))
@@ -158,7 +158,7 @@ def test_codes(vae):
         ({"x": X}, r"must give images, \(images, labels\).*Received: \(dict\)"),
         (((X, X), np.zeros(len(X))), r"must give images.*Received: \(tuple, TensorSpec\)"),
         ((X, X, X, X), r"must give images.*TensorSpec, TensorSpec, TensorSpec, TensorSpec\)"),
-        ((X, np.zeros((len(X), 2, 3))), r"labels of shape \(batch,\) or \(batch, k\). Received: shape \(None, 2, 3\)"),
+        ((X, np.zeros((len(X), 2, 3))), r"must give `labels` of shape \(batch,\). Received: shape \(None, 2, 3\)"),
         (X.astype("uint8"), r"floats in \[0, 1\]: divide its images by 255. Received: uint8"),
         (X[:0], "at least one batch. Received: an empty one"),
     ],
@@ -176,7 +176,7 @@ def test_datasets(vae, cvae):
     import tensorflow as tf
 
     flat = tf.data.Dataset.from_tensor_slices(X)
-    with pytest.raises(ValueError, match=r"batches of shape \(batch, 8, 8, 1\); is it batched"):
+    with pytest.raises(ValueError, match=r"batches of shape \(batch, 8, 8, 1\): batch it, and give"):
         vae.fit(flat)
     with pytest.raises(ValueError, match=r"dataset of \(images, labels\)"):
         cvae.fit(flat.batch(2))
@@ -184,7 +184,7 @@ def test_datasets(vae, cvae):
         kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2)).compile(loss="mse")
     with pytest.raises(ValueError, match=r"called on \(images, labels\)"):
         cvae(X)
-    with pytest.raises(ValueError, match=r"sample_weight` must hold one entry an example: 6. Received: 5"):
+    with pytest.raises(ValueError, match=r"sample_weight` must have one entry per example: 6. Received: 5"):
         vae.fit(X, sample_weight=np.ones(5))
 
 

@@ -1,4 +1,4 @@
-"""Baselines, label agreement and errors against NumPy and scikit-learn."""
+"""Baselines, label agreement and errors, compared with NumPy and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -123,7 +123,9 @@ def test_gmm_samples_have_the_mixtures_moments():
     x = kvae.toy.moons(300, seed=0)
     gmm = kvae.baselines.GMM(4).fit(x)
     samples = gmm.sample(20_000, seed=0)
-    np.testing.assert_allclose(samples.mean(axis=0), x.mean(axis=0), atol=0.03)  # EM keeps both moments of the data
+    np.testing.assert_allclose(
+        samples.mean(axis=0), x.mean(axis=0), atol=0.03
+    )  # EM preserves the first two moments of the data
     np.testing.assert_allclose(np.cov(samples.T), np.cov(x.T), atol=0.04)
     np.testing.assert_array_equal(gmm.sample(5, seed=1), gmm.sample(5, seed=1))
     assert not np.array_equal(gmm.sample(5, seed=1), gmm.sample(5, seed=2))
@@ -139,7 +141,7 @@ def test_sparse_coding_finds_the_code_that_minimises_its_energy(digits):
         return np.square(x - z @ w).sum(axis=1) + 0.5 * np.abs(z).sum(axis=1)
 
     np.testing.assert_allclose(coding.energy(digits.x_test[:50]), formula(z), rtol=1e-4)
-    # The optimality conditions of that convex problem: ∂‖x − zW‖²/∂z = −λ sign(z) where z ≠ 0, within ±λ elsewhere.
+    # Optimality conditions of the convex problem: ∂‖x − zW‖²/∂z = −λ sign(z) where z ≠ 0, within ±λ elsewhere.
     gradient = 2 * (z @ w - x) @ w.T
     np.testing.assert_allclose(gradient[z != 0], -0.5 * np.sign(z[z != 0]), atol=1e-5)
     assert np.abs(gradient[z == 0]).max() < 0.5 + 1e-5
@@ -147,7 +149,7 @@ def test_sparse_coding_finds_the_code_that_minimises_its_energy(digits):
     denser = kvae.baselines.SparseCoding(20, sparsity=0.05).fit(digits.x_train[:300])
     assert np.mean(denser.encode(digits.x_test[:50]) != 0) > np.mean(z != 0)
     for sparsity in (0, -1, np.nan, "a"):
-        with pytest.raises(ValueError, match="`sparsity` must be a positive number"):
+        with pytest.raises(ValueError, match="`sparsity` must be a finite number above 0"):
             kvae.baselines.SparseCoding(2, sparsity)
 
 
@@ -169,7 +171,7 @@ def test_label_agreement_counts_what_the_judge_recognises(digits):
     seen = judge._classifier.predict(digits.x_train.reshape(-1, 64))
 
     class Parrot:
-        """Answers with real digits that the judge reads right, but always with an 8 for a 3."""
+        """Returns real digits that the judge classifies correctly, but always an 8 in place of a 3."""
 
         num_classes = 10
 

@@ -1,4 +1,4 @@
-"""An encoder handed on: as a classifier's lower part, and under a linear probe."""
+"""A trained encoder, as the backbone of a classifier and with a linear probe."""
 
 import keras
 import numpy as np
@@ -95,13 +95,16 @@ def test_bad_input_is_refused(encoder):
     conditional, _ = kvae.networks.mlp((8, 8, 1), 2, num_classes=3)
     shallow, _ = kvae.networks.mlp((8, 8, 1), 2, hidden=(), posterior=None)
     for call, message in [
-        (lambda: from_encoder(conditional, 3), r"`encoder` must be a Functional keras.Model of images alone"),
+        (
+            lambda: from_encoder(conditional, 3),
+            r"`encoder` must be a Functional keras.Model with images as its only input",
+        ),
         (lambda: from_encoder("encoder", 3), r"`encoder` must be a Functional keras.Model"),
-        (lambda: from_encoder(shallow, 3), r'`features` must be "code" for an encoder of one layer'),
+        (lambda: from_encoder(shallow, 3), r'`features` must be "code" for an encoder without a hidden layer'),
         (lambda: from_encoder(encoder, 3, features="logits"), r"`features` must be one of \['code', 'hidden'\]"),
         (lambda: from_encoder(encoder, 0), r"`num_classes` must be an integer of at least 1"),
         (lambda: from_encoder(encoder, 3, hidden=(-1,)), r"`hidden` must be an integer of at least 1"),
-        (lambda: linear_probe(np.zeros((4, 2)), [0, 1, 0], np.zeros((4, 2)), [0] * 4), r"`y_train` must hold one"),
+        (lambda: linear_probe(np.zeros((4, 2)), [0, 1, 0], np.zeros((4, 2)), [0] * 4), r"`y_train` must have one"),
         (lambda: linear_probe(np.zeros((4, 2)), [0] * 4, np.zeros((4, 3)), [0] * 4), r"`z_test` must have shape"),
     ]:
         with pytest.raises(ValueError, match=message):
