@@ -1,4 +1,4 @@
-"""A model as a user would write it: two networks against one another, each with an optimizer of its own."""
+"""A user-defined adversarial model: two networks, each with its own optimizer."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from kvae.training.held import held
 
 @keras.saving.register_keras_serializable(package="tests")
 class Adversarial(kvae.Autoencoder):
-    """An autoencoder whose reconstructions a discriminator shall not tell from images."""
+    """An autoencoder trained so that a discriminator cannot distinguish its reconstructions from images."""
 
     term_names = (*kvae.Autoencoder.term_names, "fooling_loss", "judging_loss")
     optimizer_groups = {"discriminator": ("discriminator",)}

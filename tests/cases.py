@@ -1,6 +1,6 @@
-"""Every kind of model, small: what the contract test runs through. A new model adds a line here.
+"""One small instance of every model, for the contract test: a new model adds a line here.
 
-And `gradient`, which is the same on every backend.
+Also `gradient`, which works on every backend.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from kvae.distributions import Normal
 from kvae.penalties import L1, Contractive, KLSparsity
 from kvae.priors import Hierarchical, Mixture, Vamp
 
-# How to compile a model for a few steps: with JAX whole, since it compiles each operation else; elsewhere not at all.
+# Compilation for a few training steps: full on JAX, which would otherwise compile every operation; none elsewhere.
 QUICKLY = {"jit_compile": True} if keras.backend.backend() == "jax" else {"run_eagerly": True}
 
 
@@ -55,7 +55,7 @@ def own_prior():
 
 
 def two_layers():
-    """A second stochastic layer of 3 dimensions on top of 2."""
+    """A second stochastic layer of 3 dimensions above a layer of 2."""
     return Hierarchical(*kvae.networks.mlp((2,), 3, hidden=(5,), likelihood=Normal()))
 
 
@@ -107,18 +107,18 @@ CASES = {
     ),
 }
 
-DENSITIES = {name: case for name, case in CASES.items() if "autoencoder" not in name}  # those with an ELBO
+DENSITIES = {name: case for name, case in CASES.items() if "autoencoder" not in name}  # models with an ELBO
 OTHER_BOUNDS = (
     "vae-free-bits",
     "vae-log-normal",
     "vae-importance-weighted",
     "vae-two-layers",
     "cvae-mixture",
-)  # those whose loss is another bound
+)  # models trained on another bound
 
 
 def gradient(function, value):
-    """The gradient at the array `value` of `function`, a tensor in and a scalar out: what one SGD step takes off."""
+    """The gradient of `function`, from a tensor to a scalar, at the array `value`: what one SGD step subtracts."""
 
     class One(keras.Model):
         def __init__(self):

@@ -1,10 +1,10 @@
-"""Fixtures that several test files share."""
+"""Fixtures shared by several test files."""
 
 import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiling is most of what the tests do there
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compilation dominates the tests' run time there
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
-    """Forget JAX's now and then: a process may have no more than some thousands of them in memory, and then crashes."""
+    """Clear JAX's caches regularly: a process crashes when it holds several thousand compiled functions."""
     yield
     _tests_so_far[0] += 1
     if keras.backend.backend() == "jax" and _tests_so_far[0] % 20 == 0:
@@ -38,7 +38,7 @@ def rng():
 
 @pytest.fixture
 def keras_home(tmp_path, monkeypatch):
-    """A KERAS_HOME for subprocesses that holds MNIST, without writing beside the shared file."""
+    """A KERAS_HOME with MNIST for subprocesses, which does not write next to the shared file."""
     if not (SHARED_DATA / "datasets" / "mnist.npz").is_file():
         pytest.skip("MNIST is not there: ../shared/data/datasets/mnist.npz")
     (tmp_path / "keras" / "datasets").mkdir(parents=True)

@@ -1,11 +1,11 @@
-"""Kill training at random moments, many times, and compare what comes of it with a run that was left alone.
+"""Kill training repeatedly at random moments, and compare the result with an uninterrupted run.
 
     python tests/crash.py --kills 50
 
-Each run is the command `kvae train`, killed with SIGKILL at a random moment between its start and its end and gone on
-with by `kvae train --resume`, until it is done; then a next run is begun, until there were as many kills as asked.
-Every variable of the model and of its optimizer, the history and the metrics must be equal to the last bit, and no file
-that is not a run's may be left. Prints a line a run, and the count of differences; exits with 1 if there is one.
+Each run is a `kvae train` process that is killed with SIGKILL at a random moment and resumed with
+`kvae train --resume`, until it finishes. Runs are repeated until the requested number of kills is reached. Every
+variable of the model and its optimizer, the history and the metrics must be bit-identical, and no extra file may
+remain. Prints one line per run and the number of differences; exits with 1 if there is one.
 """
 
 import argparse
@@ -27,13 +27,13 @@ TIMES = ("training_seconds", "total_seconds")
 
 
 def kvae(*arguments):
-    """A process of the command, its output kept."""
+    """Start the command as a process, capturing its output."""
     command = [sys.executable, "-m", "kvae", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def content(folder):
-    """What a finished run is made of: variables as bytes, history as text, metrics without their times."""
+    """The contents of a finished run: variables as bytes, history as text, metrics without timings."""
     parts = {"variables": variables(folder / "model.keras")}
     parts["history"] = (folder / "history.csv").read_text()
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -56,7 +56,7 @@ def variables(path):
 
 
 def whole(folder, options):
-    """Seconds that a run takes that nobody disturbs."""
+    """Duration in seconds of an uninterrupted run."""
     start = time.perf_counter()
     process = kvae("train", *options, "--out", folder)
     output, _ = process.communicate()
@@ -66,7 +66,7 @@ def whole(folder, options):
 
 
 def killed(folder, options, seconds, rng, most):
-    """Run with kills until it is done: how many, of `most` at most."""
+    """Run until finished, with at most `most` kills, and return their number."""
     kills, arguments = 0, ("train", *options, "--out", folder)
     while True:
         process = kvae(*arguments)
@@ -79,7 +79,7 @@ def killed(folder, options, seconds, rng, most):
             begun = (folder / "config.json").is_file()
             arguments = ("train", "--resume", folder) if begun else ("train", *options, "--out", folder, "--force")
             continue
-        if process.returncode == 0 or "nothing is left to do" in output:  # killed between its last file and its end
+        if process.returncode == 0 or "nothing is left to do" in output:  # killed after writing its last file
             return kills
         raise SystemExit(f"after {kills} kills: {output}")
 

@@ -1,9 +1,9 @@
-"""Break a training in every way that happens, and write down what its user sees: `python tests/faults.py [NAME ...]`.
+"""Inject faults into training, and record what the user sees: `python tests/faults.py [NAME ...]`.
 
-Each fault is done to the command `kvae train` in a process of its own. A fault is met if the command ends by itself,
-with one line that says what is wrong and no traceback, and leaves no half-written file. Where training can go on, it
-does, by `kvae train --resume`, and every variable of the model and its optimizer and the history must be what they are
-in a run that was left alone, to the bit. Prints a Markdown table; exits with 1 if a fault is not met.
+Each fault is injected into a separate `kvae train` process. It is handled if the command terminates with a one-line
+error message and no traceback, and leaves no partially written file. Where training can be resumed, it is, with
+`kvae train --resume`; the history and every variable of the model and its optimizer must then be bit-identical to those
+of an uninterrupted run. Prints a Markdown table; exits with 1 if a fault is not handled.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PATIENCE = 120  # seconds
 
 
 class Trainings:
-    """Trainings in folders of one scratch folder, and what became of them."""
+    """Training runs in subfolders of a scratch folder, and their results."""
 
     def __init__(self, scratch):
         self.scratch = Path(scratch)
@@ -41,7 +41,7 @@ class Trainings:
 
     def start(self, *arguments, options=OPTIONS, **environment):
         """A process of `kvae train`."""
-        # Without `coverage`, which would write a file of its own to a disk that is full.
+        # Without `coverage`, which would write its own file to the full disk.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         command = [sys.executable, "-m", "kvae", "train", *(() if "--resume" in arguments else options)]
         return subprocess.Popen(
@@ -53,7 +53,7 @@ class Trainings:
         )
 
     def end(self, process):
-        """Exit code and what was printed."""
+        """The exit code and the output."""
         try:
             printed, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -62,14 +62,14 @@ class Trainings:
         return process.returncode, printed
 
     def until_epoch(self, process, out, epoch=2):
-        """Wait until the history has a line of `epoch`; return the process."""
+        """Wait until the history contains `epoch`, and return the process."""
         history = out / "history.csv"
         while process.poll() is None and not (history.is_file() and len(history.read_text().splitlines()) > epoch):
             time.sleep(0.005)
         return process
 
     def goes_on(self, out):
-        """Whether the run, gone on with, ends as if it had been left alone."""
+        """Whether the run, once resumed, ends like an uninterrupted one."""
         code, printed = self.end(self.start("--resume", out))
         if code:
             return f"no: {printed.splitlines()[-1]}"
@@ -79,7 +79,7 @@ class Trainings:
 
 
 def signalled(number):
-    """A fault: the signal `number` after the second epoch."""
+    """Fault: signal `number` after the second epoch."""
 
     def fault(trainings, out):
         process = trainings.until_epoch(trainings.start("--out", out), out)
@@ -90,7 +90,7 @@ def signalled(number):
 
 
 def full_disk(epoch):
-    """A fault: after `epoch` epochs no file may be larger than some bytes."""
+    """Fault: after `epoch` epochs, file sizes are limited to a few bytes."""
 
     def fault(trainings, out):
         process = trainings.start("--out", out)
@@ -105,12 +105,12 @@ def full_disk(epoch):
 
 
 def read_only_folder(trainings, out):
-    """A folder in a place that takes no files, not even from root."""
+    """A location where not even root can create files."""
     return *trainings.end(trainings.start("--out", "/sys/kvae")), "–"
 
 
 def no_folder(trainings, out):
-    """A file where the folder should be."""
+    """A file in place of the folder."""
     out.write_text("a file")
     printed = trainings.end(trainings.start("--out", out))
     out.unlink()
@@ -118,9 +118,9 @@ def no_folder(trainings, out):
 
 
 def two_writers(trainings, out):
-    """A second process that goes on with the run of a first."""
+    """A second process that resumes a run still in progress."""
     first = trainings.until_epoch(trainings.start("--out", out), out, 1)
-    first.send_signal(signal.SIGSTOP)  # or it may be done before the other looks
+    first.send_signal(signal.SIGSTOP)  # otherwise it might finish before the other checks
     seen = trainings.end(trainings.start("--resume", out))
     first.send_signal(signal.SIGCONT)
     code, printed = trainings.end(first)
@@ -130,7 +130,7 @@ def two_writers(trainings, out):
 
 
 def damaged(name, damage):
-    """A fault: a killed run's file `name` was damaged before it is gone on with."""
+    """Fault: file `name` of a killed run is damaged before the run is resumed."""
 
     def fault(trainings, out):
         process = trainings.until_epoch(trainings.start("--out", out), out)
@@ -147,25 +147,25 @@ def damaged(name, damage):
 
 
 def finished(trainings, out):
-    """A run that is finished is gone on with."""
+    """A finished run is resumed."""
     shutil.copytree(trainings.whole, out)
     return *trainings.end(trainings.start("--resume", out)), "–"
 
 
 def taken(trainings, out):
-    """Another run is begun in a finished run's folder."""
+    """A new run is started in the folder of a finished one."""
     shutil.copytree(trainings.whole, out)
     seen = trainings.end(trainings.start("--out", out))
     return *seen, "the run is as it was" if content(out) == trainings.expected else "the run is changed"
 
 
 def diverged(trainings, out):
-    """A learning rate with which the loss ends in NaN."""
+    """A learning rate that makes the loss NaN."""
     return *trainings.end(trainings.start("--out", out, options=(*OPTIONS, "--learning-rate", "1e30"))), "–"
 
 
 def no_data(trainings, out):
-    """The data set's file is gone when a killed run is gone on with."""
+    """The data set's file is missing when a killed run is resumed."""
     path = trainings.scratch / "images.npz"
     images = np.random.default_rng(0).random((400, 8, 8))
     np.savez(path, images=images)
@@ -178,7 +178,7 @@ def no_data(trainings, out):
 
 
 def other_backend(trainings, out):
-    """A killed run is gone on with on another backend."""
+    """A killed run is resumed on another backend."""
     process = trainings.until_epoch(trainings.start("--out", out), out)
     process.kill()
     process.communicate()
@@ -186,13 +186,13 @@ def other_backend(trainings, out):
 
 
 def no_tf_config(trainings, out):
-    """Several workers, of which nothing is said."""
+    """A strategy of several workers without TF_CONFIG."""
     environment = {"TF_CONFIG": ""}
     return *trainings.end(trainings.start("--strategy", "multiworker", "--out", out, **environment)), "–"
 
 
 def unreachable_worker(trainings, out):
-    """A worker that nobody has started."""
+    """A worker that has not been started."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [each.getsockname()[1] for each in (one, other)]
     workers = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
@@ -200,7 +200,7 @@ def unreachable_worker(trainings, out):
     return *trainings.end(trainings.start("--strategy", "multiworker", "--out", out, TF_CONFIG=config)), "–"
 
 
-FAULTS = {  # name: the fault, what the last line must say
+FAULTS = {  # name: (fault, text required in the last line)
     "kill -9 in epoch 3": (signalled(signal.SIGKILL), ""),
     "Ctrl-C in epoch 3": (signalled(signal.SIGINT), "interrupted; what was trained so far is saved; go on with:"),
     "SIGTERM in epoch 3": (signalled(signal.SIGTERM), "interrupted; what was trained so far is saved; go on with:"),
@@ -229,7 +229,7 @@ FAULTS = {  # name: the fault, what the last line must say
 
 
 def inflict(trainings, name):
-    """Do a fault: whether it was met, and the table's line."""
+    """Inject a fault; return whether it was handled, and its table row."""
     fault, expected = FAULTS[name]
     out = trainings.scratch / re.sub(r"\W+", "-", name)
     begin = time.perf_counter()
@@ -246,7 +246,7 @@ def inflict(trainings, name):
 
 
 def main(arguments=None):
-    """Do the faults and print what came of them."""
+    """Inject the faults and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     names = parser.parse_args(arguments).names or FAULTS

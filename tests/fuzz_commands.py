@@ -1,8 +1,8 @@
-"""Random command lines of `kvae`. Paths are those of the seeds that `fuzz_files.py` writes into the working folder."""
+"""Random command lines for `kvae`, with the paths of the seeds that `fuzz_files.py` writes to the working folder."""
 
 import shlex
 
-# `notes` is a file: as a run folder it is refused, before anything is trained. `small` stands for a run of a second.
+# `notes` is a file: as a run folder it is rejected before training. `small` is a run of about a second.
 LINES = """
 train --dataset digits --model vae --out notes/run
 train --config config-0.json --out notes/run --epochs 3
@@ -34,7 +34,12 @@ workshop grade empty --out grades.csv --jobs 2
 train --help
 """.strip().splitlines()
 SMALL = "train --dataset npz-0.npz --model {kind} --hidden 4 --epochs 1 --batch-size 12 --out run-{number} --force"
-TASKS = (*["anomaly", "compress", "guess"] * 5, "denoise", "inpaint", "super-resolve")  # the others take seconds
+TASKS = (
+    *["anomaly", "compress", "guess"] * 5,
+    "denoise",
+    "inpaint",
+    "super-resolve",
+)  # the others take several seconds
 MODELS = (
     *["keras-0.keras", "keras-3.keras", "keras-8.keras", "run/model.keras"] * 3, "keras-9.keras", "absent.keras",
     "notes", "npz-0.npz", ".",
@@ -48,7 +53,7 @@ WORDS = (
 
 
 def random_line(rng):
-    """A list of arguments: a line of `LINES`, more often than not with a word lost, added or replaced."""
+    """Generate a list of arguments: a line of `LINES`, usually with a word removed, added or replaced."""
     if rng.random() < 0.005:
         return SMALL.format(kind=rng.choice(("vae", "autoencoder", "cvae")), number=rng.randrange(3)).split()
     line = rng.choice(LINES).format(model=rng.choice(MODELS), task=rng.choice(TASKS))
@@ -68,5 +73,5 @@ def random_line(rng):
     if arguments[:1] and arguments[0] in ("train", "demo", "ladder"):
         trains = True
     if trains:
-        arguments += ["--out", "notes/run"]  # the last one counts: whatever the rest has become, nothing is trained
+        arguments += ["--out", "notes/run"]  # the last occurrence wins: nothing is trained, whatever precedes it
     return arguments

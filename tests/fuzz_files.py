@@ -1,9 +1,9 @@
 """Mutated files for every loader, and random command lines: `python tests/fuzz_files.py --count 20000 --seed 0`.
 
-A loader must return or raise a `ValueError` (which `kvae.io.FileError` is) of one line; the command must return 0, 1
-or 2 and print no traceback. Anything else is a failure: another error, a crash, a hang, memory beyond the limit, or a
-file that only code hidden in an input would make. Inputs run in forked processes, many in each; input i of a seed is
-the same on every machine. What failed is kept for `--replay`.
+A loader must return, or raise a one-line `ValueError` (such as `kvae.io.FileError`); the command must return 0, 1
+or 2 and print no traceback. Anything else is a failure: another error, a crash, a hang, memory above the limit, or a
+file that only code hidden in an input would create. Inputs run in forked processes, many in each; input i of a seed is
+the same on every machine. Failing inputs are kept for `--replay`.
 
 `--commands 2000` does the same with command lines. Exit code 1 if anything failed.
 """
@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_mutations as mutations
 import numpy as np
 
-BATCH = 200  # inputs a process
-SECONDS = 60.0  # of processor time, for an input
-MEMORY = 2**31  # bytes, beyond what a process has at its start
+BATCH = 200  # inputs per process
+SECONDS = 60.0  # seconds of CPU time per input
+MEMORY = 2**31  # bytes, in addition to a process's initial memory
 SHARES = {"npz": 26, "notebook": 17, "config": 14, "history": 12, "report": 10, "compressed": 6, "keras": 15}
 ENDINGS = {"npz": ".npz", "notebook": ".ipynb", "config": ".json", "history": ".csv", "report": ".jsonl",
            "compressed": ".kvae", "keras": ".keras"}  # fmt: skip
@@ -48,7 +48,7 @@ def load_npz(path):
 
 
 def load_notebook(path):
-    """All of grading but the run itself, whose report is empty."""
+    """Grading without running the notebook, whose report is empty."""
     return _grade(path, [])
 
 
@@ -88,7 +88,7 @@ LOADERS = {name: globals()[f"load_{name}"] for name in SHARES}
 def _grade(notebook, records):
     from kvae.worksheet import grading
 
-    grading._records = lambda *_: (records, None)  # no student's code runs here
+    grading._records = lambda *_: (records, None)  # no student code runs here
     result = grading.run(notebook)
     grading.write_csv([result], "grades.csv")
     return [result.total(), *grading.lines(result)]
@@ -113,7 +113,7 @@ def _saved(name):
 
 
 class Payload:
-    """Code in a pickle: unpickled, it makes the file at `path`."""
+    """Code in a pickle that creates the file at `path` when unpickled."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -123,7 +123,7 @@ class Payload:
 
 
 def seeds(folder, canary):
-    """Write good files of every kind, and some with code in them; return a dict from kinds to lists of contents."""
+    """Write valid files of every kind, and some that contain code; return a dict from kinds to lists of contents."""
     from kvae import applications
     from kvae.cli import runs
     from kvae.worksheet import notebooks
@@ -180,7 +180,7 @@ def seeds(folder, canary):
 
 
 def one_file(seed, index, good, folder):
-    """Make input `index` and load it; return `(kind, path, outcome)`."""
+    """Generate input `index` and load it; return `(kind, path, outcome)`."""
     rng = random.Random(f"{seed} {index}")
     kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
     path = folder / f"{kind}-{seed}-{index}{ENDINGS[kind]}"
@@ -202,7 +202,7 @@ def one_command(seed, index, good, folder):
 
 
 def run_command(path):
-    """Run the command line in a file of JSON; raise an `AssertionError` if it does not end as it should."""
+    """Run the command line in a JSON file; raise an `AssertionError` unless it terminates as it should."""
     from kvae.cli import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -212,7 +212,7 @@ def run_command(path):
     assert code in (0, 1, 2), f"exit code {code!r}"
     assert "Traceback" not in out.getvalue() + err.getvalue(), "a traceback"
     if code == 1 and "check" in arguments and out.getvalue():
-        return  # a notebook with answers that are not right, said on the standard output
+        return  # a notebook with wrong answers, reported on standard output
     lines = err.getvalue().splitlines()
     assert not code or (lines and lines[-1].startswith("kvae")), f"code {code} after {lines[-1:]}"
     if code:
@@ -233,7 +233,7 @@ def outcome_of(function, path):
 
 
 def work(job, seed, indices, good, folder, canary, pipe):
-    """In a forked process: run inputs and tell of each."""
+    """In a forked process: run inputs and report each outcome."""
     held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -253,7 +253,7 @@ def work(job, seed, indices, good, folder, canary, pipe):
 
 
 def run_all(job, seed, count, good, folder, canary):
-    """Run inputs 0 to count − 1, a `(kind, path, outcome)` each."""
+    """Run inputs 0 to count − 1, and yield `(kind, path, outcome)` for each."""
     index = 0
     while index < count:
         reading, writing = os.pipe()
@@ -272,7 +272,7 @@ def run_all(job, seed, count, good, folder, canary):
             yield told[1:]
         os.close(reading)
         _, status = os.waitpid(child, 0)
-        if index < until:  # it ended before its time
+        if index < until:  # it terminated early
             ending = "hung" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else "crashed"
             left = list(folder.glob(f"*-{seed}-{index}.*"))
             yield "?", str(left[0] if left else index), f"the process {ending}, status {status}"
@@ -280,7 +280,7 @@ def run_all(job, seed, count, good, folder, canary):
 
 
 def _messages(reading, child):
-    """What a process tells, until it ends, or stands still for long enough to be ended."""
+    """Yield the reports of a process until it terminates, or hangs and is killed."""
     buffer, used, heard = b"", _processor_seconds(child), time.monotonic()
     while True:
         ready, _, _ = select.select([reading], [], [], 1.0)
@@ -292,7 +292,7 @@ def _messages(reading, child):
             yield from (pickle.loads(each) for each in whole)
             if whole:
                 used, heard = _processor_seconds(child), time.monotonic()
-        # Processor time, so that a busy machine does not count; the clock as well, for a process that waits for ever.
+        # CPU time, so that a busy machine does not matter, and wall time for a process that waits indefinitely.
         elif _processor_seconds(child) - used > 2 * SECONDS or time.monotonic() - heard > 20 * SECONDS:
             os.kill(child, signal.SIGKILL)
 
@@ -303,7 +303,7 @@ def _processor_seconds(process):
 
 
 def in_a_fork(function, *arguments):
-    """`function(*arguments)` in a process of its own: TensorFlow, once awake, does not live on in a fork."""
+    """Call `function(*arguments)` in a separate process: once initialised, TensorFlow does not survive a fork."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -318,7 +318,7 @@ def in_a_fork(function, *arguments):
 
 
 def fuzz(job, seed, count, keep):
-    """Run `count` inputs and print what became of them; return the number of failures."""
+    """Run `count` inputs, print the outcomes and return the number of failures."""
     start, table, failures = time.monotonic(), collections.defaultdict(collections.Counter), 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -1,4 +1,4 @@
-"""Changes to good files, from flipped bits to members, headers and structures that say something else."""
+"""Mutations of valid files, from flipped bits to altered members, headers and structures."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ NAMES = (
 
 
 def mutate(kind, content, others, rng):
-    """A changed copy of `content`, one time in fifty unchanged."""
+    """A mutated copy of `content`, unchanged one time in fifty."""
     if rng.random() < 0.02:
         return content
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
@@ -58,7 +58,7 @@ def mutate(kind, content, others, rng):
 
 
 def in_bytes(content, others, rng):
-    """Flip bits, cut, repeat, insert, overwrite."""
+    """Flip bits, truncate, repeat, insert or overwrite."""
     content = bytearray(content or b"\0")
     at = rng.randrange(len(content))
     length = min(len(content) - at, rng.choice((1, 2, 4, 8, 64, 1024)))
@@ -84,11 +84,11 @@ def in_bytes(content, others, rng):
 
 
 def in_archive(content, rng):
-    """Change a member of a zip archive, or the archive around it; checksums are right again afterwards."""
+    """Change a member of a zip archive, or the archive itself, with correct checksums."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [(info.filename, archive.read(info)) for info in archive.infolist()]
-    except Exception:  # an earlier change has broken it
+    except Exception:  # an earlier mutation broke it
         return in_bytes(content, [content], rng)
     if not members:
         return content
@@ -117,7 +117,7 @@ def in_archive(content, rng):
             if name not in archive.namelist() or rng.random() < 0.5:
                 _write(archive, name, member)
     content = file.getvalue()
-    if rng.random() < 0.1:  # the directory at the end: sizes, flags, offsets
+    if rng.random() < 0.1:  # the central directory: sizes, flags, offsets
         content = bytearray(content)
         at = rng.randrange(max(0, len(content) - 200), len(content))
         content[at : at + 4] = struct.pack("<I", rng.choice((0, 1, 2**31, 2**32 - 1, 2**16)))
@@ -128,12 +128,12 @@ def _write(archive, name, member):
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a name that is there already
+        warnings.simplefilter("ignore")  # with a duplicate name
         archive.writestr(zipfile.ZipInfo(name or "x"), member, archive.compression)
 
 
 def in_json(content, rng):
-    """Change a value of JSON, or its place."""
+    """Change or move a JSON value."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -180,7 +180,7 @@ def _value(rng):
 
 
 def in_npy(content, rng):
-    """Write another header before an array's bytes."""
+    """Replace the header of an array."""
     if content[:6] != b"\x93NUMPY" or rng.random() < 0.2:
         return in_bytes(content, [content], rng)
     length = struct.unpack("<H", content[8:10])[0]
@@ -200,7 +200,7 @@ def in_npy(content, rng):
 
 
 def in_table(content, rng):
-    """Change a cell of CSV."""
+    """Change a CSV cell."""
     rows = [line.split(b",") for line in content.splitlines()] or [[b""]]
     row = rng.choice(rows)
     cell = str(rng.choice((*NUMBERS, *TEXTS))).encode("utf-8", "surrogatepass")
@@ -211,7 +211,7 @@ def in_table(content, rng):
 
 
 def in_header(content, rng):
-    """Change a number of a compressed file's header: images, latent dimensions, columns, step, kinds."""
+    """Change a number in the header of a compressed file: images, latent dimensions, columns, step, kinds."""
     at, form = rng.choice(((4, "B"), (5, "I"), (9, "I"), (13, "I"), (17, "d"), (25, "2s"), (27, "2s")))
     values = {"B": (0, 1, 9), "I": (0, 1, 2, 2**31, 2**32 - 1), "d": (0.0, -1.0, 1e308, float("nan")),
               "2s": (b"i1", b"i4", b"f4", b"O8", b"V4", b"U1", b"\xff\xff")}  # fmt: skip
@@ -220,7 +220,7 @@ def in_header(content, rng):
 
 
 def with_lambda(content, canary):
-    """A `.keras` file whose first layer's activation is a lambda that makes the file `canary`."""
+    """A `.keras` file whose first layer has a lambda as its activation, which creates the file `canary`."""
     code = compile(f"lambda x: open({str(canary)!r}, 'w') and x", "<lambda>", "eval").co_consts[0]
     packed = base64.b64encode(marshal.dumps(code)).decode()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

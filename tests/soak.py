@@ -1,9 +1,9 @@
-"""Train for a long time with everything on, and look whether memory stays flat: `python tests/soak.py --epochs 200`.
+"""Train for a long time with all features enabled, and check for memory leaks: `python tests/soak.py --epochs 200`.
 
-A CVAE on the digits with the callbacks of a run, and every tenth epoch with what a notebook does between two trainings:
-images generated, an ELBO, a file saved and loaded. Resident memory (Linux) is taken at each epoch's end. Its growth is
-the median of the last tenth of the epochs over that of the tenth after the first fifth, by when all is compiled. Prints
-a line every tenth of the way; exits with 1 if memory grew by 2% or more.
+Trains a CVAE on the digits with the callbacks of a run and, every tenth epoch, does what a notebook does between
+training sessions: generates images, computes an ELBO, saves and loads a file. Resident memory (Linux) is recorded after
+each epoch. Its growth is the median over the last tenth of the epochs relative to that over the tenth following the
+first fifth, by which time everything is compiled. Prints ten progress lines; exits with 1 if memory grew by 2% or more.
 """
 
 import argparse
@@ -22,13 +22,13 @@ LIMIT = 0.02
 
 
 def resident():
-    """What this process has in memory, in MB (10^6 bytes)."""
+    """Resident memory of this process in MB (10^6 bytes)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
 
 
 class Memory(keras.callbacks.Callback):
-    """Notes the memory at each epoch's end, after what is done in between."""
+    """Records memory at the end of each epoch, after the additional work."""
 
     def __init__(self, data, folder, every):
         super().__init__()
@@ -47,13 +47,13 @@ class Memory(keras.callbacks.Callback):
 
 
 def growth(megabytes):
-    """By which part the memory grew from the first fifth of the epochs to their end."""
+    """Relative growth of memory from the first fifth of the epochs to the end."""
     tenth, fifth = max(1, len(megabytes) // 10), len(megabytes) // 5
     return statistics.median(megabytes[-tenth:]) / statistics.median(megabytes[fifth : fifth + tenth]) - 1
 
 
 def main():
-    """Train and judge."""
+    """Train, and check the growth of memory."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--epochs", type=int, default=200)
     epochs = parser.parse_args().epochs
@@ -74,7 +74,7 @@ def main():
         test = data.x_test, data.y_test
         model.fit(data.batches(), epochs=epochs, validation_data=test, callbacks=hooks, verbose=0)
     grown = growth(memory.megabytes)
-    print(f"{epochs} epochs: memory grew by {grown:.2%} (asked: below {LIMIT:.0%})")
+    print(f"{epochs} epochs: memory grew by {grown:.2%} (limit: {LIMIT:.0%})")
     return int(grown >= LIMIT)
 
 

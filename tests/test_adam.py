@@ -1,4 +1,4 @@
-"""The faster Adam on TensorFlow: the numbers of Keras's own, and out of the way where it does not apply."""
+"""The fused Adam on TensorFlow: same numbers as Keras's, and disabled where it does not apply."""
 
 import copy
 
@@ -24,7 +24,7 @@ OPTIMIZERS = {
 
 
 def trained(optimizer, dtype="float32", steps=7):
-    """A weight after steps along gradients that grow smaller."""
+    """A weight after steps with decreasing gradients."""
     rng = np.random.default_rng(0)
     weight = keras.Variable(rng.normal(size=(3, 5)), dtype=dtype)
     for i in range(steps):
@@ -37,7 +37,7 @@ def test_gives_the_numbers_of_keras(name):
     theirs, ours = OPTIMIZERS[name](), OPTIMIZERS[name]()
     fuse_adam(ours)
     assert ("update_step" in vars(ours)) == (name != "amsgrad")
-    # Keras's 1 - 0.999 in v is exact, and its 1 - 0.999**t a float32: they are 5e-5 apart, where the kernel's cancel
+    # Keras computes 1 - 0.999 in v exactly but 1 - 0.999**t in float32: they differ by 5e-5, the kernel's cancel
     np.testing.assert_allclose(trained(ours), trained(theirs), rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What the C library is told: once, and not against the user."""
+"""The setting of the C library is applied once, and respects the user's."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ MALLOPT_DONE = 1
 
 @pytest.fixture
 def told(monkeypatch):
-    """The calls of mallopt."""
+    """Recorded calls of mallopt."""
     calls = []
     library = types.SimpleNamespace(mallopt=lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)

@@ -1,4 +1,4 @@
-"""What a trained model is good for, against exact posteriors, formulas written out, and simpler methods."""
+"""Applications of trained models, compared with exact posteriors, explicit formulas and simpler methods."""
 
 import io
 import zlib
@@ -53,7 +53,7 @@ def pca():
 
 
 def widened(model, by=1.0):
-    """The same model with a posterior e^(by/2) times too wide."""
+    """The same model with a posterior whose standard deviation is e^(by/2) times too large."""
     kernel, bias = model.encoder.get_weights()
     bias[LATENT:] += by
     model.encoder.set_weights([kernel, bias])
@@ -93,7 +93,7 @@ def test_a_conditional_likelihood_uses_the_labels_prior(cvae):
     assert after.mean() < before.mean() - 0.5
 
 
-# Posteriors of the linear model, known in closed form.
+# Posteriors of the linear model, in closed form.
 
 
 def linear_posterior(model, x, known, noise):
@@ -160,7 +160,9 @@ def test_filling_keeps_what_is_known_and_leaves_noise_out(rng):
     value = rng.random(mean.shape).astype("float32")
     fill = posterior_codes.Observation(value, mask).fill(mean, value, mask.astype("float32"))
     np.testing.assert_allclose(fill, np.where(mask, value, mean), atol=1e-6)
-    noisy = mean + 0.5 * np.sign(rng.normal(size=mean.shape)).astype("float32")  # residuals' mean square is 0.25
+    noisy = mean + 0.5 * np.sign(rng.normal(size=mean.shape)).astype(
+        "float32"
+    )  # the mean square of the residuals is 0.25
     ones = np.ones_like(mean)
     np.testing.assert_allclose(
         posterior_codes.Observation(noisy, ones, sigma=0.6).fill(mean, noisy, ones), mean, atol=1e-6
@@ -169,7 +171,7 @@ def test_filling_keeps_what_is_known_and_leaves_noise_out(rng):
     np.testing.assert_allclose(half, (mean + noisy) / 2, atol=1e-5)
 
 
-# Images back from what is left of them.
+# Restoration.
 
 
 @pytest.mark.parametrize("method", applications.METHODS)
@@ -333,10 +335,10 @@ def test_png_counts_the_bytes_of_a_png(rng):
     file = io.BytesIO()
     Image.fromarray(np.rint(255 * noise).astype("uint8").reshape(40, 8, 3)).save(file, "PNG", optimize=True)
     assert applications.png_rate(noise) == 8 * len(file.getvalue()) / (5 * 64)
-    assert applications.png_rate(X[:1]) > applications.png_rate(X)  # one header for all
+    assert applications.png_rate(X[:1]) > applications.png_rate(X)  # the header is shared
 
 
-# Bad input.
+# Invalid input.
 
 GAUSSIAN = kvae.VAE(
     *kvae.networks.mlp((6,), 2, hidden=(4,), likelihood=Normal(sigma=0.5)), likelihood=Normal(sigma=0.5)
@@ -384,7 +386,7 @@ BAD = {
     "png of a table": (lambda m, p: applications.png_rate(TABLE), "must have shape"),
     "samples of another shape": (lambda m, p: plots.inpainting(X, LOWER, X), "`samples` must have shape"),
     "no curves": (lambda m, p: plots.rate_distortion({}), "at least one method"),
-    "scores of another number": (lambda m, p: plots.anomalies(X, [1.0]), "`scores` must hold one entry an example"),
+    "scores of another number": (lambda m, p: plots.anomalies(X, [1.0]), "`scores` must have one entry per example"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: equal to the bit, on the current backend."""
+"""Resuming from a checkpoint is bit-identical to uninterrupted training, on the current backend."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ class Killed(Exception):
 
 
 class Kill(keras.callbacks.Callback):
-    """Ends the process, as far as one that goes on can, in the middle of an epoch."""
+    """Simulates the end of the process in the middle of an epoch."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -39,7 +39,7 @@ def model(data, dropout=False):
 
 
 def train(data, folder, kills=(), dropout=False):
-    """Weights, variables and history after five epochs, killed at the given ones and begun anew in new objects."""
+    """Weights, variables and history after five epochs, interrupted at the given epochs and resumed in new objects."""
     for kill in [*kills, None]:
         keras.utils.set_random_seed(0)
         trained = model(data, dropout)
@@ -148,7 +148,7 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
     pictures.mkdir()
     with atomic.replacing(pictures / "digits.png") as picture:
         picture.write_bytes(b"whole")
-    picture.write_bytes(b"half")  # as if nobody had been there to take it away
+    picture.write_bytes(b"half")  # as if it had never been removed
     config.write_bytes(b"half")
     assert atomic.halves(tmp_path) == [config]
     run_folder.sweep(tmp_path)
@@ -156,4 +156,4 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
     (pictures / "digits.png").unlink()
     pictures.rmdir()
     config.write_bytes(b"half")
-    run_folder.check(tmp_path, force=False)  # a run can begin there
+    run_folder.check(tmp_path, force=False)  # a new run can start there

@@ -1,4 +1,4 @@
-"""The command line, end to end, as a user runs it: in a process of its own, in an empty folder."""
+"""The command line, end to end, as a user runs it: in a separate process, in an empty folder."""
 
 import contextlib
 import csv
@@ -22,7 +22,7 @@ QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
 
 
 def run(*arguments, cwd, code=0, **environment):
-    """Run the command; return what it wrote to the two streams."""
+    """Run the command, and return its standard output and standard error."""
     done = subprocess.run(
         [sys.executable, "-c", KVAE, *map(str, arguments)],
         cwd=cwd,
@@ -41,7 +41,7 @@ def run(*arguments, cwd, code=0, **environment):
 
 
 def run_here(*arguments, cwd, code=0):
-    """The same in this process: seconds less, for what does not depend on how the command starts."""
+    """The same in this process, which saves seconds where the start of the command does not matter."""
     before, out, err = Path.cwd(), io.StringIO(), io.StringIO()
     os.chdir(cwd)
     try:
@@ -305,7 +305,7 @@ BAD = {
     "no labels": (("train", "--dataset", "faces.npz"), 1, "needs labels"),
     "out is a file": (("train", "--out", "damaged.npz"), 1, "must be a folder"),
     "out holds other files": (("train", "--out", "."), 1, "holds other files"),
-    "unwritable out": (("train", "--out", "/proc/run"), 1, "folder that can be written to"),
+    "unwritable out": (("train", "--out", "/proc/run"), 1, "output folder must be writable"),
     "bad config": (("train", "--config", "damaged.npz"), 1, "config.json of a run"),
     "no model": (("generate", "absent.keras", "--label", "1"), 1, "does not exist"),
     "not a model": (("generate", "damaged.npz", "--label", "1"), 1, "no .keras file"),
@@ -314,7 +314,7 @@ BAD = {
 
 @pytest.fixture
 def in_process(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in a folder with some bad files: quicker where Keras is loaded already."""
+    """Run the command in this process, which has already loaded Keras, in a folder with some invalid files."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
     np.savez(tmp_path / "faces.npz", images=np.zeros((10, 4, 4)))
@@ -340,8 +340,8 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(name, in_process, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--label", "10"), "must lie in 0..9"),
-        (("--label", "-1"), "must lie in 0..9"),
+        (("--label", "10"), "must be in 0..9"),
+        (("--label", "-1"), "must be in 0..9"),
         ((), "`label` is missing"),
         (("--label", "1", "--count", "0"), "`count` must be an integer of at least 1"),
         (("--label", "1", "--out", "/proc/x.png"), "/proc"),

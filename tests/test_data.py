@@ -51,13 +51,13 @@ def test_training_batches_hold_each_image_once_in_a_new_order(digits):
     batches = digits.batches(batch_size=100)
     (x, y), (x2, _) = collect(batches), collect(batches)
     assert [len(b[0]) for b in batches][-1] == 37
-    assert not np.array_equal(x, x2)  # another epoch, another order
+    assert not np.array_equal(x, x2)  # each epoch has a different order
     order = np.lexsort(x.reshape(len(x), -1).T)
     wanted = np.lexsort(digits.x_train.reshape(len(x), -1).T)
     np.testing.assert_array_equal(x[order], digits.x_train[wanted])
     np.testing.assert_array_equal(np.sort(y), np.sort(digits.y_train))
     x_again, _ = collect(digits.batches(batch_size=100))
-    np.testing.assert_array_equal(x, x_again)  # the seed's order
+    np.testing.assert_array_equal(x, x_again)  # the order depends on the seed
     x_other, _ = collect(digits.batches(batch_size=100, seed=1))
     assert not np.array_equal(x, x_other)
 
@@ -78,7 +78,7 @@ def test_dynamic_binarization_is_fresh_at_each_use_and_repeats_from_the_seed():
     first, second = twice(seed=0)
     assert set(np.unique(first)) == {0.0, 1.0}
     assert not np.array_equal(first, second)
-    assert not np.array_equal(first[:1000], first[1000:2000])  # nor is one batch like the next
+    assert not np.array_equal(first[:1000], first[1000:2000])  # nor do consecutive batches repeat
     np.testing.assert_array_equal(first, twice(seed=0)[0])
     np.testing.assert_array_equal(second, twice(seed=0)[1])
     assert not np.array_equal(first, twice(seed=1)[0])
@@ -89,7 +89,7 @@ def test_a_dynamic_data_set_trains(digits):
     data = kvae.load_data("digits", binarization="dynamic")
     x, _ = collect(data.batches("test"))
     assert set(np.unique(x)) == {0.0, 1.0}
-    assert 0 < np.mean(data.x_test[(data.x_test > 0) & (data.x_test < 1)]) < 1  # the arrays stay grey
+    assert 0 < np.mean(data.x_test[(data.x_test > 0) & (data.x_test < 1)]) < 1  # the arrays keep their grey values
     model = kvae.VAE(*kvae.networks.mlp(data.image_shape, 2, hidden=(16,)))
     model.compile()
     history = model.fit(data.batches(labels=False), validation_data=data.batches("test", labels=False), verbose=0)

@@ -44,7 +44,7 @@ def policy(request):
 
 
 def assert_a_step_is_finite(model, x, y=None):
-    """Logs and gradients of a batch: with a learning rate of 0, weights only change if a gradient is infinite or NaN."""
+    """Logs and gradients of a batch: at a learning rate of 0, weights only change if a gradient is infinite or NaN."""
     model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     logs = model.train_on_batch(x, y, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values()), logs

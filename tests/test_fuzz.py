@@ -1,4 +1,4 @@
-"""A short form of the fuzzer; the long one is `python tests/fuzz_files.py --count 20000 --commands 2000`."""
+"""A short run of the fuzzer; the full run is `python tests/fuzz_files.py --count 20000 --commands 2000`."""
 
 import os
 import subprocess

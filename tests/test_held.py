@@ -1,4 +1,4 @@
-"""Networks held constant: no gradient for their weights, the usual one for everything else, and nothing lost."""
+"""Networks held constant: no gradient for their weights, the usual gradients elsewhere, and no state lost."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from kvae.training.held import held
 
 
 class Pair(keras.Model):
-    """Two networks in a row, of which a loss may hold some."""
+    """Two networks in sequence, either of which a loss may hold constant."""
 
     def __init__(self, *names):
         super().__init__()
@@ -22,7 +22,7 @@ class Pair(keras.Model):
     def call(self, x, training=False):
         with held(*(getattr(self, name) for name in self.names)):
             y = self.second(self.first(x, training=training), training=training)
-        self.add_loss(ops.sum(y**2) + 0.0 * sum(ops.sum(v) for v in self.trainable_variables))  # none without gradient
+        self.add_loss(ops.sum(y**2) + 0.0 * sum(ops.sum(v) for v in self.trainable_variables))  # no gradient is None
         return y
 
 
@@ -32,7 +32,7 @@ def network(seed):
 
 
 def changes(*names):
-    """What one step of SGD adds to the variables of both networks, and what the other variables then are."""
+    """The change of both networks' variables in one SGD step, and the values of the other variables afterwards."""
     model = Pair(*names)
     model.compile(optimizer=keras.optimizers.SGD(1.0), **QUICKLY)
     before = [np.array(v) for v in model.trainable_variables]
@@ -53,7 +53,7 @@ def test_only_the_weights_of_held_networks_have_no_gradient(names):
             else:
                 assert a.any()
                 np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
-    for a, b in zip(others, others_too, strict=True):  # random streams and moving averages go on
+    for a, b in zip(others, others_too, strict=True):  # seeds and moving averages keep changing
         np.testing.assert_allclose(b, a, rtol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The wall around Keras's private names: one file has them, and without any of them the results are the same."""
+"""Keras's private names are used in one file only, and results are the same without any of them."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ MODULES = re.compile(r"keras\.src|tf\.__internal__|tensorflow\.python|torch\._|j
 
 
 def private_attributes(tree):
-    """Attributes that begin with one underscore: those read of other objects, and those that the code itself makes."""
+    """Attributes with a leading underscore: those read from other objects, and those that the code itself defines."""
     read, made = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -50,7 +50,7 @@ def test_no_other_file_has_a_private_name():
 
 
 def test_private_attributes_are_the_projects_own():
-    """A private name of Keras that nobody has listed is read somewhere and made nowhere, or made by both."""
+    """An unlisted private name of Keras is read somewhere but not defined here, or defined by both."""
     trees = {path: private_attributes(ast.parse(path.read_text())) for path in FILES}
     made = {"_replace", "_fields", "_asdict", "_exit"}.union(*(own for _, own in trees.values()))
     bases = keras.Model, keras.layers.Layer, keras.optimizers.Adam, keras.metrics.Mean, keras.callbacks.Callback
@@ -60,12 +60,12 @@ def test_private_attributes_are_the_projects_own():
     assert not {name: names for name, names in strange.items() if names}
 
 
-# Each name taken away
+# Each name removed
 
 
 @pytest.fixture
 def without(monkeypatch):
-    """A function that lets Keras no longer have a name."""
+    """A function that removes a name from Keras."""
     private = keras_internals._private
 
     def without(name):

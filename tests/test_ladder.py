@@ -1,4 +1,4 @@
-"""The ladder's rungs, its features and its picture."""
+"""The ladder: its rungs, features and figure."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_the_lectures_points(rungs, digits):
     assert pca.reconstruction_mse == pytest.approx(np.mean((expected - digits.x_test) ** 2), rel=1e-4)
     assert autoencoder.reconstruction_mse < 0.8 * pca.reconstruction_mse
     assert vae.frechet_distance < autoencoder.frechet_distance  # random codes decode to digits
-    assert cvae.reconstruction_mse < vae.reconstruction_mse  # the code need not say which digit it is
-    assert cvae.probe_accuracy < 0.5 < vae.probe_accuracy  # and does not
+    assert cvae.reconstruction_mse < vae.reconstruction_mse  # the code need not encode the class
+    assert cvae.probe_accuracy < 0.5 < vae.probe_accuracy  # and it does not
 
 
 def test_the_picture(rungs, digits):

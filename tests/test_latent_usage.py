@@ -1,4 +1,4 @@
-"""What the latent code holds, against codes that were made up; precision and recall against the formula."""
+"""Latent usage on constructed codes; precision and recall compared with their definition."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from kvae.distributions import Normal
 
 
 def linear(to_mean, log_var, **kwargs):
-    """A model whose posterior is N(x @ to_mean, diag(exp(log_var))), x of 3 features."""
+    """A model whose posterior is N(x @ to_mean, diag(exp(log_var))), where x has 3 features."""
     latent = len(log_var)
     likelihood = Normal(sigma=1.0)
     pair = kvae.networks.mlp((3,), latent, hidden=(), likelihood=likelihood)
@@ -82,7 +82,7 @@ def densities(means, log_var, z):
 
 
 def test_mutual_information_and_mismatch_make_up_the_kl(rng):
-    """The identity of Hoffman & Johnson 2016, and each part against an integral on a grid."""
+    """The identity of Hoffman & Johnson 2016, with each term compared with an integral on a grid."""
     to_mean, log_var = np.array([[1.0], [0.0], [0.5]]), np.array([-1.0])
     model = linear(to_mean, log_var)
     x = rng.normal(size=(40, 3)).astype("float32")

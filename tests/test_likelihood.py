@@ -1,4 +1,4 @@
-"""Estimates of log p(x) against models whose log p(x) is known, and against one another."""
+"""Estimates of log p(x), compared with exact values and with one another."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from kvae.evaluation.likelihood import log_mean
 
 
 def widened(model, by=1.0):
-    """The same model with a posterior e^(by/2) times too wide."""
+    """The same model with a posterior whose standard deviation is e^(by/2) times too large."""
     kernel, bias = model.encoder.get_weights()
     bias[LATENT:] += by
     model.encoder.set_weights([kernel, bias])
@@ -26,16 +26,16 @@ def widened(model, by=1.0):
 def meets(estimate, exact, num_seeds=12):
     """Assert that estimates `seed -> (n,)` are within 3 standard errors of `exact` `(n,)`, as ratios of p(x).
 
-    Those are unbiased; their logarithms lie below, by Jensen's inequality.
+    The ratios are unbiased, whereas their logarithms are biased downward, by Jensen's inequality.
     """
-    # Seeds far apart: on PyTorch, Keras adds a counter to the seed, so neighbours give the same noise one draw later.
+    # Seeds far apart: on PyTorch, Keras adds a counter to the seed, so adjacent seeds repeat the noise one draw later.
     ratios = np.stack([np.exp(estimate(100_000 * seed) - exact) for seed in range(num_seeds)]).mean(axis=1)
     error = ratios.std(ddof=1) / np.sqrt(num_seeds)
-    assert 0 < error < 0.02  # else the test would pass on anything
+    assert 0 < error < 0.02  # otherwise the test would always pass
     assert abs(ratios.mean() - 1.0) < 3 * error + 1e-4
 
 
-# Every estimator meets the exact value.
+# Every estimator agrees with the exact value.
 
 
 def test_importance_sampling_meets_the_exact_value(linear_gaussian):  # noqa: F811
@@ -64,7 +64,7 @@ def test_annealing_meets_the_exact_value(rng):
         return evaluation.annealed_log_likelihood(model, x, num_chains=100, num_steps=num_steps, seed=seed)
 
     meets(lambda seed: estimate(seed).values, exact, num_seeds=8)
-    # Chains that moved to the posterior carry more than the prior's samples do.
+    # Chains that reached the posterior have larger weights than samples from the prior.
     naive = evaluation.prior_log_likelihood(model, x, num_samples=100, seed=0)
     sizes = [estimate(0, steps).effective_sample_size.mean() for steps in (10, 200)]
     assert naive.effective_sample_size.mean() < sizes[0] < sizes[1] < 100
@@ -110,7 +110,7 @@ def test_one_latent_dimension_has_a_grid_too(rng):
     assert grid.log_posterior.shape == (5, 301)
 
 
-# What an estimate is made of.
+# Diagnostics of an estimate.
 
 
 def test_the_numbers_are_numpys(rng):
@@ -119,7 +119,7 @@ def test_the_numbers_are_numpys(rng):
     np.testing.assert_allclose(values, logsumexp(log_weights, axis=0) - np.log(40))
     weights = np.exp(log_weights - log_weights.max(axis=0))
     np.testing.assert_allclose(sizes, weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0))
-    log_weights[:39, 2] = -np.inf  # one sample carries it all
+    log_weights[:39, 2] = -np.inf  # one sample has all the weight
     values, sizes = log_mean(log_weights)
     assert values[2] == pytest.approx(log_weights[39, 2] - np.log(40))
     assert sizes[2] == pytest.approx(1.0)
@@ -157,9 +157,9 @@ def test_a_seed_repeats_an_estimate_and_batches_change_only_its_noise(linear_gau
 
     np.testing.assert_array_equal(estimate(1000), estimate(1000))
     assert not np.array_equal(estimate(1000), estimate(1000, seed=1))
-    for batch_size in (7, 400, 1500, 4000, 100_000):  # the weights' deviation is 0.8: ±0.02 an example
+    for batch_size in (7, 400, 1500, 4000, 100_000):  # the standard deviation of the weights is 0.8: ±0.02 per example
         np.testing.assert_allclose(estimate(batch_size), exact[:13], atol=0.12)
-    # Chunks of one run are drawn afresh: with the same noise in each, the sample would be as small as a chunk.
+    # Chunks must have independent noise: otherwise the effective sample would be as small as one chunk.
     sizes = [evaluation.log_likelihood(model, x[:2], num_samples=k, batch_size=100, seed=0) for k in (100, 10_000)]
     spread = [np.abs(s.values - exact[:2]).max() for s in sizes]
     assert spread[1] < 0.03
@@ -185,7 +185,7 @@ def test_the_decoder_sees_no_more_rows_than_it_may(num_samples, batch_size):
     assert rows
     assert max(rows) <= batch_size
     if num_samples * 11 >= batch_size:
-        assert max(rows) > batch_size // 2  # and no fewer than it could
+        assert max(rows) > batch_size // 2  # and as many as possible
 
 
 def test_a_model_is_left_as_it_was(digits):
@@ -198,7 +198,7 @@ def test_a_model_is_left_as_it_was(digits):
     assert len(model.variables) == count
     for old, new in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(new))
-    model.decoder.set_weights([w + 1.0 for w in model.decoder.get_weights()])  # a new estimate sees new weights
+    model.decoder.set_weights([w + 1.0 for w in model.decoder.get_weights()])  # a new estimate uses the current weights
     after = evaluation.log_likelihood(model, digits.x_test[:5], num_samples=20, seed=0)
     assert np.isfinite(after.values).all()
 
@@ -217,7 +217,7 @@ def test_every_model_with_a_density_has_an_estimate(name):
 
 
 def test_a_conditional_model_gives_log_p_of_x_under_y(rng):
-    """The label shifts the decoder's mean, so log p(x|y) is a normal's for each label."""
+    """The label shifts the decoder's mean, so p(x|y) is normal for each label."""
     x_input, y_input, z_input = keras.Input((3,)), keras.Input((2,)), keras.Input((1,))
     join = keras.layers.Concatenate()
     encoder = keras.Model(
@@ -274,7 +274,7 @@ def test_the_gap_of_a_wrong_encoder_is_amortisation_and_equals_its_kl(linear_gau
 
 
 def test_the_gap_of_a_wrong_family_is_approximation(rng):
-    """A Laplace q for a normal posterior, from an untrained encoder."""
+    """A Laplace q for a normal posterior, with an untrained encoder."""
     keras.utils.set_random_seed(0)
     likelihood = Normal(sigma=1.0)
     encoder, decoder = kvae.networks.mlp((2,), 1, hidden=(), posterior="laplace", likelihood=likelihood)
@@ -289,7 +289,7 @@ def test_the_gap_of_a_wrong_family_is_approximation(rng):
     np.testing.assert_allclose(gap.log_likelihood, exact, atol=0.05)
 
 
-# What runs it.
+# Execution.
 
 
 def test_a_compiled_function_draws_anew_and_follows_its_seed():
@@ -328,7 +328,7 @@ def test_nothing_is_printed_unless_asked_for_and_slow(capsys, monkeypatch):
     assert lines[-1] == "counting: 30 of 30 examples"
 
 
-# Bad input.
+# Invalid input.
 
 
 @pytest.mark.parametrize("name", ["num_samples", "batch_size"])
@@ -360,7 +360,7 @@ def test_data_that_the_likelihood_cannot_score_are_refused():
 def test_a_model_that_overflows_gives_an_error_and_no_nan():
     model = vae(likelihood=Normal(sigma=1e-5))
     x = np.zeros((3, 8, 8, 1), "float32")
-    x[1] = 1e15  # (x / σ)² is beyond float32
+    x[1] = 1e15  # (x / σ)² overflows float32
     with pytest.raises(ValueError, match=r"no sample with a density above 0.*Received: x\[1\]"):
         evaluation.log_likelihood(model, x, num_samples=5, seed=0)
     model.decoder.set_weights([w * np.nan for w in model.decoder.get_weights()])

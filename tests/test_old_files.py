@@ -1,4 +1,4 @@
-"""Models that earlier releases saved, on every backend, load and give the values that they gave."""
+"""Models saved by earlier releases load on every backend and reproduce their outputs."""
 
 import keras
 import numpy as np
@@ -28,11 +28,11 @@ def test_values(path):
     with np.load(path.with_name("values.npz")) as table:
         expected = {key.split()[1]: table[key] for key in table.files if key.split()[0] == path.stem}
     assert {"encode", "decode"} <= set(expected)
-    if path.parent.name != keras.backend.backend():  # another's noise
+    if path.parent.name != keras.backend.backend():  # noise of a different backend
         expected.pop("elbo", None)
     found = make.values(model)
     for key, value in expected.items():
-        assert np.ptp(value) > 0.01  # a value that could not be told from another's would show nothing
+        assert np.ptp(value) > 0.01  # values that do not differ between models would prove nothing
         np.testing.assert_allclose(found[key], value, rtol=1e-5, atol=1e-5, err_msg=f"{path} {key}")
     if path.stem in make.TRAINED:
         assert int(model.optimizer.iterations.value) == 2

@@ -1,4 +1,4 @@
-"""Several optimizers in one model: each trains its own networks, and everything around them sees all of them."""
+"""Several optimizers in one model: each trains its own networks, and the surrounding tools handle all of them."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from kvae.training.optimizers import GroupedOptimizer
 
 FIT = {"batch_size": 8, "verbose": 0}
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's")
-# In a process of its own, which knows of the model only what its file says.
+# In a separate process, which only knows the model from its file.
 LOAD = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -26,7 +26,7 @@ model = keras.saving.load_model(f"{folder}/model.keras")
 np.savez(f"{folder}/loaded.npz", model.predict(adversarial.images(), verbose=0), *model.optimizer.variables)
 print(type(model.optimizer).__name__, *(type(each).__name__ for each in model.optimizer.members()))
 """
-# Two replicas, whose gradients each optimizer must sum: as one with the whole batch.
+# Two replicas, whose gradients each optimizer must sum, compared with one replica and the whole batch.
 MIRRORED = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -157,7 +157,7 @@ def test_two_replicas_train_as_one_device_does():
     assert done.stdout.split() == ["True", "True"]
 
 
-# What is said of wrong ones
+# Errors
 
 
 @pytest.mark.parametrize("given", [{}, {"discriminator_optimizer": None}, {"critic_optimizer": "adam"}])
@@ -198,7 +198,7 @@ def test_members_keep_what_they_do_beside_the_update():
     main, named = keras.Variable([1.0], name="a"), keras.Variable([1.0], name="b")
     averaged = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.0)
     optimizer = grouped(keras.optimizers.SGD(1.0), {"one": averaged}, {"one": [named]})
-    optimizer.apply([ops.ones((1,))] * 2, [named, main])  # in another order, and built by it
+    optimizer.apply([ops.ones((1,))] * 2, [named, main])  # in a different order
     averaged.learning_rate = 0.0
     named.assign([7.0])
     optimizer.finalize_variable_values([main, named])

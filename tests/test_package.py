@@ -1,4 +1,4 @@
-"""The package's own rules: which way imports go, what may import a backend, what an import does."""
+"""Rules of the package: import order, which parts may import a backend, and side effects of importing."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import pytest
 import kvae
 
 PACKAGE = Path(kvae.__file__).parent
-# From the ground up: a module may import those of its own line and of the lines before it.
+# From bottom to top: a module may import from its own line and from the lines before it.
 LAYERS = [
     ["checks", "io", "settings", "training", "types"],
     ["distributions"],
@@ -59,7 +59,8 @@ def test_imports_go_one_way(path):
 
 def test_files_stay_short():
     lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
-    most = {path: 360 if re.fullmatch(r"w\d\d", path.stem) else 330 for path in MODULES}  # wNN: tables of wrong answers
+    # The modules wNN of the worksheets contain tables of wrong answers.
+    most = {path: 360 if re.fullmatch(r"w\d\d", path.stem) else 330 for path in MODULES}
     assert not {path.name: lengths[path] for path in MODULES if lengths[path] > most[path]}
 
 

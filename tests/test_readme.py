@@ -1,4 +1,4 @@
-"""The README's promises that are not run by the gate."""
+"""Examples of the README that the gate does not run."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Reference cards: where a number is placed, and that the cards that are shipped are of today's commands."""
+"""Reference cards: how a number is rated, and that the shipped cards match the current commands."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Short forms of the long runs: killing, breaking, and training for long. Each script says what its whole form is."""
+"""Short versions of the crash, fault and soak tests; each script documents its full run."""
 
 import os
 import subprocess

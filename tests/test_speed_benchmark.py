@@ -1,4 +1,4 @@
-"""The comparison with the peers: ratios, tables, pictures and turns. How fast anybody is, is never tested."""
+"""The speed comparison: ratios, tables, figures and scheduling. Speed itself is never tested."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ def parts(monkeypatch):
 
 @pytest.fixture
 def results(parts):
-    """Three rounds of the MLP, without one contestant in the second, and of two costs; a curve of two points."""
+    """Three rounds of the MLP, the second without one contestant, and of two costs; a curve of two points."""
     _, cases, _ = parts
     rates = [{cases.KVAE: 30, cases.STOCK: 10}, {cases.KVAE: 40}, {cases.KVAE: 25, cases.STOCK: 10}]
     first = [{cases.FIRST_STEP.format(cases.KVAE): s, cases.FIRST_STEP.format(cases.STOCK): 2.0} for s in (3, 4, 5)]
@@ -39,19 +39,19 @@ def results(parts):
 def test_ratios_are_taken_within_a_round(parts, results):
     _, cases, report = parts
     found = {(a.case, a.under): report.ratios(results, a) for a in cases.ASKED if a.over != cases.KVAE_JAX}
-    assert found.pop(("mlp", cases.STOCK)) == [3.0, 2.5]  # the second round had only one of them
+    assert found.pop(("mlp", cases.STOCK)) == [3.0, 2.5]  # only one of them took part in the second round
     assert found.pop(("startup", cases.FIRST_STEP.format(cases.STOCK))) == [1.5, 2.0, 2.5]
     assert found.pop(("memory", 350.0)) == [0.5]
     assert not any(found.values())
 
 
-def test_the_tables_say_what_was_asked_and_reached(parts, results):
+def test_the_tables_give_targets_and_measurements(parts, results):
     _, _, report = parts
     text = report.tables(results)
     assert "| mlp | kvae TF / stock Keras TF | ≥ 2 | 2.75 (2.50 to 3.00) | 3.00 2.50 |" in text
     assert "| ≤ 1.3 | 2.00 (1.50 to 2.50) | 1.50 2.00 2.50 |" in text
-    assert "Left out: Pythae (gone)." in text
-    assert "lies between 99.250 and 101.500" in text
+    assert "Skipped: Pythae (gone)." in text
+    assert "is between 99.250 and 101.500" in text
     assert "| 512 | 1,024 (512 to 1,536) | – | – | – |" in text
     assert report.SHORT_NOTE not in text
     assert report.SHORT_NOTE in report.tables({**results, "short": True})
@@ -138,7 +138,7 @@ def test_the_command_runs_keeps_and_draws(parts, tmp_path):
     assert (tmp_path / "speed.png").stat().st_size > 10_000
 
     again = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert again == first.partition("\n")[2]  # without "mlp: done": kept, not measured anew
+    assert again == first.partition("\n")[2]  # without "mlp: done": kept, not measured again
     refused = subprocess.run([*command, "--rounds", "2", "--draw", "--again"], capture_output=True, text=True)
     assert refused.returncode == 2
     other = [word for word in command if word != "--short"]

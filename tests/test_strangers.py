@@ -1,4 +1,4 @@
-"""Files that somebody made to do harm: refused in one line, before memory is taken or code is run."""
+"""Malicious files are rejected with a one-line error, before memory is allocated or code is run."""
 
 import concurrent.futures
 import io
@@ -24,7 +24,7 @@ SEED = Path(__file__).parent / "saved" / "0.1.0" / "tensorflow" / "vae.keras"
 
 @pytest.fixture
 def keras_file(tmp_path):
-    """A function that writes a changed copy of a saved model: `config` and `weights` change those, `more` are added."""
+    """A function that writes an altered copy of a saved model: `config` and `weights` modify those, `more` is added."""
 
     def write(config=None, weights=None, more=(), packing=zipfile.ZIP_STORED, seed=SEED):
         with zipfile.ZipFile(seed) as old:
@@ -102,7 +102,7 @@ def test_configurations(keras_file, name):
 
 
 def in_a_thread(function):
-    """`function()` in a thread of its own, whose Keras settings nobody else sees."""
+    """Call `function()` in a separate thread, whose Keras settings affect no other test."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
 
@@ -119,12 +119,12 @@ def test_lambdas_even_where_somebody_has_switched_safe_mode_off(tmp_path):
         in_a_thread(lambda: unsafe(kvae.load_model))
     assert not canary.exists()
     in_a_thread(lambda: unsafe(keras.saving.load_model))
-    assert canary.exists()  # the payload was a real one
+    assert canary.exists()  # the payload is effective
 
 
 def of_another_shape(file):
     del file["encoder/layers/dense/vars/0"]
-    file.create_dataset("encoder/layers/dense/vars/0", shape=(2**40,), dtype="f4")  # takes no room until it is read
+    file.create_dataset("encoder/layers/dense/vars/0", shape=(2**40,), dtype="f4")  # takes no memory until it is read
 
 
 def packed(file):
@@ -192,7 +192,7 @@ def test_counting_a_model_makes_none_of_it_and_leaves_nothing_behind(monkeypatch
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: made.append(shape)
     )
-    with keras.StatelessScope():  # at its end Keras gives values to all variables that still wait for one
+    with keras.StatelessScope():  # on exit, Keras initialises all variables that are still deferred
         pass
     assert made == []
 
@@ -206,7 +206,7 @@ class Payload:
 
 
 def npz(path, header, content=b"", packing=zipfile.ZIP_STORED):
-    """An `.npz` file whose one array has this header."""
+    """An `.npz` file with one array that has the given header."""
     text = repr(header).encode()
     with zipfile.ZipFile(path, "w", packing) as file:
         file.writestr("images.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content)
@@ -303,7 +303,7 @@ def test_notebooks(tmp_path):
 
 
 def test_a_report_that_a_student_wrote_by_hand(tmp_path, monkeypatch):
-    """It gives whoever wrote it points (SECURITY.md), but stops nobody's grading and reaches no terminal or table."""
+    """It may earn its author points (SECURITY.md), but does not stop grading or reach a terminal or table."""
     told = tmp_path / "report"
     lines = [
         "[1]",

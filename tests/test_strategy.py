@@ -1,4 +1,4 @@
-"""Several devices and machines: what TF_CONFIG must say, and trainings equal to that of one device."""
+"""Several devices and machines: validation of TF_CONFIG, and training equal to that on one device."""
 
 import importlib
 import json
@@ -125,7 +125,7 @@ def test_workers_find_one_another_in_any_order(two_workers):
         try:
             cluster.wait_for_others(Cluster(three, position), 20)
             port = int(three[position].rpartition(":")[2])
-            with socket.create_server(("127.0.0.1", port)):  # what TensorFlow does next
+            with socket.create_server(("127.0.0.1", port)):  # TensorFlow's next step
                 done.wait(20)
         except (ValueError, threading.BrokenBarrierError) as error:
             failed.append(error)
@@ -140,7 +140,7 @@ def test_workers_find_one_another_in_any_order(two_workers):
     assert not failed
 
 
-# What a backend cannot do
+# Limitations of the backends
 
 
 def test_an_unknown_strategy_lists_the_known_ones():
@@ -188,7 +188,7 @@ def tiny(digits):
     return model
 
 
-# Trainings in processes of their own
+# Training in separate processes
 
 
 def assert_equal_trainings(one, other):
@@ -290,7 +290,7 @@ def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_
             process.kill()
     after = (run / "history.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in after] == ["epoch", *map(str, range(1, epochs + 1))]
-    assert after[: len(before) - 1] == before[:-1]  # it did not begin anew
+    assert after[: len(before) - 1] == before[:-1]  # it did not start over
     assert {path.name for path in run.iterdir()} == set(run_folder.FILES)
     assert not list(folders[1].iterdir())
 

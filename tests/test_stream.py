@@ -1,4 +1,4 @@
-"""Images that stay on disk: folders, TFRecord files, arrays; their order, their shares, their faults."""
+"""Images that stay on disk in folders, TFRecord files and arrays: order, shards and errors."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ from kvae.data import sources, stream, write_records
 
 
 def collect(dataset):
-    """All images, labels (or `None`) and sizes of batches."""
+    """All images, labels (or `None`) and batch sizes."""
     parts = [batch if isinstance(batch, tuple) else (batch,) for batch in dataset]
     columns = [np.concatenate([np.asarray(part) for part in column]) for column in zip(*parts, strict=True)]
     return columns[0], columns[1] if len(columns) > 1 else None, [len(part[0]) for part in parts]
@@ -30,7 +30,7 @@ def write_image(path, image):
 
 @pytest.fixture
 def numbered(tmp_path, monkeypatch):
-    """An array on disk of 50 images whose label is their number, in blocks of 4 and windows of 3 blocks."""
+    """An array on disk of 50 images labelled with their index, in blocks of 4 and windows of 3 blocks."""
     monkeypatch.setattr(sources, "blocks", lambda rows, row_bytes: (np.array([4] * 12 + [2]), 3))
     x = images(50)
     np.savez(tmp_path / "n.npz", x=x, y=np.arange(50))
@@ -38,7 +38,7 @@ def numbered(tmp_path, monkeypatch):
 
 
 def every_kind(folder, x, y):
-    """The same images and labels in every form that keeps them to the bit: functions that write and open one."""
+    """The same images and labels in every lossless format: functions that write and open one."""
 
     def classes():
         for i, (image, label) in enumerate(zip(x, y, strict=True)):
@@ -130,9 +130,9 @@ def test_an_epoch_holds_each_image_once_in_an_order_of_its_own(numbered):
 
 def test_neighbours_on_disk_are_mixed_within_a_window_and_windows_all_over(numbered):
     block = collect(numbered[0].batches(4))[1] // 4
-    assert len(set(block[:12])) == 3  # what lies in memory together
-    assert sum(a == b for a, b in itertools.pairwise(block)) < 25  # 37 in blocks that stay together
-    assert block[:12].max() - block[:12].min() > 3  # blocks from anywhere
+    assert len(set(block[:12])) == 3  # rows that are in memory together
+    assert sum(a == b for a, b in itertools.pairwise(block)) < 25  # 37 within whole blocks
+    assert block[:12].max() - block[:12].min() > 3  # blocks in random order
 
 
 def test_workers_share_all_blocks_and_get_as_many_batches(numbered):
@@ -140,7 +140,7 @@ def test_workers_share_all_blocks_and_get_as_many_batches(numbered):
     shares = [collect(found.batches(5, shard=(i, 3))) for i in range(3)]
     assert [lengths for _, _, lengths in shares] == [[5, 5, 5, 1]] * 3
     rows = np.concatenate([y for _, y, _ in shares])
-    assert len(set(rows)) == 48  # of 50: one worker has a block of 4 more than 12 and one of 2
+    assert len(set(rows)) == 48  # of 50: worker 0 has 18 rows, but all workers yield 16
     policy = found.batches(5, shard=(0, 3)).options().experimental_distribute.auto_shard_policy
     assert policy == tf.data.experimental.AutoShardPolicy.OFF
     in_order = collect(found.batches(5, shard=(1, 3), shuffle=False))[1]
@@ -167,7 +167,7 @@ def test_images_of_other_sizes_and_kinds_are_fitted(tmp_path):
     write_image(tmp_path / "0.png", colour)
     tf.io.write_file(str(tmp_path / "1.jpeg"), tf.io.encode_jpeg(np.full((16, 12, 3), 100, "uint8"), quality=95))
     write_image(tmp_path / "2.png", np.full((4, 4, 1), 50, "uint8"))
-    write_image(tmp_path / "3.png", np.full((8, 8, 4), 25, "uint8"))  # with transparency
+    write_image(tmp_path / "3.png", np.full((8, 8, 4), 25, "uint8"))  # with alpha
     (tmp_path / "notes.txt").write_text("no image")
     x = collect(stream(tmp_path).batches(4, shuffle=False))[0] * 255
     assert x.shape == (4, 8, 8, 3)
@@ -194,7 +194,7 @@ def test_a_stream_trains_and_an_unreadable_image_is_named_by_fit(tmp_path):
         (tmp_path / f"{name}.png").write_bytes(content)
     line = rf"^{re.escape(str(tmp_path))}/04.png must be a readable image: [^\n]*Received: [^\n]*$"
     batches = stream(tmp_path).batches(5, shuffle=False)
-    for use in ("fit", "evaluate"):  # each on a new model: on JAX, Keras leaves one that failed without weights
+    for use in ("fit", "evaluate"):  # a new model each time: on JAX, Keras leaves a failed one without weights
         with pytest.raises(kvae.io.FileError, match=line):
             getattr(small_model(), use)(batches, verbose=0)
     with pytest.raises(tf.errors.OpError, match=r"04.png must be a readable image"):
@@ -207,7 +207,7 @@ def test_a_stream_trains_and_an_unreadable_image_is_named_by_fit(tmp_path):
     np.testing.assert_allclose(x, images(12)[[0, 1, 2, 3, 5, 6, 8, 10, 11]] / 255, rtol=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        collect(left)  # it has been said
+        collect(left)  # warned only once
 
 
 def test_where_a_whole_batch_is_unreadable_steps_stay_in_step(tmp_path):
