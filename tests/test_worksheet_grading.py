@@ -154,7 +154,8 @@ def test_list_needs_no_keras():
     for number, path in notebooks.student_notebooks().items():
         assert f"{number:>2} " in printed
         assert notebooks.read(path).about["topic"] in printed
-    code = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; main(['workshop', 'list']); print(*sys.modules)"
+    start = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; "
+    code = start + "main(['workshop', 'list']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "kvae.worksheet.notebooks" in loaded.split()
     assert "keras" not in loaded.split()
