@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from extensions.planar import Planar
 from keras import ops
 
 import kvae
@@ -26,12 +27,12 @@ def small_model(bound, num_samples, posterior="normal", beta=1.0, width=None):
 
 
 def gradients(model, x=X, steps=STEPS, batch=BATCH):
-    """Gradients `(steps, weights)` of encoder and decoder, each averaged over `batch` samples, as SGD steps subtract them.
+    """Gradients `(steps, weights)` of encoder and decoder, each averaged over `batch` samples, from SGD steps.
 
     A batch repeats one image. The weights are reset after each step, the noise generator is not.
     """
     model.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
-    networks, rows = (model.encoder, model.decoder), []
+    networks, rows = [part for part in (model.encoder, model.decoder, model.posterior_family) if part.weights], []
     start = [network.get_weights() for network in networks]
     images = np.repeat(x, batch, axis=0)
     for _ in range(steps):
@@ -54,6 +55,24 @@ def assert_same_mean(a, b):
     for one, other in zip(a, b, strict=True):
         error = np.sqrt((one.var(axis=0, ddof=1) + other.var(axis=0, ddof=1)) / len(one))
         assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) < 4 * error + 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    "posterior", [lambda: Normal(sigma="learned"), lambda: Planar(LATENT, depth=1)], ids=["sigma", "planar"]
+)
+@pytest.mark.parametrize(
+    "bound", [ELBO(kl="monte_carlo"), ImportanceWeighted(), Renyi(0.5)], ids=["elbo", "iw", "renyi"]
+)
+def test_every_estimator_is_right_for_a_posterior_with_weights_of_its_own(bound, posterior):
+    plain, path, score = (
+        gradients(small_model(with_gradient(bound, gradient), 3, posterior=posterior()), steps=30)
+        for gradient in kvae.bounds.GRADIENTS
+    )
+    assert len(plain) == 3
+    assert_same_mean(plain, path)
+    assert_same_mean(plain, score)
+    spread = plain[2].std(axis=0) / np.sqrt(len(plain[2]))
+    assert (np.abs(plain[2].mean(axis=0)) > 4 * spread).any()  # the posterior's own gradient is not zero
 
 
 @pytest.mark.parametrize(
@@ -147,11 +166,10 @@ def test_binary_codes_train_by_the_score_function():
 
 
 def test_the_identity_that_scales_gradients():
-    from cases import gradient
-
     from kvae.models.estimators import _scale_gradient
+    from kvae.training.gradients import gradient
 
     z, factors = np.arange(6.0, dtype="float32").reshape(2, 3), np.array([[2.0], [-1.0]], "float32")
     np.testing.assert_array_equal(ops.convert_to_numpy(_scale_gradient(ops.convert_to_tensor(z), factors)), z)
-    slope = gradient(lambda z: ops.sum(ops.square(_scale_gradient(z, ops.convert_to_tensor(factors)))), z)
-    np.testing.assert_allclose(slope, 2 * z * factors, rtol=1e-6)
+    _, slope = gradient(lambda z: ops.sum(ops.square(_scale_gradient(z, ops.convert_to_tensor(factors)))), z)
+    np.testing.assert_allclose(ops.convert_to_numpy(slope), 2 * z * factors, rtol=1e-6)
