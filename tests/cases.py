@@ -1,7 +1,4 @@
-"""One small instance of every model, for the contract test: a new model adds a line here.
-
-Also `gradient`, which works on every backend.
-"""
+"""One small instance of every model, for the contract test: a new model adds a line here."""
 
 import dataclasses
 import math
@@ -9,7 +6,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-from keras import ops
 
 import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
@@ -115,23 +111,3 @@ OTHER_BOUNDS = (
     "vae-two-layers",
     "cvae-mixture",
 )  # models trained on another bound
-
-
-def gradient(function, value):
-    """The gradient of `function`, from a tensor to a scalar, at the array `value`: what one SGD step subtracts."""
-
-    class One(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.value = self.add_weight(shape=value.shape, initializer="zeros")
-            self.value.assign(value)
-            self.built = True
-
-        def call(self, x):
-            self.add_loss(function(1.0 * self.value))
-            return x
-
-    model = One()
-    model.compile(optimizer=keras.optimizers.SGD(1.0), **QUICKLY)
-    model.fit(np.zeros((1, 1)), verbose=0)
-    return value - ops.convert_to_numpy(model.value)

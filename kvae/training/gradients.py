@@ -15,7 +15,8 @@ from kvae.types import Array, ArrayLike, Tensor
 def gradient(function: Callable[..., Tensor], *arrays: ArrayLike | Tensor) -> tuple[Tensor, ...]:
     """Value and gradient of a scalar function, by the automatic differentiation of the backend in use.
 
-    It may be called inside a compiled function too. An argument that the value does not depend on has gradient 0.
+    It also works inside a compiled function. An argument that does not affect the value has gradient 0. The result can
+    be differentiated again with respect to the same arguments.
 
     Args:
         function: from tensors, one per array, to a scalar tensor.
@@ -64,13 +65,15 @@ def _with_jax(function, tensors):
 def _with_torch(function, tensors):
     import torch
 
+    nested = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     with torch.enable_grad():
-        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        tensors = [tensor if tensor.requires_grad else tensor.detach().requires_grad_() for tensor in tensors]
         value = function(*tensors)
         if not value.requires_grad:  # it depends on no argument
             return value, *(torch.zeros_like(tensor) for tensor in tensors)
-        gradients = torch.autograd.grad(value, tensors, allow_unused=True, materialize_grads=True)
-    return value.detach(), *gradients
+        gradients = torch.autograd.grad(value, tensors, create_graph=nested, allow_unused=True, materialize_grads=True)
+    # Otherwise the graphs of a loop's steps, each begun where the last one ended, would add up.
+    return (value, *gradients) if nested else (value.detach(), *gradients)
 
 
 _BACKENDS = {"tensorflow": _with_tensorflow, "jax": _with_jax, "torch": _with_torch}
