@@ -34,12 +34,8 @@ workshop grade empty --out grades.csv --jobs 2
 train --help
 """.strip().splitlines()
 SMALL = "train --dataset npz-0.npz --model {kind} --hidden 4 --epochs 1 --batch-size 12 --out run-{number} --force"
-TASKS = (
-    *["anomaly", "compress", "guess"] * 5,
-    "denoise",
-    "inpaint",
-    "super-resolve",
-)  # the others take several seconds
+# Mostly the tasks that do not take several seconds.
+TASKS = (*["anomaly", "compress", "guess"] * 5, "denoise", "inpaint", "super-resolve")
 MODELS = (
     *["keras-0.keras", "keras-3.keras", "keras-8.keras", "run/model.keras"] * 3, "keras-9.keras", "absent.keras",
     "notes", "npz-0.npz", ".",

@@ -20,11 +20,11 @@ class HistoryFile(keras.callbacks.Callback):
     that resumes at epoch e keeps the first e rows of an existing file.
 
     Args:
-        path: str or path of the file.
+        path: str or path of the file; its folder must exist.
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.HistoryFile("runs/first/history.csv")])
+    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.HistoryFile("history.csv")])
     """
 
     def __init__(self, path: PathLike) -> None:

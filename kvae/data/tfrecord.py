@@ -147,10 +147,13 @@ def write_records(path: PathLike, x: ArrayLike, y: ArrayLike | None = None, shar
 
     Example:
 
-    >>> data = kvae.load_data("mnist")
-    >>> paths = kvae.data.write_records("mnist.tfrecord", data.x_train, data.y_train, shards=4)
+    >>> data = kvae.load_data("digits")
+    >>> x = np.rint(255 * data.x_train).astype("uint8")
+    >>> paths = kvae.data.write_records("digits.tfrecord", x, data.y_train, shards=4)
     >>> paths[0].name
-    'mnist-00000-of-00004.tfrecord'
+    'digits-00000-of-00004.tfrecord'
+    >>> kvae.data.stream("digits-*.tfrecord").num_examples
+    1437
     """
     import tensorflow as tf
     from tensorflow.train import BytesList, Example, Feature, Features, Int64List

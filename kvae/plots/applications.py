@@ -86,6 +86,8 @@ def inpainting(x: ArrayLike, mask: ArrayLike, samples: ArrayLike, rows: int = 8,
 
     Example:
 
+    >>> mask = np.ones(x.shape[1:], bool)
+    >>> mask[x.shape[1] // 2 :] = False  # the lower half is unknown
     >>> figure = kvae.plots.inpainting(x, mask, kvae.applications.inpaint(model, x, mask))
     """
     return _restored("known", np.where(np.asarray(mask), x, HIDDEN), samples, x, rows, title)

@@ -66,7 +66,7 @@ def save(figure: Figure, path: PathLike) -> Path:
 
     Example:
 
-    >>> kvae.plots.save(kvae.plots.sample_grid(model.generate(64, seed=0)), "runs/samples.png")
+    >>> path = kvae.plots.save(kvae.plots.sample_grid(model.generate(64, seed=0)), "runs/samples.png")
     """
     path = Path(path)
     atomic.make_folder(path.parent)

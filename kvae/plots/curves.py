@@ -100,6 +100,7 @@ def beside_pca(
 
     Example:
 
+    >>> x = data.x_test
     >>> figure = kvae.plots.beside_pca(
     ...     x, model.reconstruct(x), pca.reconstruct(x), model.encode(x), pca.encode(x), data.y_test
     ... )
