@@ -140,7 +140,7 @@ def batch(element: Any, image_shape: Shape, conditions: Any = None, model: str =
     x, y = (*parts, None)[:2]
     if conditions is not None:
         if y is None:
-            raise ValueError(f"{model} needs a dataset of (images, labels). Received: a dataset of images alone")
+            raise ValueError(f"{model} requires a dataset of (images, labels). Received: a dataset of images only")
         conditions.check_spec(y)
     rank = getattr(x.shape, "rank", len(tuple(x.shape)))
     if rank is None:

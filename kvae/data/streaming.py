@@ -96,14 +96,14 @@ class Stream:
             )
         labels = labels and self.source.labelled
         entropy = numbered(seed, first_epoch)
-        told: list[bool] = []
+        warned: list[bool] = []
 
         def epoch():
             """Yield the images, labels and pixel seeds of one epoch; called at the start of each."""
             rng = np.random.default_rng([*entropy(), shard[0]])  # binary pixels differ between workers
             noise_seed = rng.integers(2**62, size=2)
             mixed = _mixed(self.source, mine, batch_size, rows, rng if shuffle else None)
-            for batch, (x, y) in enumerate(self._decoded(mixed, told)):
+            for batch, (x, y) in enumerate(self._decoded(mixed, warned)):
                 yield (x, *((y,) if labels else ()), noise_seed + np.array([0, batch]))
 
         def ready(x, *others):
@@ -145,8 +145,8 @@ class Stream:
             )
         return np.arange(index, len(sizes), count), rows
 
-    def _decoded(self, batches, told):
-        """Decode each batch. An unreadable image raises, or is skipped with one warning at the end unless `told`."""
+    def _decoded(self, batches, warned):
+        """Decode each batch. An unreadable image raises, or is skipped with one warning at the end unless `warned`."""
         missing: set[str] = set()
         last: tuple = ()
         with futures.ThreadPoolExecutor(self.threads) as pool:
@@ -162,8 +162,8 @@ class Stream:
                         last = np.stack([x[i] for i in good]), None if y is None else y[good]
                     x, y = last  # if no image is readable, repeat the last batch: workers must stay in step
                 yield x, y
-        if missing and not told:
-            told.append(True)
+        if missing and not warned:
+            warned.append(True)
             warnings.warn(
                 f"Skipped {len(missing)} unreadable image(s) of {self.name}, such as {min(missing)}",
                 UserWarning,
