@@ -15,7 +15,8 @@ import pytest
 
 import kvae
 from kvae import applications
-from kvae.cli import plot, run_folder, runs
+from kvae.cli import options as run_options
+from kvae.cli import plot, run_folder
 from kvae.io import keras_archive, limits
 from kvae.worksheet import grading, notebooks
 
@@ -78,8 +79,17 @@ def nested(config):
         config["config"] = {"config": config["config"]}
 
 
+def lambda_called_vae(config):
+    """Code in the compile configuration, under the registered name of a class."""
+    config["compile_config"] = {
+        "module": "builtins", "class_name": "__lambda__", "registered_name": "kvae>VAE",
+        "config": {"code": "4wEAAAA=", "defaults": None, "closure": None},
+    }  # fmt: skip
+
+
 CONFIGS = {
-    "a layer that runs code": (asks_for("Lambda"), "asks for keras.layers.Lambda, which kvae does not load"),
+    "code under a registered name": (lambda_called_vae, "asks for builtins.__lambda__, which is not registered"),
+    "a layer that runs code": (asks_for("Lambda"), "asks for keras.layers.Lambda, which is not registered"),
     "a layer that reads files": (asks_for("StringLookup"), "asks for keras.layers.StringLookup"),
     "a layer that unpickles": (asks_for("TorchModuleWrapper"), "asks for keras.layers.TorchModuleWrapper"),
     "a function": (asks_for("function", module="builtins"), "asks for builtins.function"),
@@ -222,7 +232,7 @@ def test_arrays(tmp_path):
         npz(tmp_path / "claim.npz", claim): r"images.npy claims 8,000,000,000,000 bytes, shape .* but has 0",
         npz(tmp_path / "short.npz", {**claim, "shape": (2, 2, 2)}, bytes(63)): "claims 64 bytes, .* but has 63",
         npz(tmp_path / "bomb.npz", claim, bytes(2**27), zipfile.ZIP_DEFLATED): "at most 200 times its size",
-        npz(tmp_path / "code.npz", "__import__('os')"): "is no .npz file",
+        npz(tmp_path / "code.npz", "__import__('os')"): "is not an .npz file",
     }.items():
         with pytest.raises(ValueError, match=message) as caught:
             kvae.load_data(path)
@@ -272,7 +282,7 @@ def test_options(tmp_path, options):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"options": options}))
     with pytest.raises(ValueError, match=rf"`{next(iter(options))}` must "):
-        runs.complete(run_folder.read_options(path))
+        run_options.complete(run_folder.read_options(path))
 
 
 def test_runs_files(tmp_path, monkeypatch):
