@@ -1,10 +1,18 @@
 """What the `kvae` command prints."""
 
+from __future__ import annotations
+
 import textwrap
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvae.data import Dataset
+    from kvae.evaluation import Finding
 
 
-def metrics(numbers):
-    """Print a run's numbers, one a line, and then their place on the reference card."""
+def metrics(numbers: Mapping[str, Any]) -> None:
+    """Print numbers, one per line, and then how they compare with the reference card."""
     for name, value in numbers.items():
         if not isinstance(value, (dict, list)):
             shown = f"{value:.4g}" if isinstance(value, float) else value
@@ -13,28 +21,30 @@ def metrics(numbers):
         _paragraph("Is it good?", numbers["card"]["text"])
 
 
-def findings(found):
-    """Print what the doctor found, a list of `Finding`."""
+def findings(found: Iterable[Finding]) -> None:
+    """Print what the doctor found."""
     for finding in found:
         _paragraph(f"{finding.severity}, {finding.name.replace('_', ' ')}:", finding.message)
         if finding.advice:
             print(textwrap.fill(finding.advice, 110, initial_indent="  try ", subsequent_indent="      "))
 
 
-def dataset(found):
-    """Print what a `Dataset` holds."""
+def dataset(found: Dataset) -> None:
+    """Print the size, shape and labels of a data set."""
     height, width, channels = found.image_shape
     print(f"{found.name}: {len(found.x_train)} training and {len(found.x_test)} test images, ", end="")
     print(f"{height} high, {width} wide, {channels} channel(s), pixel mean {found.x_train.mean():.3f}")
+    if found.y_train is None:
+        return
     if found.num_classes:
-        counts = [int((found.y_train == label).sum()) for label in range(found.num_classes)]
-        print("training images a label: " + ", ".join(f"{label}: {n}" for label, n in enumerate(counts)))
-    elif found.y_train is not None:
+        counts = [sum(found.y_train == label) for label in range(found.num_classes)]
+        print("training images per label: " + ", ".join(f"{label}: {n}" for label, n in enumerate(counts)))
+    else:
         print(f"attribute vectors of length {found.y_train.shape[1]}")
 
 
-def ladder(numbers):
-    """Print the ladder's table, a list of dicts."""
+def ladder(numbers: Iterable[Mapping[str, str | float]]) -> None:
+    """Print the ladder's table, one row per method."""
     from rich.console import Console
     from rich.table import Table
 

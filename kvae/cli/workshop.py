@@ -1,45 +1,49 @@
-"""`kvae workshop`: worksheets for students, reports and points for teachers."""
+"""`kvae workshop`: hand out worksheets, check a notebook, grade a folder of notebooks."""
 
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 
-def add_arguments(parser):
-    """Add the command's own subcommands to its parser."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the subcommands of `kvae workshop` to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="the worksheets, with their topics and times", description=LIST)
+    actions.add_parser("list", help="list the worksheets, with topics and durations", description=LIST)
 
-    sub = actions.add_parser("copy", help="a student's starting point", description=COPY)
+    sub = actions.add_parser("copy", help="copy a worksheet to fill in", description=COPY)
     sub.add_argument("number", type=int, metavar="N", help="the worksheet's number, as `kvae workshop list` shows it")
-    sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="where to; default: here")
-    sub.add_argument("--force", action="store_true", help="replace the file that is there, with what was filled in")
+    sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="folder to copy to; default: this one")
+    sub.add_argument("--force", action="store_true", help="replace an existing copy, with everything filled in")
 
     sub = actions.add_parser("check", help="run a notebook and report on each exercise", description=CHECK)
-    sub.add_argument("file", metavar="FILE", help="the student's .ipynb file")
+    sub.add_argument("file", metavar="FILE", help="a student's .ipynb file")
     _limits(sub)
 
-    sub = actions.add_parser("grade", help="run a folder of notebooks and give points", description=GRADE)
-    sub.add_argument("folder", metavar="DIR", help="submissions, also in folders of their own")
-    sub.add_argument("--out", metavar="CSV", help="table to write; default: none")
-    sub.add_argument("--worksheet", type=int, metavar="N", help="which is asked for; default: what most of them are")
-    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time; default: %(default)s")
+    sub = actions.add_parser("grade", help="run a folder of notebooks and assign points", description=GRADE)
+    sub.add_argument("folder", metavar="DIR", help="folder of submissions; subfolders are searched too")
+    sub.add_argument("--out", metavar="CSV", help="also write the points to this table")
+    sub.add_argument("--worksheet", type=int, metavar="N", help="the assigned one; default: that of most notebooks")
+    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="run in parallel; default: %(default)s")
     _limits(sub)
 
 
 LIST = "List the worksheets."
-COPY = "Copy a worksheet to fill in; it never replaces a file unless told to."
-CHECK = "Run a notebook in a process of its own and report on each exercise. Exit code 0 if all are right, else 1."
+COPY = "Copy a worksheet to fill in. An existing file is only replaced with --force."
+CHECK = "Run a notebook in a separate process and report on each exercise. Exit code 0 if all are right, else 1."
 GRADE = (
-    "Run every notebook in a folder, each in a process of its own, and give points. A notebook runs with your rights: "
-    "the limits stop accidents, not attacks."
+    "Run every notebook in a folder, each in a separate process, and assign points. Notebooks run with your "
+    "permissions: the limits guard against accidents, not attacks."
 )
 
 
-def run(arguments):
-    """Do what `kvae workshop ACTION` asks for."""
+def run(arguments: Namespace) -> int | None:
+    """Run `kvae workshop ACTION`, and return its exit code."""
     return {"list": list_all, "copy": copy, "check": check, "grade": grade}[arguments.action](arguments)
 
 
-def list_all(arguments):
+def list_all(arguments: Namespace) -> None:
     """Print the worksheets."""
     from kvae.worksheet import notebooks
 
@@ -48,10 +52,10 @@ def list_all(arguments):
         about = notebooks.read(path).about
         topic = f"{about['topic']}: {about['about']}".replace("`", "")
         print(f"{number:>2}  {about['minutes']:>7}  {about['lectures']:<10}  {topic}")
-    print("`kvae workshop copy N DIR` copies one to fill in.")
+    print("To fill one in, copy it: kvae workshop copy N DIR")
 
 
-def copy(arguments):
+def copy(arguments: Namespace) -> None:
     """Copy a student's notebook."""
     from kvae.io import FileError, atomic
     from kvae.worksheet import notebooks
@@ -62,17 +66,17 @@ def copy(arguments):
     source = known[arguments.number]
     target = atomic.make_folder(arguments.folder) / source.name
     if target.exists() and not arguments.force:
-        raise FileError(f"{target} is there already: choose another folder, or --force to lose what is in it")
+        raise FileError(f"{target} exists already: choose another folder, or --force to lose its content")
     with atomic.replacing(target) as aside:
         aside.write_bytes(source.read_bytes())
     print(f"written to {target}")
-    print(f"  open it:  jupyter lab {target}   (pip install jupyterlab, if that is missing; VS Code and Colab do too)")
-    print("  fill in:  each blank is marked YOUR CODE; run its cell, and read what its check says")
-    print(f"  at last:  kvae workshop check {target}")
+    print(f"  open it:  jupyter lab {target}   (pip install jupyterlab, if necessary; VS Code and Colab work too)")
+    print("  fill in:  each blank is marked YOUR CODE; run its cell, and read the result of its check")
+    print(f"  finally:  kvae workshop check {target}")
 
 
-def check(arguments):
-    """Run one notebook and print what its checks say."""
+def check(arguments: Namespace) -> int:
+    """Run one notebook and print the results of its checks."""
     from kvae.worksheet import grading
     from kvae.worksheet.checking import exercises
 
@@ -93,8 +97,8 @@ def check(arguments):
     return 0 if right == len(known) and result.state == "run" else 1
 
 
-def grade(arguments):
-    """Grade a folder and print a table."""
+def grade(arguments: Namespace) -> None:
+    """Grade a folder of notebooks and print a table."""
     from kvae import checks
     from kvae.worksheet import grading
 
@@ -115,14 +119,12 @@ def grade(arguments):
 
 
 def _limits(sub):
-    sub.add_argument("--seconds", type=float, default=300, metavar="S", help="time of a notebook; default: %(default)s")
-    sub.add_argument("--megabytes", type=int, default=8192, metavar="M", help="its memory; default: %(default)s")
-    sub.add_argument("--checks", metavar="DIR", help="folder with a wNN.py of your own, in place of kvae's exercises")
+    sub.add_argument("--seconds", type=float, default=300, metavar="S", help="limit per notebook; default: %(default)s")
+    sub.add_argument("--megabytes", type=int, default=8192, metavar="M", help="memory limit; default: %(default)s")
+    sub.add_argument("--checks", metavar="DIR", help="folder with your own wNN.py, used instead of kvae's exercises")
 
 
 def _use_checks(arguments):
-    import os
-
     if arguments.checks:
         if not Path(arguments.checks).is_dir():
             raise ValueError(f"`checks` must be a folder with a wNN.py in it. Received: {arguments.checks}")
