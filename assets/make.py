@@ -50,6 +50,7 @@ def write_table(numbers):
 
 def make_runs():
     """Train the models of the table, draw their figures and write the table."""
+    from kvae.cli import options as run_options
     from kvae.cli import plot, runs
 
     numbers = {}
@@ -57,7 +58,7 @@ def make_runs():
         for i, (name, options) in enumerate(RUNS.items()):
             print(name, flush=True)
             out = Path(folder) / str(i)
-            numbers[name], _ = runs.train(runs.DEMO if options == "DEMO" else options, out)
+            numbers[name], _ = runs.train(run_options.DEMO if options == "DEMO" else options, out)
             if name in PICTURES:
                 for path in plot.draw(out / "model.keras", PICTURES[name]):
                     _shrink(path, ASSETS / path.name)

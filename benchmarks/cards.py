@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from kvae.cli import options as run_options
 from kvae.cli import parser as command_line
 from kvae.cli import runs
 from kvae.cli.main import COMMANDS as KVAE_COMMANDS
@@ -37,9 +38,9 @@ def options_of(command):
     """The complete options of a command."""
     arguments = command_line.parser(KVAE_COMMANDS).parse_args(command.split()[1:])
     if arguments.command == "demo":
-        return runs.DEMO
-    given = {name: getattr(arguments, name) for name in runs.DEFAULTS}
-    return runs.complete({name: value for name, value in given.items() if value is not None})
+        return run_options.DEMO
+    given = {name: getattr(arguments, name) for name in run_options.DEFAULTS}
+    return run_options.complete({name: value for name, value in given.items() if value is not None})
 
 
 def measure(options, seed):
@@ -68,7 +69,7 @@ def main():
         options = options_of(command)
         if arguments.words and not any(word in f"{command} {options['dataset']}" for word in arguments.words):
             continue
-        own = {name: value for name, value in options.items() if value != runs.DEFAULTS[name]}
+        own = {name: value for name, value in options.items() if value != run_options.DEFAULTS[name]}
         known = content.get(command, {})
         done = known.get("runs", []) if known.get("options") == own else []
         content[command] = card = {

@@ -152,7 +152,7 @@ def _fresh(what, library, backend):
     return [sys.executable, "-m", "peers.fresh", what, library, backend]
 
 
-_HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli import main; main()"  # the code of the command
+_HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli.main import main; main()"  # the code of the command
 FIRST_STEP, IMPORT = "first step, {}", "import, {}"
 _STARTED = {"import": IMPORT, "first_step": FIRST_STEP}
 FRESH = {

@@ -1,8 +1,8 @@
 """Lower bounds on log p(x): from log-densities of posterior samples to one number per example, in nats.
 
 A bound is a small object, `bound(sample, beta) -> terms`. The terms, each `(batch,)`, are minimised, and their sum is
-the negative bound. β weights the KL (or, in a multi-sample bound, the log-ratio log p(z) − log q(z|x)). How the gradient is
-estimated is an argument of the bound; `kvae.models.estimators` carries it out.
+the negative bound. β weights the KL (or, in a multi-sample bound, the log-ratio log p(z) − log q(z|x)). How the
+gradient is estimated is an argument of the bound; `kvae.models.estimators` carries it out.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Encoder and decoder factories: plain Functional Keras models, to be used as they are or as a pattern for your own.
 
 The contract that any pair must keep: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder
-maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given beside `x`: a
-one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
+maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given beside `x`:
+a one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import keras
 from keras import layers, ops
@@ -19,9 +19,9 @@ from kvae.types import Activation, Network, Shape, Tensor
 
 
 def mlp(
-    image_shape: Iterable[int],
+    image_shape: Sequence[int],
     latent_dim: int,
-    hidden: Iterable[int] = (512, 256),
+    hidden: Sequence[int] = (512, 256),
     num_classes: int | None = None,
     posterior: str | Distribution | None = "normal",
     likelihood: str | Distribution = "bernoulli",
@@ -78,9 +78,9 @@ def mlp(
 
 
 def conv(
-    image_shape: Iterable[int],
+    image_shape: Sequence[int],
     latent_dim: int,
-    hidden: Iterable[int] = (32, 64),
+    hidden: Sequence[int] = (32, 64),
     num_classes: int | None = None,
     posterior: str | Distribution | None = "normal",
     likelihood: str | Distribution = "bernoulli",

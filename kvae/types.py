@@ -26,5 +26,7 @@ class Network(Protocol):
 
     inputs: list[Any]
     layers: list[Any]
+    input_shape: Any
+    output_shape: Any
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

@@ -53,9 +53,10 @@ def load_notebook(path):
 
 
 def load_config(path):
-    from kvae.cli import run_folder, runs
+    from kvae.cli import options as run_options
+    from kvae.cli import run_folder
 
-    return runs.complete(run_folder.read_options(path))
+    return run_options.complete(run_folder.read_options(path))
 
 
 def load_history(path):
@@ -125,7 +126,7 @@ class Payload:
 def seeds(folder, canary):
     """Write valid files of every kind, and some that contain code; return a dict from kinds to lists of contents."""
     from kvae import applications
-    from kvae.cli import runs
+    from kvae.cli import options as run_options
     from kvae.worksheet import notebooks
 
     rng = np.random.default_rng(0)
@@ -153,7 +154,11 @@ def seeds(folder, canary):
     ]
     small = {"cells": cells, "metadata": {"kvae": {"worksheet": 6}}, "nbformat": 4, "nbformat_minor": 5}
     found["notebook"] = [json.dumps(small).encode()] * 3 + [sheets[6].read_bytes()]
-    for options in (runs.DEFAULTS, runs.DEMO, {"model": "vae", "hidden": [4], "bound": "renyi", "alpha": 0.5}):
+    for options in (
+        run_options.DEFAULTS,
+        run_options.DEMO,
+        {"model": "vae", "hidden": [4], "bound": "renyi", "alpha": 0.5},
+    ):
         found["config"].append(json.dumps({"options": options, "backend": "tensorflow", "versions": {}}).encode())
     found["history"] = [
         b"epoch,loss,val_loss\r\n1,30.5,31.25\r\n2,29.0,30.0\r\n",

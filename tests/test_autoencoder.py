@@ -320,7 +320,7 @@ BAD = {
     "penalty by number": (lambda: kvae.Autoencoder(*pair(), penalty=[0.5]), r"`penalty` must be None.*Received: 0.5"),
     "a VAE's encoder": (
         lambda: kvae.Autoencoder(*kvae.networks.mlp((8, 8, 1), 2)),
-        r"must give \(2,\) per example, 1 parameter\(s\) per latent dimension: build it with posterior=None. Received: .*\(None, 4\)",
+        r"must give \(2,\) per example, 1 parameter.* dimension: build it with posterior=None. Received: .*\(None, 4\)",
     ),
     "another latent size": (
         lambda: kvae.Autoencoder(pair()[0], pair(latent_dim=3)[1]),

@@ -202,10 +202,10 @@ def test_files_that_are_no_model(tmp_path, vae):
     for path, message in {
         tmp_path / "absent.keras": "which does not exist",
         tmp_path: "a folder",
-        file("text.keras", b"hello"): "no .keras file, or one cut short",
-        file("cut.keras", whole[: len(whole) // 2]): "no .keras file, or one cut short",
+        file("text.keras", b"hello"): "is not a .keras file, or is truncated",
+        file("cut.keras", whole[: len(whole) // 2]): "is not a .keras file, or is truncated",
         file("zeros.keras", whole[:500] + bytes(len(whole) - 1500) + whole[-1000:]): "damaged",
-        file("renamed.h5", whole): "give the file its .keras ending back",
+        file("renamed.h5", whole): "rename it to end in .keras",
         tmp_path / "other.keras": "holds a Sequential",
     }.items():
         with pytest.raises(ValueError, match=message) as caught:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -16,8 +18,9 @@ import kvae
 from kvae import callbacks, distributions, priors
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.cli import build, main, parser, run_folder, runs
+from kvae.cli import options as run_options
 
-KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
+KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
 
 
@@ -172,6 +175,31 @@ def test_bad_arguments_to_apply(trained, in_process, arguments, code, message):
     assert len(error.splitlines()) == 1
 
 
+OWN = """
+import keras
+import kvae
+
+@keras.saving.register_keras_serializable(package="own")
+class Louder(kvae.VAE):
+    def generation(self, z, condition=(), training=False):
+        return 2.0 * super().generation(z, condition, training)
+"""
+
+
+def test_a_users_own_model_loads_once_its_module_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = importlib.import_module("own_models").Louder(*kvae.networks.mlp((8, 8, 1), 2, hidden=(4,)), seed=0)
+    model.save(tmp_path / "own.keras")
+    monkeypatch.delitem(sys.modules, "own_models")  # as in a process that has not imported it
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "own>Louder")
+    evaluate = ("evaluate", "own.keras", "--dataset", "digits")
+    assert "Louder, which is not registered: first import" in run_here(*evaluate, cwd=tmp_path, code=1)
+    assert "must name a Python module" in run_here(*evaluate, "--import", "absent", cwd=tmp_path, code=1)
+    assert "Louder" in run_here(*evaluate, "--import", "own_models", cwd=tmp_path)
+    monkeypatch.delitem(sys.modules, "own_models")
+
+
 def test_pictures_have_the_commands_names():
     from kvae.cli import plot
 
@@ -179,10 +207,12 @@ def test_pictures_have_the_commands_names():
 
 
 def test_priors_and_gradients_have_the_commands_names():
-    from kvae import bounds
+    from kvae import bounds, networks
 
-    assert {name for names in build.PRIORS.values() for name in names} == set(parser.PRIORS)
-    assert bounds.GRADIENTS == parser.GRADIENTS
+    choices = {option.name: option.choices for option in run_options.TRAIN}
+    assert {*priors.PRIORS, "learned"} == set(choices["prior"])
+    assert choices["gradient"] == bounds.GRADIENTS
+    assert set(networks.NETWORKS) == set(choices["network"])
 
 
 def test_tasks_have_the_commands_names():
@@ -222,9 +252,9 @@ def test_other_data_and_models(tmp_path, rng):
     ],
 )
 def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digits, given, bound):
-    options = runs.complete({"model": "vae", "hidden": [8], **given})
+    options = run_options.complete({"model": "vae", "hidden": [8], **given})
     run_folder.write_json(tmp_path / "config.json", {"options": options})
-    assert runs.complete(run_folder.read_options(tmp_path / "config.json")) == options
+    assert run_options.complete(run_folder.read_options(tmp_path / "config.json")) == options
     model = build.build(options, digits)
     assert model.bound == bound
     assert type(model.prior) is priors.PRIORS[options["prior"]]
@@ -248,7 +278,7 @@ def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path
     options = {"model": "vae", "posterior": "log_normal", "prior": "mixture", "bound": "renyi", "alpha": -np.inf}
     metrics, _ = runs.train({**options, "epochs": 1, "hidden": [8], "num_samples": 2}, tmp_path / "run", verbose=False)
     assert np.isfinite(metrics["negative_elbo"])
-    again = runs.complete(run_folder.read_options(tmp_path / "run" / "config.json"))
+    again = run_options.complete(run_folder.read_options(tmp_path / "run" / "config.json"))
     assert {name: again[name] for name in options} == options
     model = kvae.load_model(tmp_path / "run" / "model.keras")
     assert model.bound == Renyi(-np.inf)
@@ -268,8 +298,12 @@ BAD = {
     "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
     "unknown posterior": (("train", "--posterior", "cauchy"), 1, "`posterior` must be one of ['exponential'"),
     "unknown prior": (("train", "--prior", "flat"), 2, "invalid choice: 'flat'"),
-    "a vae's prior of a cvae": (("train", "--prior", "vamp"), 1, "`prior` of a cvae must be one of ('standard', "),
-    "a cvae's prior of a vae": (("train", "--model", "vae", "--prior", "learned"), 1, "`prior` of a vae must be one"),
+    "a vae's prior of a cvae": (("train", "--prior", "vamp"), 1, "`prior` of a cvae must be another"),
+    "a cvae's prior of a vae": (
+        ("train", "--model", "vae", "--prior", "learned"),
+        1,
+        "`prior` of a vae must be another",
+    ),
     "alpha without renyi": (("train", "--alpha", "0"), 1, "`alpha` must go with bound=renyi. Received: bound=elbo"),
     "alpha not a number": (("train", "--bound", "renyi", "--alpha", "nan"), 1, "`alpha` must be a finite number"),
     "free bits without elbo": (
@@ -277,7 +311,7 @@ BAD = {
         1,
         "`free_bits` must go with bound=elbo. Received: bound=importance_weighted",
     ),
-    "free bits without a closed form": (("train", "--prior", "mixture", "--free-bits", "1"), 1, "without free bits"),
+    "free bits without a closed form": (("train", "--prior", "mixture", "--free-bits", "1"), 1, "not use free bits"),
     "negative free bits": (("train", "--free-bits", "-1"), 1, "`free_bits` must be a finite number of at least 0"),
     "an elbo's gradient": (("train", "--gradient", "doubly_reparameterized"), 1, "must go with another bound"),
     "the largest weight's gradient": (
@@ -288,12 +322,12 @@ BAD = {
     "an autoencoder with a posterior": (
         ("train", "--model", "autoencoder", "--posterior", "laplace"),
         1,
-        "must go without ['posterior']",
+        "does not take ['posterior']: use vae or cvae",
     ),
     "no epochs": (("train", "--epochs", "0"), 1, "`epochs` must be an integer of at least 1"),
     "negative beta": (("train", "--beta", "-1"), 1, "`beta` must be a finite number"),
-    "noise without autoencoder": (("train", "--noise", "0.1"), 1, "must go with the autoencoder"),
-    "an autoencoder with beta": (("train", "--model", "autoencoder", "--beta", "2"), 1, "must go without ['beta']"),
+    "noise without autoencoder": (("train", "--noise", "0.1"), 1, "use autoencoder. Received: 0.1"),
+    "an autoencoder with beta": (("train", "--model", "autoencoder", "--beta", "2"), 1, "does not take ['beta']"),
     "sigma without gaussian": (("train", "--sigma", "0.1"), 1, "likelihood=gaussian"),
     "missing file": (("train", "--dataset", "absent.npz"), 1, "existing .npz file"),
     "damaged file": (("train", "--dataset", "damaged.npz"), 1, "damaged"),
@@ -308,7 +342,7 @@ BAD = {
     "unwritable out": (("train", "--out", "/proc/run"), 1, "output folder must be writable"),
     "bad config": (("train", "--config", "damaged.npz"), 1, "config.json of a run"),
     "no model": (("generate", "absent.keras", "--label", "1"), 1, "does not exist"),
-    "not a model": (("generate", "damaged.npz", "--label", "1"), 1, "no .keras file"),
+    "not a model": (("generate", "damaged.npz", "--label", "1"), 1, "is not a .keras file"),
 }
 
 

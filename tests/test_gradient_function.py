@@ -107,8 +107,14 @@ def test_gradient_rejects_invalid_input(point):
 
 @pytest.mark.parametrize("steps", [1, 7, 130])  # within an execution, and across two
 def test_maximise_takes_adams_steps(steps):
-    start, target = np.array([[0.5, -2.0], [3.0, 0.0]], "float32"), np.array([1.0, -1.0])
-    found = maximise(lambda z: -ops.sum((z - target) ** 2, axis=-1), start, steps, learning_rate=0.1, beta_2=0.9)
+    start, target = np.array([[0.5, -2.0], [3.0, 0.0]], "float32"), np.array([1.0, -1.0], "float32")
+    found = maximise(
+        lambda z: -ops.sum((z - ops.convert_to_tensor(target)) ** 2, axis=-1),
+        start,
+        steps,
+        learning_rate=0.1,
+        beta_2=0.9,
+    )
     z, m, v = start.astype("float64"), 0.0, 0.0
     for t in range(1, steps + 1):
         slope = 2 * (z - target)
@@ -120,7 +126,8 @@ def test_maximise_takes_adams_steps(steps):
 def test_maximise_reaches_each_examples_maximum_under_a_schedule(rng):
     target = rng.normal(size=(4, 3)).astype("float32")
     rate = keras.optimizers.schedules.CosineDecay(0.1, 300)
-    found = maximise(lambda z: -ops.sum((z - target) ** 2, axis=-1), np.zeros((4, 3), "float32"), 300, rate)
+    objective = lambda z: -ops.sum((z - ops.convert_to_tensor(target)) ** 2, axis=-1)  # noqa: E731
+    found = maximise(objective, np.zeros((4, 3), "float32"), 300, rate)
     np.testing.assert_allclose(found, target, atol=1e-3)
 
 

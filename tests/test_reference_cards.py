@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from kvae.cli import main, parser, printing, runs
+from kvae.cli import main, parser, printing, saved_model
+from kvae.cli import options as run_options
 from kvae.evaluation import reference_cards
 from kvae.evaluation.reference_cards import Card, place
 
@@ -17,8 +18,8 @@ CARDS = [DEMO, VAE, ON_MNIST]
 
 
 def placed(value, options=None, dataset="digits", **changes):
-    options = {**runs.DEFAULTS, **(DEMO.options if options is None else options), **changes}
-    return place({"negative_elbo": value, "dataset": dataset}, options, runs.DEFAULTS, CARDS)
+    options = {**run_options.DEFAULTS, **(DEMO.options if options is None else options), **changes}
+    return place({"negative_elbo": value, "dataset": dataset}, options, run_options.DEFAULTS, CARDS)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +63,8 @@ def test_numbers_that_do_not_compare_have_no_card(changes):
 
 def test_a_model_on_data_of_another_kind_has_no_card():
     assert placed(21.0, dataset="mnist") is None  # trained on digits, evaluated on mnist
-    options = {**runs.DEFAULTS, "model": "autoencoder"}
-    assert place({"dataset": "digits", "reconstruction_mse": 0.1}, options, runs.DEFAULTS, CARDS) is None
+    options = {**run_options.DEFAULTS, "model": "autoencoder"}
+    assert place({"dataset": "digits", "reconstruction_mse": 0.1}, options, run_options.DEFAULTS, CARDS) is None
 
 
 def test_a_published_figure_is_said_with_its_source():
@@ -88,10 +89,10 @@ def test_a_card_of_one_seed_has_no_band(tmp_path):
 def test_the_shipped_cards_are_of_todays_commands():
     for card in reference_cards.load():
         arguments = parser.parser(main.COMMANDS).parse_args(card.command.split()[1:])
-        given = {name: getattr(arguments, name, None) for name in runs.DEFAULTS}
-        base = runs.DEMO if arguments.command == "demo" else runs.DEFAULTS
+        given = {name: getattr(arguments, name, None) for name in run_options.DEFAULTS}
+        base = run_options.DEMO if arguments.command == "demo" else run_options.DEFAULTS
         options = base | {name: value for name, value in given.items() if value is not None and name != "seed"}
-        placement = place({card.metric: card.mean, "dataset": options["dataset"]}, options, runs.DEFAULTS)
+        placement = place({card.metric: card.mean, "dataset": options["dataset"]}, options, run_options.DEFAULTS)
         assert (placement.card.command, placement.differs, placement.nats) == (card.command, (), 0.0)
         assert np.isfinite(card.values).all()
         assert card.published["value"] is not None or card.published["why"]
@@ -100,10 +101,10 @@ def test_the_shipped_cards_are_of_todays_commands():
 def test_metrics_hold_the_card_and_the_command_prints_it(monkeypatch, capsys):
     monkeypatch.setattr(reference_cards, "load", lambda: CARDS)
     metrics = {"negative_elbo": 21.2, "dataset": "digits"}
-    runs.add_card(metrics, runs.DEFAULTS | DEMO.options)
+    saved_model.add_card(metrics, run_options.DEFAULTS | DEMO.options)
     assert metrics["card"]["command"] == "kvae demo"
     printing.metrics(metrics)
     assert "Is it good? negative elbo 21.20 is within the band of `kvae demo`" in capsys.readouterr().out
     without = {"negative_elbo": 21.2, "dataset": "digits"}
-    runs.add_card(without, {})
+    saved_model.add_card(without, {})
     assert "card" not in without

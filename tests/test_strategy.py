@@ -20,7 +20,7 @@ from kvae.training import cluster, strategy
 from kvae.training.cluster import Cluster
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli import main; sys.exit(main())"
+KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
 TWO = {"worker": ["a:1", "b:2"]}
 FIRST = {"type": "worker", "index": 0}
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="starts its own TensorFlow")

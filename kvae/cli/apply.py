@@ -1,21 +1,36 @@
-"""The work of `kvae apply`: what a saved model is good for, as a picture and numbers, on a data set's test images."""
+"""`kvae apply`: an application of a saved model to a data set's test images, as a picture and numbers."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kvae import applications, baselines, checks, evaluation, plots
-from kvae.cli import runs
-from kvae.data import load_data
+from kvae.cli import saved_model
+from kvae.data import Dataset, load_data
 from kvae.io import atomic
-from kvae.models import load_model
+from kvae.models import capabilities, load_model
+from kvae.models.base import BaseModel
+from kvae.types import Array, PathLike
 
 UNITS = {"elbo": "−ELBO, nats", "importance": "−log p(x), nats", "reconstruction": "squared error"}
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0)  # of compression, against the codes' standard deviation
 
 
-def apply(task, model_path, dataset=None, count=100, method=None, sigma=0.5, factor=2, strange=None, seed=0, out=None):
+def run_task(
+    task: str,
+    model_path: PathLike,
+    dataset: str | None = None,
+    count: int = 100,
+    method: str | None = None,
+    sigma: float = 0.5,
+    factor: int = 2,
+    strange: str | None = None,
+    seed: int = 0,
+    out: PathLike | None = None,
+) -> tuple[dict[str, float], list[Path]]:
     """Apply a saved model to the first test images and draw the result.
 
     Args:
@@ -23,15 +38,15 @@ def apply(task, model_path, dataset=None, count=100, method=None, sigma=0.5, fac
         model_path: a `.keras` file, in a run folder or not.
         dataset: name or file; `None` for the run's own.
         count: int, how many test images.
-        method: of the application; `None` for the best that the model allows.
-        sigma: float, noise to be put on and taken out.
+        method: of the application; `None` for the best that the model supports.
+        sigma: standard deviation of the noise that is added and removed.
         factor: int, of super-resolution.
-        strange: name or file of the data to be told apart as strange; `None` for the same images upside down.
+        strange: name or file of the anomalous data; `None` for the same images upside down.
         seed: int.
         out: the picture to write; `None` for one beside the model.
 
     Returns:
-        `(numbers, paths)`: a dict of floats, and what was written.
+        Tuple of a dict of floats, and the files that were written.
 
     Raises:
         ValueError: if the model, the data and the options do not fit together.
@@ -39,9 +54,9 @@ def apply(task, model_path, dataset=None, count=100, method=None, sigma=0.5, fac
     """
     model_path = Path(model_path)
     model = load_model(model_path)
-    data = runs.dataset_of(model_path, dataset)
+    data = saved_model.dataset_of(model_path, dataset)
     count = checks.positive_integer(count, "count")
-    x, y = runs.test_arrays(data, {"seed": seed}, model)
+    x, y = saved_model.test_arrays(data, seed, model)
     job = Job(model, data, x[:count], None if y is None else y[:count], method, sigma, factor, strange, seed)
     figure, numbers, *file = TASKS[task](job)
     paths = [plots.save(figure, out or model_path.with_name(f"{task}.png"))]
@@ -55,24 +70,24 @@ def apply(task, model_path, dataset=None, count=100, method=None, sigma=0.5, fac
 class Job(NamedTuple):
     """What a task may need: a model, its data, the test images and labels to work on, and the options of `apply`."""
 
-    model: object
-    data: object
-    x: object
-    y: object
-    method: object
+    model: BaseModel
+    data: Dataset
+    x: Array
+    y: Array | None
+    method: str | None
     sigma: float
     factor: int
-    strange: object
+    strange: str | None
     seed: int
 
-    def restoring(self):
-        """The arguments that denoising, in-painting and super-resolution share."""
-        method = self.method or ("metropolis" if evaluation.has_density(self.model) else "optimise")
+    def restoring(self) -> dict[str, Any]:
+        """The arguments that denoising, inpainting and super-resolution share."""
+        method = self.method or ("metropolis" if capabilities.has(self.model, "density") else "optimise")
         return {"y": self.y, "method": method, "seed": self.seed}
 
 
 def _anomaly(job):
-    method = job.method or ("elbo" if evaluation.has_density(job.model) else "reconstruction")
+    method = job.method or ("elbo" if capabilities.has(job.model, "density") else "reconstruction")
     if job.strange is None:
         name, other = "upside down", job.x[:, ::-1]
     else:
@@ -95,7 +110,7 @@ def _denoise(job):
         "PSNR of noisy images, dB": _psnr(job.x, noisy),
         "PSNR of the estimate, dB": _psnr(job.x, samples.mean(0)),
     }
-    return plots.denoising(job.x, noisy, samples, title=f"Taking noise of σ = {job.sigma:g} away"), numbers
+    return plots.denoising(job.x, noisy, samples, title=f"Removing noise of σ = {job.sigma:g}"), numbers
 
 
 def _inpaint(job):
@@ -125,7 +140,8 @@ def _compress(job):
     name = type(job.model).__name__
     pca = baselines.PCA(min(job.model.latent_dim, np.prod(job.model.image_shape), len(job.data.x_train)))
     curves = {}
-    for coder, label, y in ((job.model, name, job.y), (pca.fit(job.data.x_train), "PCA", None)):
+    coders: list[tuple[Any, str, Any]] = [(job.model, name, job.y), (pca.fit(job.data.x_train), "PCA", None)]
+    for coder, label, y in coders:
         deviation = (coder.encode(job.x) if y is None else coder.encode(job.x, y)).std()
         curves[label] = applications.rate_distortion(coder, job.x, deviation * np.array(STEPS), y)
     curve, middle = curves[name], len(STEPS) // 2
@@ -135,9 +151,9 @@ def _compress(job):
         "images": len(job.x),
         "bytes": len(file),
         "step of the codes": float(curve["step"][middle]),
-        "bits a pixel": float(curve["rate"][middle]),
+        "bits per pixel": float(curve["rate"][middle]),
         "MSE": float(curve["mse"][middle]),
-        "bits a pixel as PNG": png,
+        "bits per pixel as PNG": png,
     }
     title = f"Rate and distortion, {job.model.latent_dim} latent dimensions"
     return plots.rate_distortion(curves, png, title), numbers, file

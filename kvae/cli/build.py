@@ -1,20 +1,22 @@
-"""From a run's options, a plain dict, to the model that they describe."""
+"""From the options of a run to its data, its model and its optimizer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
 
 from kvae import bounds, networks
 from kvae.corruption import Gaussian
-from kvae.distributions import Normal
+from kvae.data import Dataset
+from kvae.distributions import Distribution, Normal
 from kvae.models import CVAE, VAE, Autoencoder
-
-MODELS = {"autoencoder": Autoencoder, "vae": VAE, "cvae": CVAE}
-PRIORS = {"vae": ("standard", "mixture", "vamp"), "cvae": ("standard", "learned", "mixture")}
+from kvae.models.base import BaseModel
 
 
-def bound(options):
+def bound(options: dict[str, Any]) -> bounds.Bound:
     """The `Bound` that `options` describe."""
     name, gradient = options["bound"], options["gradient"]
-    for argument, owner, unset in (("alpha", "renyi", None), ("free_bits", "elbo", 0)):
-        if options[argument] != unset and name != owner:
-            raise ValueError(f"`{argument}` must go with bound={owner}. Received: bound={name}")
     if name == "elbo":
         if gradient == "doubly_reparameterized":
             raise ValueError(
@@ -26,39 +28,40 @@ def bound(options):
     return type(bounds.get(name))(gradient=gradient, **given)
 
 
-def build(options, data):
-    """The untrained model that `options` describe, for a `Dataset`."""
-    likelihood = options["likelihood"]
-    if options["sigma"] is not None:
-        likelihood = Normal(sigma=None if options["sigma"] == "per_pixel" else options["sigma"])
-    width, conditional = None, {}
-    autoencoder = options["model"] == "autoencoder"
-    if options["model"] == "cvae":
+def likelihood(options: dict[str, Any]) -> str | Distribution:
+    """The likelihood that `options` describe: a name, or a Gaussian with the σ asked for."""
+    if options["sigma"] is None:
+        return options["likelihood"]
+    return Normal(sigma=None if options["sigma"] == "per_pixel" else options["sigma"])
+
+
+def build(options: dict[str, Any], data: Dataset) -> BaseModel:
+    """The untrained model that `options` describe, for a data set."""
+    kind, family, width = options["model"], likelihood(options), None
+    if kind == "cvae":
         if data.y_train is None:
             raise ValueError(f"A cvae needs labels: use --model vae, or add them to the file. Received: {data.name}")
         width = data.num_classes or data.y_train.shape[1]
-        conditional = {"num_classes": data.num_classes}
-    encoder, decoder = networks.NETWORKS[options["network"]](
+    hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
+    pair = networks.NETWORKS[options["network"]](
         data.image_shape,
         options["latent_dim"],
         num_classes=width,
-        posterior=None if autoencoder else options["posterior"],
-        likelihood=likelihood,
-        **({"hidden": tuple(options["hidden"])} if options["hidden"] else {}),
+        posterior=None if kind == "autoencoder" else options["posterior"],
+        likelihood=family,
+        **hidden,
     )
-    if autoencoder:
-        loss = "mse" if likelihood == "gaussian" else "cross_entropy"
+    if kind == "autoencoder":
         noise = Gaussian(options["noise"]) if options["noise"] else None
-        return Autoencoder(encoder, decoder, loss=loss, noise=noise, seed=options["seed"])
-    return MODELS[options["model"]](
-        encoder,
-        decoder,
-        likelihood=likelihood,
-        posterior=options["posterior"],
-        prior=options["prior"],
-        bound=bound(options),
-        beta=options["beta"],
-        num_samples=options["num_samples"],
-        seed=options["seed"],
-        **conditional,
-    )
+        loss: Literal["mse", "cross_entropy"] = "mse" if family == "gaussian" else "cross_entropy"
+        return Autoencoder(*pair, loss=loss, noise=noise, seed=options["seed"])
+    variational = {name: options[name] for name in ("posterior", "prior", "beta", "num_samples", "seed")}
+    variational |= {"likelihood": family, "bound": bound(options)}
+    if kind == "cvae":
+        return CVAE(*pair, num_classes=data.num_classes, **variational)
+    return VAE(*pair, **variational)
+
+
+def optimizer(options: dict[str, Any], num_steps: int) -> keras.optimizers.Optimizer:
+    """Adam, whose learning rate falls to zero along a cosine in `num_steps` steps."""
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options["learning_rate"], num_steps))

@@ -1,31 +1,39 @@
-"""The `kvae` command. Heavy imports wait inside the functions that need them, so that `--help` answers at once."""
+"""The `kvae` command. Heavy imports are inside the functions that need them, so that `--help` answers at once."""
 
+from __future__ import annotations
+
+import importlib
 import os
 import sys
 import warnings
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
 
 from kvae.cli import parser
 from kvae.cli import workshop as workshops
+from kvae.cli.options import DEFAULTS, DEMO
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        argv: list of arguments; `None` for the process's own.
+        argv: arguments; `None` for the process's own.
 
     Returns:
-        Exit code: 0 done, 1 it could not be done, 2 the arguments are wrong.
+        Exit code: 0 on success, 1 if it could not be done, 2 if the arguments are wrong.
     """
     try:
         arguments = parser.parser(COMMANDS).parse_args(argv)
     except SystemExit as leaving:
-        return leaving.code
+        return int(leaving.code or 0)
     try:
         if not arguments.debug and getattr(arguments, "action", None) not in ("list", "copy"):  # these need no Keras
             _start_quietly()
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"kvae {arguments.command}: {message}", file=sys.stderr)
+            _import_modules(getattr(arguments, "modules", ()))
             return COMMANDS[arguments.command](arguments) or 0
     except (ValueError, OSError, ImportError, MemoryError, OverflowError) as error:
         if arguments.debug:
@@ -37,20 +45,17 @@ def main(argv=None):
         return 1
 
 
-def demo(arguments):
+def demo(arguments: Namespace) -> int:
     """Train a conditional VAE on real digits and draw, by label, digits nobody wrote."""
-    from kvae.cli import runs
-
     print("Training a conditional VAE on 1,437 real 8x8 digits.")
-    return _train(runs.DEMO | {"seed": arguments.seed}, arguments)
+    return _train(DEMO | {"seed": arguments.seed}, arguments)
 
 
-def train(arguments):
+def train(arguments: Namespace) -> int:
     """Train a model and write a run folder."""
-    from kvae.cli import run_folder, runs
+    from kvae.cli import run_folder
 
-    given = {name: getattr(arguments, name) for name in runs.DEFAULTS}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(arguments, name) for name in DEFAULTS if getattr(arguments, name) is not None}
     if arguments.resume:
         if given or arguments.config or arguments.force:
             raise ValueError(f"`resume` takes its options from {arguments.resume}: drop the others")
@@ -58,25 +63,25 @@ def train(arguments):
     return _train((run_folder.read_options(arguments.config) if arguments.config else {}) | given, arguments)
 
 
-def generate(arguments):
+def generate(arguments: Namespace) -> None:
     """Draw new images from a trained model."""
     import numpy as np
 
     from kvae import checks, plots
     from kvae.io import atomic
-    from kvae.models import load_model
+    from kvae.models import capabilities, load_model
 
     checks.positive_integer(arguments.count, "count")
     model = load_model(arguments.model)
     path = arguments.out or os.path.join(os.path.dirname(arguments.model), _generated_name(arguments))
-    if not model.takes_labels:
+    if not capabilities.has(model, "condition"):
         if arguments.label is not None:
             raise ValueError(f"`label` must be left out: this model is a {type(model).__name__}, without labels")
         images, rows = model.generate(arguments.count, seed=arguments.seed), None
     else:
         if arguments.label is None:
             raise ValueError("`label` is missing: a conditional model needs --label, e.g. --label 7")
-        if model.num_classes is None:
+        if not capabilities.has(model, "classes"):
             raise ValueError("`label` must be a class: this model takes attributes; use model.generate in Python")
         labels = np.repeat(arguments.label, arguments.count)
         images = model.generate(labels=labels, seed=arguments.seed)
@@ -91,17 +96,17 @@ def generate(arguments):
     print(f"{len(images)} images {images.shape[1:]} written to {path}")
 
 
-def evaluate(arguments):
+def evaluate(arguments: Namespace) -> None:
     """Print a trained model's numbers on a data set's test images."""
-    from kvae.cli import printing, run_folder, runs
+    from kvae.cli import printing, run_folder, saved_model
     from kvae.models import load_model
 
     model = load_model(arguments.model)
-    data = runs.dataset_of(arguments.model, arguments.dataset)
-    x_test, y_test = runs.test_arrays(data, {"seed": arguments.seed}, model)
-    metrics = runs.evaluate(model, data, x_test, y_test, seed=arguments.seed, num_samples=arguments.num_samples)
-    runs.add_card(metrics, runs.options_of(arguments.model))
-    found = runs.diagnose(model, data, x_test, y_test, seed=arguments.seed) if arguments.doctor else []
+    data = saved_model.dataset_of(arguments.model, arguments.dataset)
+    x_test, y_test = saved_model.test_arrays(data, arguments.seed, model)
+    metrics = saved_model.evaluate(model, data, x_test, y_test, arguments.seed, arguments.num_samples)
+    saved_model.add_card(metrics, saved_model.options_of(arguments.model))
+    found = saved_model.diagnose(model, data, x_test, y_test, arguments.seed) if arguments.doctor else []
     if found:
         metrics["findings"] = [vars(finding) for finding in found]
     if arguments.out:
@@ -110,26 +115,26 @@ def evaluate(arguments):
     printing.findings(found)
 
 
-def plot(arguments):
+def plot(arguments: Namespace) -> None:
     """Draw pictures of a trained model, or of a run's history."""
-    from kvae.cli import plot
+    from kvae.cli.plot import draw
 
-    for path in plot.draw(arguments.model, arguments.kind, arguments.dataset, arguments.label, arguments.out):
+    for path in draw(arguments.model, arguments.kind, arguments.dataset, arguments.label, arguments.out):
         print(f"written to {path}")
 
 
-def apply(arguments):
-    """Use a trained model: tell what is strange, take noise away, fill in, enlarge, compress."""
+def apply(arguments: Namespace) -> None:
+    """Use a trained model: anomaly detection, denoising, inpainting, super-resolution, compression."""
     from kvae.cli import printing
-    from kvae.cli.apply import apply
+    from kvae.cli.apply import run_task
 
-    given = {name: value for name, value in vars(arguments).items() if name not in ("command", "debug", "model")}
-    numbers, paths = apply(model_path=arguments.model, **given)
+    given = {name: value for name, value in vars(arguments).items() if name not in ("command", "debug", "modules")}
+    numbers, paths = run_task(model_path=given.pop("model"), **given)
     printing.metrics(numbers)
     print(f"written to {' and '.join(map(str, paths))}")
 
 
-def data(arguments):
+def data(arguments: Namespace) -> None:
     """List the data sets, or describe one."""
     from kvae.cli import printing
     from kvae.data import DATASETS, load_data
@@ -147,8 +152,8 @@ def data(arguments):
         print(f"written to {arguments.out}")
 
 
-def ladder(arguments):
-    """Train PCA, autoencoders, VAE and CVAE at one latent size and budget, and draw them beside one another."""
+def ladder(arguments: Namespace) -> None:
+    """Train PCA, autoencoders, a VAE and a CVAE of one latent size and budget, and draw them side by side."""
     from kvae import ladder as ladders
     from kvae import plots
     from kvae.cli import printing, run_folder
@@ -158,7 +163,7 @@ def ladder(arguments):
     data = load_data(arguments.dataset)
     out = atomic.make_folder(arguments.out)
     print(f"Training five methods on {data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs.")
-    rungs = []
+    rungs: list[Any] = []
     for rung in ladders.climb(data, arguments.latent_dim, arguments.epochs, arguments.batch_size, seed=arguments.seed):
         print(f"{rung.name}: {rung.seconds:.1f} s", flush=True)
         rungs.append(rung)
@@ -170,7 +175,7 @@ def ladder(arguments):
     print(f"written to {path} and {out / 'ladder.json'}")
 
 
-def workshop(arguments):
+def workshop(arguments: Namespace) -> int | None:
     """Hand out, check and grade worksheets."""
     return workshops.run(arguments)
 
@@ -179,7 +184,7 @@ COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, pl
 
 
 def _start_quietly():
-    """Import Keras and touch a device, with the messages that TensorFlow's C++ side writes about that thrown away."""
+    """Import Keras and touch a device, discarding what TensorFlow's C++ side prints meanwhile."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -195,12 +200,28 @@ def _start_quietly():
         os.close(stderr)
 
 
+def _import_modules(names: Sequence[str]) -> None:
+    """Import modules that register a user's own classes; those in the current folder are found too."""
+    if names and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0] and error.name != name:
+                raise
+            raise ImportError(
+                f"`import` must name a Python module, in this folder or installed: my_models for my_models.py. "
+                f"Received: {name}"
+            ) from error
+
+
 def _generated_name(arguments):
     labels = "" if arguments.label is None else "-label-" + "-".join(map(str, arguments.label))
     return f"generated{labels}.png"
 
 
-def _train(options, arguments):
+def _train(options: dict[str, Any], arguments: Namespace) -> int:
     from kvae.cli import printing, runs
 
     resume, devices = bool(arguments.resume), arguments.strategy
@@ -211,7 +232,7 @@ def _train(options, arguments):
     printing.metrics(metrics)
     print(f"\nwritten to {arguments.out}: model.keras, metrics.json, history.csv, config.json, pictures/")
     if interrupted:
-        way = f"what was trained so far is saved; go on with: kvae train --resume {arguments.out}"
-        print(f"kvae {arguments.command}: interrupted; {way}", file=sys.stderr)
+        how = f"what was trained so far is saved; resume with: kvae train --resume {arguments.out}"
+        print(f"kvae {arguments.command}: interrupted; {how}", file=sys.stderr)
         return 1
     return 1 if "stopped_in_epoch" in metrics else 0

@@ -1,21 +1,35 @@
-"""The pictures of a trained model by name, for `kvae plot` and the README: what each needs, and whether it fits."""
+"""`kvae plot`: the pictures of a saved model by name, and what a model must be able to do for each."""
+
+from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from kvae import baselines, plots
-from kvae.cli import runs
+from kvae.cli import saved_model
+from kvae.data import Dataset
 from kvae.io import limits
-from kvae.models import VAE, load_model
+from kvae.models import capabilities, load_model
+from kvae.models.base import BaseModel
+from kvae.types import PathLike
 
 COUNT = 10  # images in a row
 SCATTER_POINTS = 2000
 
 
-def draw(model_path, kinds=None, dataset=None, label=None, out=None):
+def draw(
+    model_path: PathLike,
+    kinds: Iterable[str] | None = None,
+    dataset: str | None = None,
+    label: int | None = None,
+    out: PathLike | None = None,
+) -> Iterator[Path]:
     """Draw pictures of a saved model.
 
     Args:
@@ -33,14 +47,20 @@ def draw(model_path, kinds=None, dataset=None, label=None, out=None):
     """
     model_path = Path(model_path)
     model = load_model(model_path)
-    fitting = {kind: function for kind, (function, fits) in PICTURES.items() if fits(model)}
+    fitting: dict[str, Callable[..., Figure]] = {
+        kind: function
+        for kind, (function, needs) in PICTURES.items()
+        if all(capabilities.has(model, each) for each in needs)
+    }
+    if model.latent_dim != 2:
+        fitting.pop("manifold", None)
     history = model_path.with_name("history.csv")
     if history.is_file():
         fitting["history"] = lambda *_: plots.history(read_history(history))
     for kind in kinds or fitting:
         if kind not in fitting:
             raise ValueError(f"`kind` must be one of {sorted(fitting)} for this model. Received: {kind!r}")
-    data = runs.dataset_of(model_path, dataset)
+    data = saved_model.dataset_of(model_path, dataset)
     folder = Path(out) if out else model_path.with_name("plots")
     for kind in kinds or fitting:
         path = folder / f"{kind}.png"
@@ -48,11 +68,11 @@ def draw(model_path, kinds=None, dataset=None, label=None, out=None):
         yield path
 
 
-def read_history(path):
+def read_history(path: PathLike) -> dict[str, list[float]]:
     """A run's `history.csv` as a dict from names to lists of floats.
 
     Raises:
-        ValueError: if it is no table of numbers, or larger than `reading.HISTORY`.
+        ValueError: if it is not a table of numbers, or is larger than `limits.HISTORY`.
     """
     try:
         text = limits.read_bytes(path, limits.HISTORY).decode()
@@ -65,15 +85,15 @@ def read_history(path):
         ) from error
 
 
-def samples(model, data, label):
-    """New images; for a conditional model a row a label."""
-    if not model.takes_labels:
+def samples(model: Any, data: Dataset, label: int | None) -> Figure:
+    """New images; for a conditional model one row per label."""
+    if not capabilities.has(model, "condition"):
         return plots.sample_grid(model.generate(64, seed=0), title="Samples from the prior")
-    labels = np.repeat(np.arange(model.num_classes), COUNT) if model.num_classes else data.y_test[:64]
+    labels = np.repeat(np.arange(model.num_classes), COUNT) if _by_class(model) else _test(model, data, 64)[1]
     return plots.sample_grid(model.generate(labels=labels, seed=0), labels, title="Samples by label")
 
 
-def reconstructions(model, data, label):
+def reconstructions(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """Test images, the model's reconstructions and PCA's."""
     x, y = _test(model, data, COUNT)
     pca = baselines.PCA(model.latent_dim).fit(data.x_train)
@@ -82,7 +102,7 @@ def reconstructions(model, data, label):
     )
 
 
-def scatter(model, data, label):
+def scatter(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """Posterior means of test images, beside PCA's coordinates."""
     x, y = _test(model, data, SCATTER_POINTS)
     pca = baselines.PCA(model.latent_dim).fit(data.x_train)
@@ -91,65 +111,58 @@ def scatter(model, data, label):
     )
 
 
-def manifold(model, data, label):
+def manifold(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """The decoded plane of a two-dimensional latent space."""
     return plots.latent_manifold(model, label=_condition(model, data, label))
 
 
-def traversal(model, data, label):
-    """One latent dimension a row."""
+def traversal(model: BaseModel, data: Dataset, label: int | None) -> Figure:
+    """One row per latent dimension."""
     return plots.traversal(model, y=_condition(model, data, label))
 
 
-def interpolation(model, data, label):
-    """The way from the first test image to the next one of another label."""
+def interpolation(model: BaseModel, data: Dataset, label: int | None) -> Figure:
+    """From the first test image to the next one of another label."""
     x, y = _test(model, data, 100)
     end = 1 if data.y_test is None else int(np.argmax(np.any(np.c_[data.y_test[:100] != data.y_test[0]], axis=1)))
     ends = (None, None) if y is None else (y[0], y[end])
     return plots.interpolation(model, x[0], x[end], *ends)
 
 
-def style(model, data, label):
-    """One style a row, one label a column."""
+def style(model: BaseModel, data: Dataset, label: int | None) -> Figure:
+    """One row per style, one column per label."""
     return plots.style_by_digit(model)
 
 
-def transfer(model, data, label):
+def transfer(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """The style of test images under every label."""
     return plots.style_transfer(model, *_test(model, data, 8))
 
 
-def _always(model):
-    return True
-
-
-def _has_prior(model):
-    return isinstance(model, VAE)
-
-
-def _has_classes(model):
-    return model.takes_labels and model.num_classes is not None
-
-
-PICTURES = {
-    "samples": (samples, _has_prior),
-    "reconstructions": (reconstructions, _always),
-    "scatter": (scatter, _always),
-    "manifold": (manifold, lambda model: _has_prior(model) and model.latent_dim == 2),
-    "traversal": (traversal, _always),
-    "interpolation": (interpolation, _always),
-    "style": (style, _has_classes),
-    "transfer": (transfer, _has_classes),
+PICTURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {  # and the capabilities that each needs
+    "samples": (samples, ("prior",)),
+    "reconstructions": (reconstructions, ()),
+    "scatter": (scatter, ()),
+    "manifold": (manifold, ("prior",)),
+    "traversal": (traversal, ()),
+    "interpolation": (interpolation, ()),
+    "style": (style, ("classes",)),
+    "transfer": (transfer, ("classes",)),
 }
 
 
+def _by_class(model):
+    return capabilities.has(model, "classes")
+
+
 def _test(model, data, count):
-    return data.x_test[:count], data.y_test[:count] if model.takes_labels else None
+    return data.x_test[:count], data.y_test[:count] if capabilities.has(model, "condition") else None
 
 
 def _condition(model, data, label):
     """What to decode under: the class asked for, or the first test image's attributes where there are no classes."""
-    return data.y_test[0] if label is None and model.takes_labels and model.num_classes is None else label
+    attributes = label is None and capabilities.has(model, "condition") and not _by_class(model)
+    return data.y_test[0] if attributes else label
 
 
 def _classes(data, count):

@@ -1,15 +1,21 @@
-"""A run's folder: which files it has, who may write there, and what can be read back."""
+"""The folder of a run: which files it has, who may write them, and what can be read back."""
+
+from __future__ import annotations
 
 import json
+import platform
 import shutil
+from pathlib import Path
+from typing import Any
 
 from kvae.io import FileError, atomic, limits
+from kvae.types import PathLike
 
-CHECKPOINT = "checkpoint.npz"  # there as long as the run is not finished
+CHECKPOINT = "checkpoint.npz"  # there until the run is finished
 FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
 
 
-def check(out, force):
+def check(out: Path, force: bool) -> None:
     """Raise unless `out` can become a run folder: absent or empty, or an old run and `force`."""
     if out.is_file():
         raise FileError(f"`out` must be a folder. Received: the file {out}")
@@ -22,53 +28,64 @@ def check(out, force):
             )
 
 
-def sweep(out):
-    """Remove what a process that was killed left half-written; no other may be writing there."""
+def sweep(out: Path) -> None:
+    """Remove what a killed process left half-written; no other process may be writing there."""
     for path in atomic.halves(out) + atomic.halves(out / "pictures"):
         path.unlink(missing_ok=True)
 
 
-def clear(out):
+def clear(out: Path) -> None:
     """Remove a run's files from its folder, and no others."""
     for name in (*FILES, CHECKPOINT):
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def remove(out):
+def begin(out: Path, options: dict[str, Any]) -> None:
+    """Turn `out` into the folder of a run with these options, and of no other."""
+    import keras
+
+    import kvae
+
+    clear(out)
+    versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
+    write_json(out / "config.json", {"options": options, "backend": keras.backend.backend(), "versions": versions})
+
+
+def remove(out: Path) -> None:
     """Remove a run's files, and their folder if nothing else is in it."""
     clear(out)
     if not any(out.iterdir()):
         out.rmdir()
 
 
-def write_json(path, content):
+def write_json(path: PathLike, content: Any) -> None:
     """Write `content` as indented JSON to `path`."""
     with atomic.replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def read_options(path):
+def read_options(path: PathLike) -> dict[str, Any]:
     """The options in a run's `config.json`.
 
     Raises:
-        ValueError: if the file is none or damaged, or larger than `reading.CONFIG`.
+        ValueError: if the file is missing, damaged, or larger than `limits.CONFIG`.
     """
     options = _config(path, "options")
     if not isinstance(options, dict):
-        raise ValueError(f"`config` must be the config.json of a run. Received: {path} (its options are none)")
+        raise ValueError(f"`config` must be the config.json of a run. Received: {path} (its options are not a dict)")
     return options
 
 
-def options_to_go_on(out, backend):
-    """The options of a run that was cut off.
+def options_to_resume(out: Path, backend: str) -> dict[str, Any]:
+    """The options of a run that was interrupted.
 
     Args:
         out: its folder.
-        backend: str, of Keras; another one would not go on with the same numbers.
+        backend: of Keras; another one would not continue with the same numbers.
 
     Raises:
-        ValueError: if there is none, it is finished, or it ran on another backend.
+        ValueError: if it is not a run, is finished, or ran on another backend.
     """
     if not (out / "config.json").is_file():
         raise FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
@@ -76,7 +93,9 @@ def options_to_go_on(out, backend):
     if before != backend:
         raise ValueError(f"`resume` needs the run's own backend: set KERAS_BACKEND={before}. Received: {backend}")
     if (out / "metrics.json").is_file() and not (out / CHECKPOINT).is_file():
-        raise ValueError(f"`resume` must be a run that was cut off: nothing is left to do. Received: {out}, finished")
+        raise ValueError(
+            f"`resume` must be a run that was interrupted: nothing is left to do. Received: {out}, finished"
+        )
     return read_options(out / "config.json")
 
 

@@ -135,7 +135,7 @@ def place(metrics, options, defaults, cards=None):
 
     Example:
 
-    >>> placement = kvae.evaluation.reference_cards.place(metrics, options, kvae.cli.runs.DEFAULTS)
+    >>> placement = kvae.evaluation.reference_cards.place(metrics, options, kvae.cli.options.DEFAULTS)
     >>> placement.text, placement.nats
     """
     placements = []

@@ -154,18 +154,20 @@ def _check_class(value):
     module, name, registered = (value.get(key) for key in ("module", "class_name", "registered_name"))
     if not _is_known(module, name, registered):
         raise ValueError(
-            f"it asks for {str(module)[:60]}.{str(name)[:60]}, which kvae does not load: if you trust who made the "
-            "file, use keras.saving.load_model"
+            f"it asks for {str(module)[:60]}.{str(name)[:60]}, which is not registered: first import the module that "
+            "registers it (kvae COMMAND --import MODULE)"
         )
 
 
 def _is_known(module, name, registered):
     if not isinstance(name, str):
         return False
-    if isinstance(registered, str) and registered.startswith("kvae>"):
-        return keras.saving.get_registered_object(registered) is not None
-    if name in DATA:
+    if name in DATA and registered is None:
         return True
+    if isinstance(registered, str) and registered != name:
+        # A class of kvae's, or one that the user registered in this process: of the name that the file gives it.
+        found = keras.saving.get_registered_object(registered)
+        return isinstance(found, type) and found.__name__ == name
     if not isinstance(module, str) or registered not in (None, name) or keras.saving.get_registered_object(name):
         return False
     if module == "keras.layers":

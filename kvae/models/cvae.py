@@ -125,7 +125,7 @@ class CVAE(VAE):
         return images.reshape(n, m, *self.image_shape)
 
     def _as_prior(self, prior):
-        parts = self.conditions.parts
+        parts = self.conditions.parts  # type: ignore[union-attr]
         if isinstance(prior, str) and prior == "learned":  # starts at N(0, I) under every condition
             *places, size = self.latent_shape
             shape = (*places, self.posterior_family.num_parameters * size)

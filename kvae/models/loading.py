@@ -1,5 +1,7 @@
 """Loading a saved model, with an error that says what the file is instead."""
 
+from __future__ import annotations
+
 import zipfile
 from pathlib import Path
 
@@ -7,15 +9,17 @@ import keras
 
 from kvae.io import keras_archive
 from kvae.models.base import BaseModel
+from kvae.types import PathLike
 
 
-def load_model(path):
-    """Load a kvae model from a `.keras` file that anybody may have written.
+def load_model(path: PathLike) -> BaseModel:
+    """Load a kvae model from a `.keras` file, which may come from an untrusted source.
 
-    `keras.saving.load_model` does the same after `import kvae`. This one tells apart the ways in which a file is none,
-    and checks it before Keras sees it (`kvae.io.keras_archive`): it runs no code of the file's, even where
-    `keras.config.enable_unsafe_deserialization` has been called, and a model takes no more memory than its file
-    accounts for. Layers of your own it refuses; for a file that you trust, `keras.saving.load_model` takes them.
+    `keras.saving.load_model` does the same after `import kvae`. This function also reports why a file is not a model,
+    and checks it before Keras sees it (`kvae.io.keras_archive`): no code in the file is run, even after
+    `keras.config.enable_unsafe_deserialization`, and a model takes no more memory than its file accounts for. Models
+    and layers of your own load once the module that registers them, by `keras.saving.register_keras_serializable`, has
+    been imported.
 
     Args:
         path: a `.keras` file that `model.save` wrote.
@@ -24,7 +28,7 @@ def load_model(path):
         The model, of the class that was saved.
 
     Raises:
-        ValueError: if there is no such file, if it is damaged, if it asks for what is not loaded, or if it holds no
+        ValueError: if the file does not exist, is damaged, names classes that are not registered, or does not hold a
             kvae model.
     """
     path = Path(path)
@@ -32,15 +36,15 @@ def load_model(path):
     if not path.is_file():
         raise ValueError(f"{wanted}, {'a folder' if path.is_dir() else 'which does not exist'}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{wanted}, which is no .keras file, or one cut short")
+        raise ValueError(f"{wanted}, which is not a .keras file, or is truncated")
     if path.suffix != ".keras":
-        raise ValueError(f"{wanted}: give the file its .keras ending back")
+        raise ValueError(f"{wanted}: rename it to end in .keras")
     try:
         keras_archive.check(path)
         model = keras.saving.load_model(path)
     except Exception as error:  # Keras, h5py and zipfile raise many kinds on a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{wanted}, which is damaged or of another program: {reason[0][:200]}") from error
+        raise ValueError(f"{wanted}, which is damaged or was written by another program: {reason[0][:200]}") from error
     if not isinstance(model, BaseModel):
         raise ValueError(f"{wanted}, which holds a {type(model).__name__}")
     return model

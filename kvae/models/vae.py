@@ -23,9 +23,8 @@ class VAE(EncoderDecoder):
 
     p(x, z) = p(x|z) p(z), with p(z) = N(0, I) unless `prior` says otherwise; the decoder gives the parameters of
     p(x|z), the encoder those of q(z|x).
-    What is minimised, and logged as `loss`, is the negative bound; `reconstruction_loss` = −E_q[log p(x|z)],
-    `kl_loss` = KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged beside it. All are in nats
-    per example.
+    Minimised, and logged as `loss`, is the negative bound; `reconstruction_loss` = −E_q[log p(x|z)], `kl_loss` =
+    KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged beside it. All in nats per example.
 
     Args:
         encoder: Functional Keras model from images `(batch, *image_shape)` to posterior parameters
@@ -105,11 +104,8 @@ class VAE(EncoderDecoder):
     @property
     def logged_terms(self) -> tuple[str, ...]:
         penalty_terms = [name for penalty in self.penalties for name in penalty.term_names]
-        return (
-            *self.term_names,
-            *self.bound.term_names,
-            *(("penalty_loss", *penalty_terms) if self.penalties else ()),
-        )
+        penalty_terms = ["penalty_loss", *penalty_terms] if self.penalties else []
+        return (*self.term_names, *self.bound.term_names, *penalty_terms)
 
     # Inference, generation, losses: tensors in, tensors out.
 
@@ -307,13 +303,14 @@ class VAE(EncoderDecoder):
             )
         estimators.check(self.bound, self.posterior_family, prior)
         prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
-        if getattr(self.bound, "free_bits", 0.0):
+        free_bits = getattr(self.bound, "free_bits", 0.0)
+        if free_bits:
             params = ops.zeros((1, *self.encoder.output_shape[1:]))
             condition = () if self.conditions is None else self.conditions.zeros()
             if prior.kl(self.posterior_family, params, condition)[1] is None:
                 raise ValueError(
                     f"`bound` must not use free bits where there is no closed-form KL per dimension, as here with a "
-                    f"{type(prior).__name__} prior. Received: free_bits={self.bound.free_bits}"
+                    f"{type(prior).__name__} prior. Received: free_bits={free_bits}"
                 )
         return prior
 

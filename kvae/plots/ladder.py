@@ -20,7 +20,7 @@ SIDE = 4  # images per row; each cell has two rows
 COLUMNS = ("real, reconstructed", "random codes z ~ N(0, I)", "interpolation", "codes of test images")
 
 
-def ladder(rungs: Sequence[Rung], x: ArrayLike, labels: ArrayLike, title: str = "The ladder") -> Figure:
+def ladder(rungs: Sequence[Rung], x: ArrayLike, labels: ArrayLike | None, title: str = "The ladder") -> Figure:
     """Plot the results of `kvae.ladder.climb`.
 
     Args:

@@ -93,7 +93,7 @@ class Prior(keras.layers.Layer):
         """
         return None, None
 
-    def params(self, condition: Sequence[Tensor]) -> Tensor | None:
+    def params(self, condition: Sequence[Tensor]) -> Tensor:
         """Parameters `(1 or batch, *params_shape)` of a prior that is a single member of its family; else `None`."""
         return None
 

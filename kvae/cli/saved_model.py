@@ -1,0 +1,98 @@
+"""A saved model with its run's options and its data set, and the numbers and findings about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae import baselines, evaluation
+from kvae.cli import options as run_options
+from kvae.cli import run_folder
+from kvae.data import DATASETS, Dataset, binarize, load_data
+from kvae.evaluation import reference_cards
+from kvae.models import capabilities
+from kvae.models.base import BaseModel
+from kvae.types import Array, PathLike
+
+
+def options_of(model_path: PathLike) -> dict[str, Any]:
+    """The complete options of the run folder that holds a saved model; an empty dict outside a run folder."""
+    config = Path(model_path).with_name("config.json")
+    return run_options.complete(run_folder.read_options(config)) if config.is_file() else {}
+
+
+def dataset_of(model_path: PathLike, name: str | None = None) -> Dataset:
+    """The data set to look at a saved model with: `name`, or the one that its run was trained on."""
+    options = options_of(model_path)
+    if name is None and not options:
+        raise ValueError(f"`dataset` must be given for a model outside a run folder, one of {list(DATASETS)} or a file")
+    name = name or options["dataset"]
+    same = options and name == options["dataset"]
+    return load_data(name, options["binarization"] if same else None, options["seed"] if same else 0)
+
+
+def test_arrays(data: Dataset, seed: int, model: BaseModel) -> tuple[Array, Array | None]:
+    """Test images and conditions as arrays; dynamically binarized images are drawn once, from the seed."""
+    x = data.x_test
+    if data.binarization == "dynamic":
+        x = binarize(x, np.random.default_rng(seed))
+    return x, data.y_test if capabilities.has(model, "condition") else None
+
+
+def evaluate(
+    model: BaseModel, data: Dataset, x_test: Array, y_test: Array | None, seed: int = 0, num_samples: int = 20
+) -> dict[str, Any]:
+    """The numbers of `metrics.json`.
+
+    Args:
+        model: a trained model.
+        data: the `Dataset` that it was trained on.
+        x_test: images to evaluate on.
+        y_test: their conditions, or `None`.
+        seed: int.
+        num_samples: posterior samples per example for the ELBO.
+
+    Returns:
+        Dict of JSON values; nats per example, and mean squared errors per pixel.
+    """
+    pca = baselines.PCA(min(model.latent_dim, np.prod(data.image_shape))).fit(data.x_train)
+    metrics = {
+        "model": type(model).__name__,
+        "dataset": data.name,
+        "latent_dim": model.latent_dim,
+        "test_examples": len(x_test),
+    }
+    if capabilities.has(model, "density"):
+        log_likelihood, kl = model.elbo_terms(x_test, y_test, num_samples=num_samples, seed=seed)
+        elbo = log_likelihood - kl
+        metrics["negative_elbo"] = -float(elbo.mean())
+        metrics["negative_elbo_standard_error"] = float(elbo.std(ddof=1) / np.sqrt(len(elbo)))
+        metrics["reconstruction_loss"] = -float(log_likelihood.mean())
+        metrics["kl_loss"] = float(kl.mean())
+    metrics["reconstruction_mse"] = evaluation.reconstruction_mse(x_test, model.reconstruct(x_test, y_test))
+    metrics["pca_reconstruction_mse"] = evaluation.reconstruction_mse(x_test, pca.reconstruct(x_test))
+    if capabilities.has(model, "classes"):
+        judge = evaluation.LabelJudge(data.x_train, data.y_train, seed=seed)
+        metrics["label_agreement"] = evaluation.label_agreement(model, judge, seed=seed)
+        metrics["judge_accuracy_on_real_images"] = judge.agreement(data.x_test, data.y_test)
+    return metrics
+
+
+def add_card(metrics: dict[str, Any], options: dict[str, Any]) -> None:
+    """Add the numbers' place on their reference card to `metrics`, under "card"; nothing if there is none."""
+    placement = reference_cards.place(metrics, options, run_options.DEFAULTS) if options else None
+    if placement is not None:
+        metrics["card"] = placement.summary()
+
+
+def diagnose(
+    model: BaseModel, data: Dataset, x_test: Array, y_test: Array | None, seed: int = 0
+) -> list[evaluation.Finding]:
+    """What the doctor finds in a model, as in `evaluation.diagnose`, with the data set's training images."""
+    x_train = data.x_train
+    if data.binarization == "dynamic":
+        x_train = binarize(x_train, np.random.default_rng(seed))
+    y_train = data.y_train if capabilities.has(model, "condition") else None
+    return evaluation.diagnose(model, x_test, y_test, x_train, y_train, seed)
