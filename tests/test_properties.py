@@ -73,10 +73,11 @@ def test_bernoulli_log_prob_is_scipy_s(pairs):
 @fewer
 def test_bernoulli_gradient_is_pixel_minus_mean(logits, x):
     logits, x = np.append(logits, [0.0, 1e4, -1e4]).astype("float32"), np.array(x, "float32")
-    # at an offset of 0 from the logits, where the gradient is not affected by their rounding
     pixels = ops.convert_to_tensor(x)
+    # at an offset of 0 from the logits, where the gradient is not affected by their rounding
     _, found = gradient(
-        lambda change: ops.sum(Bernoulli().elementwise_log_prob(pixels, ops.add(logits, change))), np.zeros(8, "float32")
+        lambda change: ops.sum(Bernoulli().elementwise_log_prob(pixels, ops.add(logits, change))),
+        np.zeros(8, "float32"),
     )
     np.testing.assert_allclose(as_array(found), x - special.expit(logits.astype("float64")), atol=1e-6)
 

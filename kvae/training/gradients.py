@@ -40,7 +40,8 @@ def gradient(function: Callable[..., Tensor], *arrays: ArrayLike | Tensor) -> tu
     def scalar(*tensors: Tensor) -> Tensor:
         value = ops.convert_to_tensor(function(*tensors))
         if len(value.shape):
-            raise ValueError(f"`function` must return a scalar, such as ops.sum(...). Received: shape {value.shape}")
+            shape = tuple(value.shape)
+            raise ValueError(f"`function` must return a scalar, such as ops.sum(...). Received: shape {shape}")
         return value
 
     return _BACKENDS[keras.backend.backend()](scalar, tensors)

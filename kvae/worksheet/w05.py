@@ -1,14 +1,14 @@
 """Worksheet 5, the reparameterization trick: reference answers and common mistakes.
 
-The references use SciPy's distributions. The gradient of a loss is measured as a step of a Keras optimizer.
+The references use SciPy's distributions.
 """
 
-import keras
 import numpy as np
 from keras import ops
 from scipy import stats
 
 from kvae.distributions import Normal
+from kvae.training.gradients import gradient
 from kvae.worksheet.exercise import Exercise
 
 X, NOISE, REST = 2.0, 0.5, -20.0  # the worksheet's toy model
@@ -137,31 +137,18 @@ def _density(mu, log_sigma, noise):
 # What is compared
 
 
-class _Loss(keras.Model):
-    """(μ, log σ) as the weights of a model: `fit` is Keras's only way to take gradients on every backend."""
-
-    def __init__(self, loss):
-        super().__init__()
-        self.loss_function = loss
-        self.point = self.add_weight(shape=(2,), initializer="zeros", name="point")
-        self.point.assign(POINT)
-
-    def call(self, inputs):
-        point = ops.convert_to_tensor(self.point)
-        loss = self.loss_function(point[0], point[1], ops.convert_to_tensor(EPSILON))
-        if loss is None or loss is Ellipsis:
-            raise NotImplementedError
-        self.add_loss(loss)
-        return inputs
-
-
 def downhill(loss):
-    """Minus the gradient of a loss, `(2,)`, by name: the change in one step of size 1."""
-    model = _Loss(loss)
-    model.compile(optimizer=keras.optimizers.SGD(1.0), run_eagerly=True)
-    model.fit(np.zeros((1, 1), "float32"), verbose=0)
-    step = ops.convert_to_numpy(model.point) - np.array(POINT, "float32")
-    return {"uphill d/dμ": step[0], "uphill d/d log σ": step[1]}
+    """Minus the gradient of a loss at `POINT`, by coordinate."""
+
+    def at(point):
+        value = loss(point[0], point[1], ops.convert_to_tensor(EPSILON))
+        if value is None or value is Ellipsis:
+            raise NotImplementedError
+        return value
+
+    _, slope = gradient(at, np.array(POINT, "float32"))
+    by_mu, by_log_sigma = -ops.convert_to_numpy(slope)
+    return {"uphill d/dμ": by_mu, "uphill d/d log σ": by_log_sigma}
 
 
 EXERCISES = {
