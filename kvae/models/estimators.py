@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -11,7 +11,7 @@ from kvae.bounds import Bound, PosteriorSample
 from kvae.distributions import Distribution
 from kvae.priors import Prior
 from kvae.training.held import held
-from kvae.types import Seed, Tensor
+from kvae.types import Tensor
 
 
 def check(bound: Bound, family: Distribution, prior: Prior) -> None:
@@ -45,27 +45,17 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    bound: Bound,
-    family: Distribution,
-    params: Tensor,
-    num_samples: int,
-    seed: Seed,
-    score: Callable[[Tensor, Tensor, Tensor], tuple[PosteriorSample, Tensor]],
-    beta: Tensor,
-    event_ndim: int = 1,
+    model: Any, params: Tensor, score: Callable[[Tensor, Tensor, Tensor], tuple[PosteriorSample, Tensor]]
 ) -> Estimate:
-    """Draw from the posterior and compute a bound's terms, with the gradient that its estimator asks for.
+    """Draw from the posterior and compute the bound's terms, with the gradient that its estimator asks for.
 
     Args:
-        bound: a `Bound`.
-        family: `Distribution` of q(z|x).
-        params: its parameters `(batch, ..., parameters · size)`.
-        num_samples: posterior samples per example.
-        seed: int or `keras.random.SeedGenerator`.
+        model: a `VAE`: its `bound`, `posterior_family`, `num_samples`, `seed_generator` and `beta` are used.
+        params: parameters of q(z|x) `(batch, ..., parameters · size)`.
         score: function `(z, log_posterior, params)` to a `PosteriorSample` and the parameters of p(x|z).
-        beta: scalar weight of the KL.
-        event_ndim: number of axes of a code.
     """
+    bound, family, beta, event_ndim = model.bound, model.posterior_family, model.beta, len(model.latent_shape)
+    num_samples, seed = model.num_samples, model.seed_generator
     if bound.gradient == "reparameterized":
         z, log_posterior = family.sample_and_log_prob(params, num_samples, seed, event_ndim)
         sample, x_params = score(z, log_posterior, params)

@@ -112,18 +112,11 @@ class VAE(EncoderDecoder):
     def run_batch(self, batch: Batch, training: bool) -> BatchResult:
         condition = self.condition(batch.y)
         params = self.inference(batch.x, condition, training)
-        estimate = estimators.estimate(
-            self.bound,
-            self.posterior_family,
-            params,
-            self.num_samples,
-            self.seed_generator,
-            lambda z, log_posterior, params: self.score(
-                batch.x, z, params, condition, self.seed_generator, training, log_posterior
-            ),
-            self.beta,
-            len(self.latent_shape),
-        )
+
+        def score(z, log_posterior, params):
+            return self.score(batch.x, z, params, condition, self.seed_generator, training, log_posterior)
+
+        estimate = estimators.estimate(self, params, score)
         forward = Pass(condition, params, estimate.z, estimate.x_params, estimate.sample, estimate.losses)
         return self.loss_terms(batch, forward, training)
 
