@@ -219,8 +219,8 @@ def in_header(content, rng):
     return content[:at] + changed + content[at + len(changed) :]
 
 
-def with_lambda(content, canary):
-    """A `.keras` file whose first layer has a lambda as its activation, which creates the file `canary`."""
+def with_lambda(content, canary, **labels):
+    """A `.keras` file with lambdas as activations that create the file `canary`; `labels` are added to each."""
     code = compile(f"lambda x: open({str(canary)!r}, 'w') and x", "<lambda>", "eval").co_consts[0]
     packed = base64.b64encode(marshal.dumps(code)).decode()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -228,7 +228,7 @@ def with_lambda(content, canary):
     config = json.loads(members["config.json"])
     for holder, key in list(_places(config)):
         if key == "activation":
-            holder[key] = {"class_name": "__lambda__", "config": {"value": [packed, None, None]}}
+            holder[key] = {"class_name": "__lambda__", "config": {"value": [packed, None, None]}, **labels}
     members["config.json"] = json.dumps(config).encode()
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -79,25 +79,19 @@ def nested(config):
         config["config"] = {"config": config["config"]}
 
 
-def lambda_called_vae(config):
-    """Code in the compile configuration, under the registered name of a class."""
-    config["compile_config"] = {
-        "module": "builtins", "class_name": "__lambda__", "registered_name": "kvae>VAE",
-        "config": {"code": "4wEAAAA=", "defaults": None, "closure": None},
-    }  # fmt: skip
-
-
 CONFIGS = {
-    "code under a registered name": (lambda_called_vae, "asks for builtins.__lambda__, which is not registered"),
-    "a layer that runs code": (asks_for("Lambda"), "asks for keras.layers.Lambda, which is not registered"),
+    "a layer that runs code": (asks_for("Lambda"), "asks for keras.layers.Lambda, which is not loaded from files"),
     "a layer that reads files": (asks_for("StringLookup"), "asks for keras.layers.StringLookup"),
     "a layer that unpickles": (asks_for("TorchModuleWrapper"), "asks for keras.layers.TorchModuleWrapper"),
     "a function": (asks_for("function", module="builtins"), "asks for builtins.function"),
     "an array of one's own kind": (asks_for("__numpy__"), "asks for keras.layers.__numpy__"),
+    "a tensor called a model": (asks_for("__tensor__", registered_name="kvae>VAE"), "asks for keras.layers.__tensor__"),
     "a name that is another's": (asks_for("Dense", registered_name="mine>Dense"), "asks for keras.layers.Dense"),
+    "another name of a class": (asks_for("Dense", registered_name="kvae>TiedDense"), "asks for keras.layers.Dense"),
+    "a class of a module that is not imported": (asks_for("Mine", module="my_layers"), "is not registered: decorate"),
     "a module of Keras's": (asks_for("get_file", module="keras.utils"), "asks for keras.utils.get_file"),
     "a gigantic layer": (dense_of(10**7), r"model of at least \d{3},\d{3},\d{3} numbers, and its weights have"),
-    "an image without end": (wide_image, r"`batch_shape` \[None, 1000000000\] is of more than"),
+    "an image without end": (wide_image, r"`batch_shape` \[None, 1000000000\] has more than"),
     "a gigantic prior": (many_components, "model of at least"),
     "nesting": (nested, "nested more than 100 deep"),
 }
@@ -111,21 +105,57 @@ def test_configurations(keras_file, name):
     assert "\n" not in str(caught.value)
 
 
+class NotALayer:
+    pass
+
+
+class OwnDense(keras.layers.Dense):
+    pass
+
+
+class OwnBound(kvae.bounds.Bound):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("found", "loads"), [(OwnDense, True), (OwnBound, True), (NotALayer, False), (zipfile.is_zipfile, False)]
+)
+def test_only_classes_of_models_and_their_parts_load_by_a_registered_name(monkeypatch, found, loads):
+    name = found.__name__
+    monkeypatch.setitem(keras.saving.get_custom_objects(), f"own>{name}", found)
+    config = {"module": "own", "class_name": name, "registered_name": f"own>{name}", "config": {}}
+    if loads:
+        keras_archive.check_config(config)
+    else:
+        with pytest.raises(keras_archive.UnknownClassError, match=rf"asks for own\.{name}, which is not registered"):
+            keras_archive.check_config(config)
+
+
 def in_a_thread(function):
     """Call `function()` in a separate thread, whose Keras settings affect no other test."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
 
 
-def test_lambdas_even_where_somebody_has_switched_safe_mode_off(tmp_path):
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"module": "kvae.models.vae", "registered_name": "kvae>VAE"},
+        {"module": "keras.src.ops.numpy"},
+        {"module": "keras.layers", "registered_name": "__lambda__"},
+    ],
+    ids=["plain", "registered as a VAE", "among operations", "registered as itself"],
+)
+def test_lambdas_even_where_somebody_has_switched_safe_mode_off(tmp_path, labels):
     path, canary = tmp_path / "evil.keras", tmp_path / "canary"
-    path.write_bytes(fuzz_mutations.with_lambda(SEED.read_bytes(), canary))
+    path.write_bytes(fuzz_mutations.with_lambda(SEED.read_bytes(), canary, **labels))
 
     def unsafe(load):
         keras.config.enable_unsafe_deserialization()
         load(path).generate(1)
 
-    with pytest.raises(ValueError, match=r"asks for None\.__lambda__"):
+    with pytest.raises(ValueError, match=r"asks for .*\.__lambda__"):
         in_a_thread(lambda: unsafe(kvae.load_model))
     assert not canary.exists()
     in_a_thread(lambda: unsafe(keras.saving.load_model))

@@ -1,7 +1,9 @@
-"""What is checked of a `.keras` file before Keras sees it, because somebody else may have written it.
+"""Checks of an untrusted `.keras` file before Keras reads it.
 
-Keras builds whatever `config.json` asks for, and takes its memory before it looks at the weights.
+Keras builds whatever `config.json` asks for, and allocates its memory before it looks at the weights.
 """
+
+from __future__ import annotations
 
 import concurrent.futures
 import copy
@@ -9,16 +11,18 @@ import io
 import math
 import operator
 import zipfile
+from typing import Any
 
 import keras
 
 from kvae.io import limits
 from kvae.training.keras_internals import BACKEND_MODULES, NETWORK_MODULES, OPERATION_MODULES
+from kvae.types import PathLike
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MEMBERS = {"metadata.json", CONFIG, WEIGHTS}
 NETWORKS = {"Functional", "Sequential"}
-LAYERS = set(  # those that compute, and neither run code of the file's nor read other files
+LAYERS = set(  # those that only compute: they neither run code from the file nor read other files
     """
     InputLayer Identity Masking Dense EinsumDense Embedding Activation ReLU LeakyReLU PReLU ELU Softmax
     Rescaling Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D
@@ -33,7 +37,7 @@ LAYERS = set(  # those that compute, and neither run code of the file's nor read
     AdditiveAttention MultiHeadAttention
     """.split()  # noqa: SIM905
 )
-DATA = {"__keras_tensor__", "__slice__", "__ellipsis__"}  # not objects of a class, in Keras's notation
+DATA = {"__keras_tensor__", "__slice__", "__ellipsis__"}  # Keras's notation for values that are no objects
 KINDS = {
     "keras.initializers": keras.initializers.Initializer,
     "keras.regularizers": keras.regularizers.Regularizer,
@@ -44,16 +48,21 @@ KINDS = {
 }
 
 
-def check(path):
-    """Raise unless a `.keras` file is one that kvae could have written, and asks for no more than it brings.
+class UnknownClassError(ValueError):
+    """A file asks for a class that is neither kvae's, nor one of Keras's that only compute, nor registered."""
+
+
+def check(path: PathLike) -> None:
+    """Raise unless a `.keras` file is safe to load: it runs no code and needs no more memory than its size suggests.
 
     Args:
-        path: of a zip archive.
+        path: path of a zip archive.
 
     Raises:
-        ValueError: if it has other members, is too large or unpacks to too much; if its configuration names anything
-            but kvae's own classes and Keras's that compute; if its weights are not all there; or if the model would
-            have more numbers than the weights have bytes.
+        UnknownClassError: if the configuration names anything but kvae's classes, Keras's that only compute, and those
+            that have been registered in this process.
+        ValueError: if the archive has unexpected members, is too large, or unpacks to too much; if weights are missing;
+            or if the model would have more numbers than the weights have bytes.
     """
     with zipfile.ZipFile(path) as archive:
         members = {member.filename: member for member in limits.archive_members(archive)}
@@ -68,9 +77,9 @@ def check(path):
     check_size(config, len(weights))
 
 
-def check_config(config):
-    """Raise a `ValueError` if a configuration names what is not allowed, or a shape of more than `reading.EXAMPLE`."""
-    waiting = [("", config)]
+def check_config(config: Any) -> None:
+    """Raise a `ValueError` if a configuration names an unknown class, or a shape of more than `limits.EXAMPLE`."""
+    waiting: list[tuple[str, Any]] = [("", config)]
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, dict):
@@ -80,12 +89,12 @@ def check_config(config):
         elif isinstance(value, list):
             numbers = [abs(number) for number in value if isinstance(number, (int, float))]
             if "shape" in key and math.prod(numbers) > limits.EXAMPLE:
-                raise ValueError(f"its `{key}` {str(value)[:60]} is of more than {limits.EXAMPLE:,} numbers")
+                raise ValueError(f"its `{key}` {str(value)[:60]} has more than {limits.EXAMPLE:,} numbers")
             waiting += [(key, each) for each in value]
 
 
-def check_weights(content):
-    """Raise a `ValueError` unless every array of an HDF5 file, given as bytes, is in the file itself and whole."""
+def check_weights(content: bytes) -> None:
+    """Raise a `ValueError` unless every array of an HDF5 file is stored in the file itself, uncompressed and whole."""
     import h5py
 
     def look(group):
@@ -99,32 +108,32 @@ def check_weights(content):
             if isinstance(item, h5py.Group):
                 look(item)
             elif not isinstance(item, h5py.Dataset) or item.dtype.hasobject or item.dtype.kind not in "fiubV":
-                raise ValueError(f"its weights hold {name[:80]!r}, which is no array of numbers")
+                raise ValueError(f"its weights hold {name[:80]!r}, which is not an array of numbers")
             elif item.is_virtual or item.external or item.chunks is not None:
-                raise ValueError(f"its weights hold {name[:80]!r}, packed or in another place")
+                raise ValueError(f"its weights hold {name[:80]!r}, compressed or in another file")
             elif item.size * item.dtype.itemsize != item.id.get_storage_size():
-                raise ValueError(f"its weights hold {name[:80]!r}, of another size than its shape {item.shape}")
+                raise ValueError(f"its weights hold {name[:80]!r}, whose size does not fit its shape {item.shape}")
 
     seen: set = set()
     with h5py.File(io.BytesIO(content), "r") as file:
         look(file)
 
 
-def check_size(config, most):
-    """Raise a `ValueError` if the model of a configuration has more than `most` numbers; none of them is made for that.
+def check_size(config: Any, most: int) -> None:
+    """Raise a `ValueError` if the model of a configuration has more than `most` numbers, without allocating them.
 
-    The model is built in a scope in which Keras's variables have a shape but no value, and in a thread of its own: what
-    Keras notes of them, to give them values later, is forgotten with the thread.
+    The model is built in a scope in which Keras's variables have a shape but no value, and in a separate thread:
+    Keras's record of them, which it keeps to initialise them later, is discarded with the thread.
     """
 
     def build():
         with _Budget(most):
-            # A copy, because Keras takes a configuration apart as it reads it.
+            # A copy, because Keras modifies a configuration while reading it.
             model = keras.saving.deserialize_keras_object({**copy.deepcopy(config), "compile_config": None})
             return sum(math.prod(variable.shape) for variable in model.variables)
 
     if not isinstance(config, dict):
-        raise ValueError(f"its {CONFIG} is no model's")
+        raise ValueError(f"its {CONFIG} is not that of a model")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         size = pool.submit(build).result()
     if size > most:
@@ -132,7 +141,7 @@ def check_size(config, most):
 
 
 class _Budget(keras.StatelessScope):
-    """A scope that refuses to look at a variable of more than `most` numbers: it would be made to be looked at."""
+    """A scope that refuses to read a variable of more than `most` numbers, because reading it would allocate it."""
 
     def __init__(self, most):
         super().__init__(initialize_variables=False)
@@ -150,24 +159,37 @@ def _too_large(size, most):
 
 
 def _check_class(value):
-    """Raise a `ValueError` unless an object of a configuration is of a class that may be made."""
+    """Raise an `UnknownClassError` unless an object of a configuration is of a class that may be instantiated."""
     module, name, registered = (value.get(key) for key in ("module", "class_name", "registered_name"))
-    if not _is_known(module, name, registered):
-        raise ValueError(
-            f"it asks for {str(module)[:60]}.{str(name)[:60]}, which is not registered: first import the module that "
-            "registers it (kvae COMMAND --import MODULE)"
+    # Keras acts on these names before it looks up module and registered name, and runs the code of a __lambda__.
+    if name == "function" or str(name).startswith("__"):
+        known = name in DATA and registered is None
+    else:
+        known = isinstance(name, str) and (_is_builtin(module, name, registered) or _is_registered(name, registered))
+    if not known:
+        asked = f"asks for {str(module)[:60]}.{str(name)[:60]}"
+        if not isinstance(module, str) or module.split(".")[0] in ("keras", "builtins"):
+            raise UnknownClassError(f"{asked}, which is not loaded from files: it could run code or read other files")
+        raise UnknownClassError(
+            f"{asked}, which is not registered: decorate the class with keras.saving.register_keras_serializable, and "
+            "import its module first (--import MODULE)"
         )
 
 
-def _is_known(module, name, registered):
-    if not isinstance(name, str):
+def _is_registered(name, registered):
+    """Whether `registered` is a class of that name, of kvae or derived from a base class of Keras's or kvae's.
+
+    The name has to be that of the class: Keras looks at `class_name` before it looks up `registered_name`.
+    """
+    found = keras.saving.get_registered_object(registered) if isinstance(registered, str) else None
+    if not isinstance(found, type) or found.__name__ != name:
         return False
-    if name in DATA and registered is None:
-        return True
-    if isinstance(registered, str) and registered != name:
-        # A class of kvae's, or one that the user registered in this process: of the name that the file gives it.
-        found = keras.saving.get_registered_object(registered)
-        return isinstance(found, type) and found.__name__ == name
+    own = any(base.__module__.split(".")[0] == "kvae" for base in found.__mro__)
+    return own or issubclass(found, (keras.layers.Layer, *KINDS.values()))
+
+
+def _is_builtin(module, name, registered):
+    """Whether it is one of Keras's own classes that only compute, which nobody has registered under another meaning."""
     if not isinstance(module, str) or registered not in (None, name) or keras.saving.get_registered_object(name):
         return False
     if module == "keras.layers":
