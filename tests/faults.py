@@ -202,10 +202,10 @@ def unreachable_worker(trainings, out):
 
 FAULTS = {  # name: (fault, text required in the last line)
     "kill -9 in epoch 3": (signalled(signal.SIGKILL), ""),
-    "Ctrl-C in epoch 3": (signalled(signal.SIGINT), "interrupted; what was trained so far is saved; go on with:"),
-    "SIGTERM in epoch 3": (signalled(signal.SIGTERM), "interrupted; what was trained so far is saved; go on with:"),
+    "Ctrl-C in epoch 3": (signalled(signal.SIGINT), "interrupted; what was trained so far is saved; resume with:"),
+    "SIGTERM in epoch 3": (signalled(signal.SIGTERM), "interrupted; what was trained so far is saved; resume with:"),
     "disk full in epoch 1": (full_disk(0), "could not be written"),
-    "disk full in epoch 3": (full_disk(2), "could not be written.*go on with:"),
+    "disk full in epoch 3": (full_disk(2), "could not be written.*resume with:"),
     "read-only folder": (read_only_folder, "output folder must be writable"),
     "a file where the folder should be": (no_folder, "must be a folder"),
     "two processes, one folder": (two_writers, "in use by another process"),

@@ -142,7 +142,7 @@ def test_figures_are_those_of_the_sum(digits, healthy):
 def test_a_mean_that_beta_makes_up_for(digits, healthy):
     findings = diagnose(healthy(MeanBernoulli(), beta=1 / PIXELS), digits.x_test)
     assert [(finding.name, finding.severity) for finding in findings] == [("mean_reduction", "warning")]
-    assert "equals β = 1 on sums" in findings[0].message
+    assert "equivalent to β = 1 with sums" in findings[0].message
 
 
 @pytest.mark.parametrize("name", DENSITIES)
@@ -160,7 +160,7 @@ def test_beta(digits, healthy):
     assert "β = 50" in findings[0].message
     assert named(diagnose(healthy(beta=4.0), digits.x_test))["beta"].severity == "warning"
     assert "number of pixels" in named(diagnose(healthy(beta=64.0), digits.x_test))["beta"].advice
-    assert "samples suffer" in named(diagnose(healthy(beta=0.0), digits.x_test))["beta"].message
+    assert "spoils samples" in named(diagnose(healthy(beta=0.0), digits.x_test))["beta"].message
 
 
 def test_pixels(digits, healthy):
@@ -172,7 +172,7 @@ def test_pixels(digits, healthy):
         "pixels"
     ]  # an error for the Bernoulli likelihood
     gaussian = healthy("gaussian", networks_of="gaussian")
-    assert "whole numbers up to 255" in first(diagnose(gaussian, grey_levels.astype("uint8"))).message
+    assert "integers up to 255" in first(diagnose(gaussian, grey_levels.astype("uint8"))).message
     with pytest.raises(ValueError, match=r"must hold pixels in \[0, 1\]"):
         diagnose(healthy(), digits.x_test - 1)
 

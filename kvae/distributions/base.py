@@ -44,7 +44,7 @@ class Distribution(keras.layers.Layer):
         return tuple(ops.split(params, self.num_parameters, axis=-1))
 
     def sample(self, params: Tensor, num_samples: int, seed: Seed) -> Tensor:
-        """Draw `num_samples` values per element.
+        """Draw `num_samples` values per element; by `sample_and_log_prob` in a family that implements only that.
 
         Args:
             params: tensor `(batch, ..., num_parameters * size)`.
@@ -54,7 +54,9 @@ class Distribution(keras.layers.Layer):
         Returns:
             Tensor `(num_samples, batch, ..., size)`, differentiable in `params` if `reparameterized`.
         """
-        raise NotImplementedError
+        if type(self).sample_and_log_prob is Distribution.sample_and_log_prob:
+            raise NotImplementedError(f"{type(self).__name__} cannot be sampled: implement `sample`")
+        return self.sample_and_log_prob(params, num_samples, seed)[0]
 
     def elementwise_log_prob(self, value: Tensor, params: Tensor) -> Tensor:
         """Log-density (nats) of each element of `value` `(..., size)` under `params` `(..., num_parameters * size)`."""

@@ -21,24 +21,18 @@ class Planar(Distribution):
 
     def map(self, i):
         """(û, w, b, wᵀû) of map i; û is u moved along w so that wᵀû > −1, which makes f invertible."""
-        u, w, wu = self.u[i], self.w[i], ops.sum(self.u[i] * self.w[i])
-        u = u + (ops.softplus(wu) - 1.0 - wu) * w / ops.sum(ops.square(w))
+        w, wu = self.w[i], ops.sum(self.u[i] * self.w[i])
+        u = self.u[i] + (ops.softplus(wu) - 1.0 - wu) * w / ops.sum(ops.square(w))
         return u, w, self.b[i], ops.sum(u * w)
 
-    def push(self, z):
-        log_det = 0.0
+    def push(self, z, log_prob=0.0):
         for u, w, b, wu in map(self.map, range(self.depth)):
             h = ops.tanh(ops.sum(z * w, axis=-1) + b)
-            z, log_det = z + u * h[..., None], log_det + ops.log(1.0 + wu * (1.0 - ops.square(h)))
-        return z, log_det
+            z, log_prob = z + u * h[..., None], log_prob - ops.log(1.0 + wu * (1.0 - ops.square(h)))
+        return z, log_prob
 
     def sample_and_log_prob(self, params, num_samples, seed, event_ndim=1):
-        z, log_prob = self.base.sample_and_log_prob(params, num_samples, seed)
-        z, log_det = self.push(z)
-        return z, log_prob - log_det
-
-    def sample(self, params, num_samples, seed):
-        return self.push(self.base.sample(params, num_samples, seed))[0]
+        return self.push(*self.base.sample_and_log_prob(params, num_samples, seed))
 
     def log_prob(self, value, params, event_ndim=1):
         z, log_det = value, 0.0
@@ -49,9 +43,9 @@ class Planar(Distribution):
                 s = 0.5 * (low + high)
                 below = s + wu * ops.tanh(s + b) < a
                 low, high = ops.where(below, s, low), ops.where(below, high, s)
-            s = ops.stop_gradient(s)
             slope = ops.stop_gradient(1.0 + wu * (1.0 - ops.square(ops.tanh(s + b))))
-            h = ops.tanh(s - (s + wu * ops.tanh(s + b) - a) / slope + b)  # a Newton step carries the gradient
+            s = ops.stop_gradient(s)  # and a Newton step carries the gradient:
+            h = ops.tanh(s - (s + wu * ops.tanh(s + b) - a) / slope + b)
             z, log_det = z - u * h[..., None], log_det + ops.log(1.0 + wu * (1.0 - ops.square(h)))
         return self.base.log_prob(z, params) - log_det
 

@@ -1,37 +1,48 @@
-"""A doctor for trained models: what is wrong, in plain words, with the figure behind it and what to try."""
+"""The doctor's examination of a trained model."""
+
+from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from kvae import checks
 from kvae.evaluation.doctor import findings
-from kvae.evaluation.doctor.figures import Patient
+from kvae.evaluation.doctor.figures import Figures
 from kvae.evaluation.doctor.findings import Finding
 from kvae.evaluation.likelihood import check_data
-from kvae.models import capabilities
+from kvae.models import VAE, capabilities, conditions
+from kvae.types import ArrayLike
 
-MAX_EXAMPLES = 1000  # of each set: enough for every figure here, and quick on any data
+MAX_EXAMPLES = 1000  # of each set: enough for every figure, and fast on any data
 
 
-def diagnose(model, x, y=None, x_train=None, y_train=None, seed=0):
-    """Say what is wrong with a trained model, causes before consequences.
+def diagnose(
+    model: VAE,
+    x: ArrayLike,
+    y: Any = None,
+    x_train: ArrayLike | None = None,
+    y_train: Any = None,
+    seed: int = 0,
+) -> list[Finding]:
+    """Report what is wrong with a trained model, causes before consequences.
 
-    Looked for are pixels on a wrong scale; a mean in the loss where a sum belongs, and a β far from 1; a likelihood
-    that does not fit the data; over-fitting; collapse, dead units, a posterior pinned at the edge of its range; codes
-    that lie elsewhere than the prior; and a model that knows no more than the mean image. The model's own stream of
-    random numbers is left as it was.
+    The doctor looks for pixels on a wrong scale; a mean in the loss where a sum belongs, or a β far from 1; a
+    likelihood that does not fit the data; overfitting; posterior collapse, dead units, a posterior pinned to the edge
+    of its range; codes that do not overlap with the prior; and a model that knows no more than the mean image. The
+    model's own random stream is left unchanged.
 
     Args:
-        model: a `VAE` or `CVAE`, trained.
-        x: images `(n, *image_shape)` that it was not trained on. Of more than 1,000 as many are taken, by the seed.
-        y: their labels, for a conditional model.
-        x_train: images that it was trained on, to look for over-fitting; `None` for not looking.
-        y_train: their labels.
-        seed: int, of the doctor's own random numbers.
+        model: a trained `VAE` or `CVAE`.
+        x: images `(n, *image_shape)` that it was not trained on. At most 1,000 of them, chosen by the seed, are used.
+        y: their conditions, for a conditional model.
+        x_train: images that it was trained on, to detect overfitting; `None` to skip that.
+        y_train: their conditions.
+        seed: of the doctor's own random numbers.
 
     Returns:
-        List of `Finding`; of a healthy model one of severity "ok", with its figures, and perhaps notes.
+        List of `Finding`; for a healthy model one of severity "ok", with its figures, and perhaps notes.
 
     Raises:
         ValueError: if the model has no density, or images or labels do not fit it. Pixels that the likelihood cannot
@@ -53,36 +64,36 @@ def diagnose(model, x, y=None, x_train=None, y_train=None, seed=0):
         return [wrong_scale]
     x, y = check_data(model, x, y)
     x_train, y_train = _some(x_train, y_train, seed)
-    patient = Patient(model, x, y, x_train, y_train, seed)
-    found = [wrong_scale, *(check(patient) for check in findings.CHECKS)]
+    figures = Figures(model, x, y, x_train, y_train, seed)
+    found = [wrong_scale, *(check(figures) for check in findings.CHECKS)]
     found = [finding for finding in found if finding is not None]
     ill = any(finding.severity in ("problem", "warning") for finding in found)
-    return found if ill else [_healthy(patient), *found]
+    return found if ill else [_healthy(figures), *found]
 
 
-def _healthy(patient):
-    elbo, model = patient.elbo, patient.model
-    figures = [
+def _healthy(figures):
+    elbo, model = figures.elbo, figures.model
+    said = [
         f"−ELBO {-elbo.mean():.2f} ± {elbo.std(ddof=1) / math.sqrt(len(elbo)):.2f} nats",
-        f"KL {patient.kl.mean():.3g} nats",
-        f"{patient.active} of {model.latent_dim} latent units active",
+        f"KL {figures.kl.mean():.3g} nats",
+        f"{figures.active} of {model.latent_dim} latent units active",
     ]
-    mean_image = patient.mean_image
+    mean_image = figures.mean_image
     if mean_image is not None:
-        figures[0] += f" (the mean image: {-mean_image.mean():.2f})"
-    if patient.gap is not None:
-        figures.append("train − test {:.2f} ± {:.2f} nats".format(*patient.gap))
-    return Finding("healthy", "ok", f"No problem found: {', '.join(figures)}.", "", -float(elbo.mean()))
+        said[0] += f" (the mean image: {-mean_image.mean():.2f})"
+    if figures.gap is not None:
+        said.append("train − test {:.2f} ± {:.2f} nats".format(*figures.gap))
+    return Finding("healthy", "ok", f"No problem found: {', '.join(said)}.", "", -float(elbo.mean()))
 
 
-def _some(x, y, seed):
-    """At most `MAX_EXAMPLES` of `x`, and their labels."""
+def _some(x: Any, y: Any, seed: int) -> tuple[Any, Any]:
+    """At most `MAX_EXAMPLES` of `x`, and their conditions."""
     if x is None:
         return None, None
     x = np.asarray(x)
     if y is not None:
-        checks.same_length(y, len(x), "y")
+        checks.same_length(y[0] if isinstance(y, tuple) else y, len(x), "y")
     if len(x) <= MAX_EXAMPLES:
         return x, y
     rows = np.random.default_rng(seed).choice(len(x), MAX_EXAMPLES, replace=False)
-    return x[rows], None if y is None else np.asarray(y)[rows]
+    return x[rows], conditions.take(y, rows)

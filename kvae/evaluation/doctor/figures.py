@@ -1,7 +1,10 @@
-"""What the doctor looks at: a model's figures on some images, each computed once."""
+"""The figures that the doctor looks at: of a model on some images, each computed once."""
+
+from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,68 +14,70 @@ from kvae import priors
 from kvae.distributions import Bernoulli, Normal
 from kvae.evaluation.doctor import loss_scale
 from kvae.evaluation.latent_usage import active_units, kl_per_dimension
+from kvae.models import VAE, conditions
 from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.types import Array
 
-SAMPLES = 16  # of the posterior, an example
+SAMPLES = 16  # of the posterior, per example
 
 
-class Patient:
-    """A model with images, and the figures that several checks look at, each computed once.
+class Figures:
+    """A model on some images, with the figures that several checks look at, each computed once.
 
     Attributes:
-        likelihood_weight: what log p(x|z), summed over pixels, weighs in the loss: 1 if all is well.
-        kl_weight: what the KL weighs beside β: 1 if all is well.
-        support: where the likelihood's pixels lie, a key of `loss_scale.SUPPORTS`, or `None`.
+        likelihood_weight: the weight of log p(x|z), summed over pixels, in the loss; should be 1.
+        kl_weight: the weight of the KL apart from β; should be 1.
+        support: the support of the likelihood, a key of `loss_scale.SUPPORTS`, or `None`.
         units: `ActiveUnits`.
-        log_likelihood: `(n,)`, nats, E_q[log p(x|z)] as it is if nothing is averaged.
+        log_likelihood: `(n,)`, nats, E_q[log p(x|z)] as it would be if nothing were averaged.
         kl: `(n,)`, nats, KL(q(z|x) ‖ p(z)).
-        z: codes `(n, latent_dim)`, one draw of q(z|x) for each image.
+        z: codes `(n, latent_dim)`, one draw of q(z|x) per image.
     """
 
-    def __init__(self, model, x, y, x_train, y_train, seed):
+    def __init__(self, model: VAE, x: Array, y: Any, x_train: Array | None, y_train: Any, seed: int) -> None:
         self.model, self.x, self.y, self.seed = model, x, y, seed
         self.units = active_units(model, x, y)
         c, self.support = loss_scale.density_scale(model.likelihood, model.image_shape)
         self.density_scale = c or 1.0
         few = slice(200)
-        score = loss_scale.score_weights(model, x[few], None if y is None else y[few], seed)
+        score = loss_scale.score_weights(model, x[few], conditions.take(y, few), seed)
         terms = model.elbo_terms(x, y, num_samples=SAMPLES, seed=seed)
-        logged = loss_scale.logged_weights(model, *(None if a is None else a[few] for a in (x, y, *terms)))
+        logged = loss_scale.logged_weights(model, *(conditions.take(a, few) for a in (x, y, *terms)))
         bound = loss_scale.bound_weights(model.bound, model.latent_dim)
         self.likelihood_weight, self.kl_weight = (
             each * in_score * in_log / divided
             for each, in_score, in_log, divided in zip(bound, score, logged, (self.density_scale, 1.0), strict=True)
         )
-        self._scales = score[0] / self.density_scale, score[1]  # of what `elbo_terms` gives
+        self._scales = score[0] / self.density_scale, score[1]  # of the terms of `elbo_terms`
         self.log_likelihood, self.kl = (term / scale for term, scale in zip(terms, self._scales, strict=True))
         self.train = None if x_train is None else self._elbo(x_train, y_train)
         z, width, self.squared_residual, self.squared_noise = self._draw()
         self.z, self.width = (each.reshape(len(x), model.latent_dim) for each in (z, width))
 
     @property
-    def elbo(self):
+    def elbo(self) -> Array:
         """The ELBO of each image, array `(n,)`."""
         return self.log_likelihood - self.kl
 
     @property
-    def beta(self):
+    def beta(self) -> float:
         """The model's β."""
         return float(ops.convert_to_numpy(self.model.beta))
 
     @property
-    def pixels(self):
-        """How many numbers an image holds."""
+    def pixels(self) -> int:
+        """Number of pixels, channels included."""
         return math.prod(self.model.image_shape)
 
     @property
-    def active(self):
-        """How many latent units are active."""
+    def active(self) -> int:
+        """Number of active latent units."""
         return self.units.count
 
     @property
-    def dead_kl(self):
-        """The KL of all dead units together, nats; `None` for a prior that ties dimensions together."""
+    def dead_kl(self) -> float | None:
+        """The KL of all dead units together, nats; `None` for a prior whose dimensions are not independent."""
         if not isinstance(self.model.prior, priors.Single):
             return None
         dead = self.units.variances <= self.units.threshold
@@ -84,7 +89,7 @@ class Patient:
         return log_likelihood - kl
 
     def _draw(self):
-        """A code of each image, the posterior's widths, and the squares of residuals and of the likelihood's noise."""
+        """A code per image, the posterior's widths, and the squares of the residuals and of the likelihood's noise."""
         model, noise = self.model, keras.random.SeedGenerator(self.seed)
 
         def function(x, y):
@@ -95,37 +100,39 @@ class Patient:
             mean = model.likelihood.mean(x_params)
             try:
                 drawn = model.likelihood.sample(x_params, 1, noise)[0]
-            except NotImplementedError:  # a likelihood of somebody's own, that can only score
+            except NotImplementedError:  # a user's likelihood that only scores
                 drawn = mean * np.nan
             return z[0], ops.std(z, axis=0), ops.square(x - mean), ops.square(drawn - mean)
 
         return in_batches(function, self.x, self.y, batch_size=EVALUATION_BATCH // SAMPLES)
 
     @functools.cached_property
-    def gap(self):
-        """How much higher the ELBO is on training images, nats, and its standard error; `None` without any."""
+    def gap(self) -> tuple[float, float] | None:
+        """By how many nats the ELBO is higher on training images, and its standard error; `None` without these."""
         if self.train is None:
             return None
         error = math.sqrt(sum(elbo.var(ddof=1) / len(elbo) for elbo in (self.train, self.elbo)))
         return float(self.train.mean() - self.elbo.mean()), error
 
     @functools.cached_property
-    def prior_share(self):
-        """The share of codes whose nearest neighbour, among codes and as many draws of the prior, is a code.
+    def prior_share(self) -> float:
+        """The share of codes whose nearest neighbour, among all codes and as many draws of the prior, is a code.
 
-        ½ where both are of one distribution (Schilling 1986, https://doi.org/10.2307/2289012); 1 where they lie apart.
+        ½ if both have one distribution (Schilling 1986, https://doi.org/10.2307/2289012); 1 if they do not overlap.
         """
         from sklearn.neighbors import NearestNeighbors
 
         n = len(self.z)
         both = np.concatenate([self.z, self.model.sample_prior(n, self.y, self.seed).reshape(n, -1)])
         nearest = NearestNeighbors(n_neighbors=2).fit(both).kneighbors(self.z, return_distance=False)
-        other = np.where(nearest[:, 0] == np.arange(n), nearest[:, 1], nearest[:, 0])  # a point is near itself
+        other = np.where(
+            nearest[:, 0] == np.arange(n), nearest[:, 1], nearest[:, 0]
+        )  # a point is its own nearest neighbour
         return float(np.mean(other < n))
 
     @functools.cached_property
-    def mean_image(self):
-        """log p(x) of each image under one distribution for all, about the mean image; `None` for other families."""
+    def mean_image(self) -> Array | None:
+        """log p(x) of each image under a single distribution around the mean image; `None` for other families."""
         likelihood, mean = self.model.likelihood, self.x.mean(axis=0, dtype="float64")
         if isinstance(likelihood, Bernoulli):
             mean = np.clip(mean, 1e-3, 1 - 1e-3)

@@ -1,4 +1,6 @@
-"""What can be wrong with a model: each check looks at a `Patient` and gives a `Finding`, or `None`."""
+"""What can be wrong with a model: each check looks at its figures and returns a `Finding`, or `None`."""
+
+from __future__ import annotations
 
 import dataclasses
 import math
@@ -6,18 +8,19 @@ import math
 import numpy as np
 
 from kvae.distributions import LOG_VAR_RANGE, Normal
+from kvae.types import Array, Shape
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that the doctor found.
+    """A single result of the doctor's examination.
 
     Attributes:
         name: what it is about, one word.
-        severity: "problem", "warning", "note" or, of a healthy model, "ok".
-        message: what is so, with the figure behind it.
-        advice: what to try; empty where there is nothing to mend.
-        value: float, the figure; `None` where there is none.
+        severity: "problem", "warning", "note" or, for a healthy model, "ok".
+        message: what was found, with the figure that shows it.
+        advice: what to try; empty if there is nothing to fix.
+        value: the figure; `None` if no single number shows it.
     """
 
     name: str
@@ -30,53 +33,53 @@ class Finding:
         return f"{self.severity}: {self.message}" + (f" Try: {self.advice}" if self.advice else "")
 
 
-def pixels(x, shape):
-    """Images on a wrong scale: a `Finding`, or `None`. Of `x` `(n, *shape)`, before a model has looked at it."""
+def pixels(x: Array, shape: Shape) -> Finding | None:
+    """Images `(n, *shape)` on a wrong scale, checked before the model sees them."""
     top, bottom = float(np.max(x)), float(np.min(x))
     if 0 < top <= 1.01 / 255 and bottom >= 0:
         return Finding(
             "pixels",
             "problem",
-            f"The largest pixel is {top:.4g}, about 1/255: the images look divided by 255 twice, and all alike.",
-            "divide by 255 once; kvae.load_data gives pixels in [0, 1] already.",
+            f"The largest pixel is {top:.4g}, about 1/255: the images seem to have been divided by 255 twice.",
+            "divide by 255 once; kvae.load_data returns pixels in [0, 1] already.",
             top,
         )
     if len(shape) == 3 and bottom >= 0 and 2 < top <= 255 and np.all(np.mod(x, 1) == 0):
         return Finding(
             "pixels",
             "problem",
-            f"The pixels are whole numbers up to {top:g}, where [0, 1] is expected.",
+            f"The pixels are integers up to {top:g}; values in [0, 1] are expected.",
             "divide by 255 (or by the largest value that a pixel can have), in training and here.",
             top,
         )
     return None
 
 
-def _mean_reduction(patient):
-    """The factor between likelihood and KL that is not β: whatever is averaged, where it should be summed."""
+def _mean_reduction(figures):
+    """A factor between likelihood and KL other than β: something is averaged that should be summed."""
     said = [
-        f"{what} counts {weight:.3g} times what it should{_named(1 / weight, patient)}"
-        for what, weight in (("the log-likelihood", patient.likelihood_weight), ("the KL", patient.kl_weight))
+        f"{what} counts {weight:.3g} times as much as it should{_named(1 / weight, figures)}"
+        for what, weight in (("the log-likelihood", figures.likelihood_weight), ("the KL", figures.kl_weight))
         if not 0.8 < weight < 1.25
     ]
     if not said:
         return None
-    equals = patient.kl_weight / patient.likelihood_weight
-    beta = patient.beta * equals
+    equals = figures.kl_weight / figures.likelihood_weight
+    beta = figures.beta * equals
     return Finding(
         "mean_reduction",
         "warning" if 0.5 <= beta <= 2 else "problem",
-        f"In the loss {' and '.join(said)}. With β = {patient.beta:g} that equals β = {beta:.4g} on sums, and the loss "
-        "is not in nats.",
-        "sum over pixels and latent dimensions, and average over examples alone.",
+        f"In the loss {' and '.join(said)}. With β = {figures.beta:g} this is equivalent to β = {beta:.4g} with sums, "
+        "and the loss is not in nats.",
+        "sum over pixels and latent dimensions, and average only over examples.",
         equals,
     )
 
 
-def _named(factor, patient):
-    model = patient.model
+def _named(factor, figures):
+    model = figures.model
     counts = {
-        patient.pixels: "pixels",
+        figures.pixels: "pixels",
         math.prod(model.image_shape[:-1]): "pixels",
         model.latent_dim: "latent dimensions",
     }
@@ -86,183 +89,185 @@ def _named(factor, patient):
     return ""
 
 
-def _normalised(patient):
-    if patient.support is not None:
+def _normalised(figures):
+    if figures.support is not None:
         return None
     return Finding(
         "not_normalised",
         "warning",
-        f"The likelihood {type(patient.model.likelihood).__name__} is no distribution: exp(log_prob) neither sums to 1 "
-        "over pixels 0 and 1 or 256 grey levels nor integrates to 1, so that −ELBO is no bound on −log p(x).",
-        "keep the normalising constant, such as ½ log(2πσ²) of a Gaussian, or take one of kvae.distributions.",
+        f"The likelihood {type(figures.model.likelihood).__name__} is not normalised: exp(log_prob) neither sums to 1 "
+        "over pixels 0 and 1 or 256 grey levels nor integrates to 1, so −ELBO is not a bound on −log p(x).",
+        "keep the normalising constant, such as ½ log(2πσ²) of a Gaussian, or use one of kvae.distributions.",
         None,
     )
 
 
-def _beta(patient):
-    beta = patient.beta
-    if 0.5 <= beta <= 2 or _mean_reduction(patient):  # which says what β comes to
+def _beta(figures):
+    beta = figures.beta
+    if 0.5 <= beta <= 2 or _mean_reduction(figures):  # which reports the effective β
         return None
-    figures = f"the KL is {patient.kl.mean():.3g} nats, {patient.active} of {patient.model.latent_dim} units are active"
+    state = f"the KL is {figures.kl.mean():.3g} nats, {figures.active} of {figures.model.latent_dim} units are active"
     if beta > 1:
-        effect, advice = "presses the posterior on the prior", "β = 1, or callbacks.KLWarmup to let it rise from 0."
+        effect, advice = "forces the posterior onto the prior", "β = 1, or callbacks.KLWarmup to raise it from 0."
     else:
-        effect, advice = "hardly ties the codes to the prior, so that samples suffer", "β = 1, if you want to sample."
-    if beta == patient.pixels:
-        advice = f"β = 1: {beta:g} is the number of pixels, right only for a loss that is a mean over them."
+        effect, advice = "hardly ties the codes to the prior, which spoils samples", "β = 1, if you want to sample."
+    if beta == figures.pixels:
+        advice = f"β = 1: {beta:g} is the number of pixels, which suits only a loss that is a mean over them."
     return Finding(
         "beta",
         "problem" if beta >= 10 else "warning",
-        f"β = {beta:g} {effect}: {figures}.",
+        f"β = {beta:g} {effect}: {state}.",
         advice,
         beta,
     )
 
 
-def _likelihood(patient):
-    inside = float(np.mean((patient.x > 0.1) & (patient.x < 0.9)))
-    at_edge = float(np.mean((patient.x == 0) | (patient.x == 1)))
-    if patient.support == "binary" and inside > 0.75:
+def _likelihood(figures):
+    inside = float(np.mean((figures.x > 0.1) & (figures.x < 0.9)))
+    at_edge = float(np.mean((figures.x == 0) | (figures.x == 1)))
+    if figures.support == "binary" and inside > 0.75:
         return Finding(
             "likelihood",
             "warning",
-            f"A likelihood of 0 and 1 scores grey pixels: {inside:.0%} of them lie between 0.1 and 0.9, so that most "
-            "of the loss is the greys' own entropy, which no model can lower.",
+            f"A likelihood for binary pixels scores grey ones: {inside:.0%} of them lie between 0.1 and 0.9, so most "
+            "of the loss is the entropy of the grey values themselves, which no model can reduce.",
             'likelihood="gaussian" (networks and model), or binarize the data.',
             inside,
         )
-    if patient.support in ("real", "positive") and at_edge > 0.99:
+    if figures.support in ("real", "positive") and at_edge > 0.99:
         return Finding(
             "likelihood",
             "warning",
-            f"A density over real numbers scores binary pixels: {at_edge:.0%} of them are exactly 0 or 1, so that a "
-            "narrower and narrower σ makes the ELBO as large as one likes.",
+            f"A density over the reals scores binary pixels: {at_edge:.0%} of them are exactly 0 or 1, so the ELBO "
+            "grows without bound as σ shrinks.",
             'likelihood="bernoulli" (networks and model).',
             at_edge,
         )
     return None
 
 
-def _sigma(patient):
-    if patient.support not in ("real", None):
+def _sigma(figures):
+    if figures.support not in ("real", None):
         return None
-    residual, noise = (math.sqrt(np.mean(square)) for square in (patient.squared_residual, patient.squared_noise))
+    residual, noise = (math.sqrt(np.mean(square)) for square in (figures.squared_residual, figures.squared_noise))
     floor = math.exp(0.5 * LOG_VAR_RANGE[0])
-    pinned = float(np.mean(np.sqrt(patient.squared_noise) < 5 * floor))  # of noise 1e-3 wide all but 1 in a million
-    likelihood = patient.model.likelihood
+    pinned = float(
+        np.mean(np.sqrt(figures.squared_noise) < 5 * floor)
+    )  # catches all but one in a million draws of width 1e-3
+    likelihood = figures.model.likelihood
     if isinstance(likelihood, Normal) and likelihood.sigma in (None, "learned") and pinned > 0.2:
         return Finding(
             "sigma",
             "warning",
-            f"The learned σ is at its floor of {floor:.1g} in {pinned:.0%} of the pixels: they (nearly) never change, "
-            "and their density, not the picture, makes the ELBO.",
-            "one fixed σ, distributions.Normal(sigma=0.1), or leave those pixels out.",
+            f"The learned σ is at its floor of {floor:.1g} in {pinned:.0%} of the pixels: they hardly ever change, "
+            "and their density dominates the ELBO.",
+            "a fixed σ, distributions.Normal(sigma=0.1), or drop these pixels.",
             pinned,
         )
     if not noise > 0 or 0.5 < noise / residual < 2:
         return None
-    way, like = ("wide", "strong") if noise > residual else ("narrow", "weak")
+    way, like = ("wide", "strongly") if noise > residual else ("narrow", "weakly")
     return Finding(
         "sigma",
         "problem",
         f"The likelihood's σ = {noise:.3g} is too {way}: images differ from their reconstructions by {residual:.3g} "
-        f"(root mean square). It makes the KL {max(noise / residual, residual / noise) ** 2:.3g} times too {like}.",
+        f"(root mean square). The KL is weighted {max(noise / residual, residual / noise) ** 2:.3g} times too {like}.",
         f'distributions.Normal(sigma={residual:.2g}), or likelihood="gaussian", which learns it'
         + (" (given more steps)." if getattr(likelihood, "sigma", None) == "learned" else "."),
         noise / residual,
     )
 
 
-def _overfitting(patient):
-    if patient.gap is None:
+def _overfitting(figures):
+    if figures.gap is None:
         return None
-    gap, error = patient.gap
-    spread = float(patient.elbo.std())
+    gap, error = figures.gap
+    spread = float(figures.elbo.std())
     if gap < 4 * error or gap < 0.5 * spread:
         return None
     return Finding(
         "overfitting",
         "problem" if gap > spread else "warning",
-        f"The ELBO is {gap:.3g} ± {error:.2g} nats higher on training images than on others: the model knows them by "
-        "heart.",
+        f"The ELBO is {gap:.3g} ± {error:.2g} nats higher on training images than on others: the model has memorised "
+        "them.",
         "more data, smaller networks, fewer epochs (keras.callbacks.EarlyStopping on val_loss), or dropout.",
         gap,
     )
 
 
-def _collapse(patient):
-    kl = float(patient.kl.mean())
-    if patient.active and kl > 0.1:
+def _collapse(figures):
+    kl = float(figures.kl.mean())
+    if figures.active and kl > 0.1:
         return None
     return Finding(
         "collapse",
         "problem",
-        f"The posterior has collapsed: {patient.active} of {patient.model.latent_dim} latent units are active, the KL "
-        f"is {kl:.2g} nats, so that codes say (nearly) nothing of their image.",
-        "first what is said above, if anything is; then callbacks.KLWarmup(10), bounds.ELBO(free_bits=0.1), a higher "
+        f"The posterior has collapsed: {figures.active} of {figures.model.latent_dim} latent units are active, the KL "
+        f"is {kl:.2g} nats, so codes carry (almost) no information about their image.",
+        "first anything reported above; then callbacks.KLWarmup(10), bounds.ELBO(free_bits=0.1), a higher "
         "learning rate or a weaker decoder.",
         kl,
     )
 
 
-def _dead_units(patient):
-    dead = patient.model.latent_dim - patient.active
-    if not dead or not patient.active:
+def _dead_units(figures):
+    dead = figures.model.latent_dim - figures.active
+    if not dead or not figures.active:
         return None
-    kl = patient.dead_kl
-    share = "" if kl is None else f", with {kl:.2g} of the KL's {patient.kl.mean():.3g} nats"
+    kl = figures.dead_kl
+    share = "" if kl is None else f", with {kl:.2g} of the KL's {figures.kl.mean():.3g} nats"
     return Finding(
         "dead_units",
         "note",
-        f"Dead latent units: {dead} of {patient.model.latent_dim}{share}. This model does without.",
-        f"a latent_dim near {patient.active}; or, if more detail is wanted, KLWarmup or free bits.",
+        f"Dead latent units: {dead} of {figures.model.latent_dim}{share}. The model does not need them.",
+        f"a latent_dim near {figures.active}; or, for more detail, KLWarmup or free bits.",
         float(dead),
     )
 
 
-def _pinned(patient):
+def _pinned(figures):
     floor = math.exp(0.5 * LOG_VAR_RANGE[0])
-    share = float(np.mean(patient.width < 2 * floor))
+    share = float(np.mean(figures.width < 2 * floor))
     if share < 0.05:
         return None
     return Finding(
         "pinned",
         "problem",
-        f"The posterior's σ is at its floor, {floor:.1g}, in {share:.0%} of the codes: this is an autoencoder, "
-        f"whose codes have no width (KL {patient.kl.mean():.3g} nats).",
-        "β = 1, and a σ of the likelihood that fits the data.",
+        f"The posterior's σ is at its floor, {floor:.1g}, in {share:.0%} of the codes: the model acts as an "
+        f"autoencoder, whose codes have no width (KL {figures.kl.mean():.3g} nats).",
+        "β = 1, and a likelihood whose σ fits the data.",
         share,
     )
 
 
-def _prior(patient):
-    share = patient.prior_share
+def _prior(figures):
+    share = figures.prior_share
     if share < 0.75:
         return None
     return Finding(
         "prior",
         "problem" if share > 0.9 else "warning",
-        f"Codes and prior lie apart: {share:.0%} of them have their nearest neighbour among their own, where 50% would "
-        "if the two were one, so that samples are decoded from places where no code lies.",
-        'β = 1, longer training, or a prior that learns: prior="vamp" or "mixture".',
+        f"Codes and prior do not overlap: {share:.0%} of the codes have another code as their nearest neighbour, "
+        "instead of 50% if both had one distribution, so samples are decoded from regions without codes.",
+        'β = 1, longer training, or a learned prior: prior="vamp" or "mixture".',
         share,
     )
 
 
-def _nothing_learnt(patient):
-    mean_image = patient.mean_image
+def _nothing_learnt(figures):
+    mean_image = figures.mean_image
     if mean_image is None:
         return None
-    better = patient.elbo - mean_image
+    better = figures.elbo - mean_image
     error = better.std(ddof=1) / math.sqrt(len(better))
     if better.mean() > 3 * error:
         return None
     return Finding(
         "nothing_learnt",
         "problem",
-        f"−ELBO is {-patient.elbo.mean():.4g} nats, and the mean image alone has {-mean_image.mean():.4g}: the model "
-        "has learnt nothing about single images.",
-        "first what is said above, if anything is; then more epochs or another learning rate.",
+        f"−ELBO is {-figures.elbo.mean():.4g} nats, and that of the mean image is {-mean_image.mean():.4g}: the model "
+        "has learned nothing about individual images.",
+        "first anything reported above; then more epochs or another learning rate.",
         float(better.mean()),
     )
 

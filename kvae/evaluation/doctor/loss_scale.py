@@ -1,43 +1,49 @@
-"""What the log-likelihood and the KL weigh in a model's loss: 1 where they are sums, 1/784 where one is a mean.
+"""The weights of the log-likelihood and the KL in a model's loss: 1 where they are sums, 1/784 where one is a mean.
 
-A mean over the pixels instead of a sum changes nothing that one sees at once, and makes the KL 784 times as strong. The
-functions here need no knowledge of how a loss is computed: they test what a probability must do.
+A mean over the pixels instead of a sum is easily overlooked, and makes the KL 784 times as strong. The functions here
+do not need to know how a loss is computed: they test properties that every probability has.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from kvae.bounds import PosteriorSample
+from kvae.bounds import Bound, PosteriorSample
+from kvae.distributions import Distribution
+from kvae.models import VAE
 from kvae.models.batches import Batch, in_batches
+from kvae.types import Array, Shape
 
-MASS_TOLERANCE = 0.03  # on log ∫ p, what a grid in float32 may miss
+MASS_TOLERANCE = 0.03  # on log ∫ p, the error of a grid in float32
 DISTANCES = 10.0 ** np.linspace(-5, 6, 1200)  # from the mean, so that no family is too narrow or too wide
 PARAMETER_SETS = 4
-# Where pixels may lie: for real ones the values are distances from the mean, and the sum is an integral.
+# The values of a pixel: for real and positive ones they are distances from the mean, and the sum is an integral.
 SUPPORTS = {"binary": np.arange(2.0), "real": None, "positive": None, "levels": np.arange(256) / 255}
 
 
-def density_scale(family, shape):
-    """The power c for which p(x)^c is a distribution, log p being the family's, and where its pixels lie.
+def density_scale(family: Distribution, shape: Shape) -> tuple[float | None, str | None]:
+    """The power c for which p(x)^c is a distribution, with log p the family's log-density, and its support.
 
-    c = 1 where `log_prob` is a log-probability of each pixel, to be summed. A family that divides by the number of
-    pixels, or takes their mean, has c = that number. Tried are sums over 0 and 1 and over 256 grey levels, and
-    integrals over real and over positive numbers; c is 1, a count of what is in an image, or (of binary pixels, where
-    it is unique) found by bisection.
+    c = 1 if `elementwise_log_prob` is the log-probability of a pixel, to be summed. For a family that divides by the
+    number of pixels, or averages over them, c is that number. The sums over {0, 1} and over 256 grey levels and the
+    integrals over real and over positive numbers are tried; c is 1, a number of pixels, or (for binary pixels, where it
+    is unique) found by bisection.
 
     Args:
         family: `Distribution` of the likelihood.
-        shape: one image's shape.
+        shape: shape of one image.
 
     Returns:
-        `(c, support)`, a key of `SUPPORTS`; `(None, None)` where no c makes it one.
+        Tuple of c and the support, a key of `SUPPORTS`; `(None, None)` if there is no such c.
 
     Example:
 
-    >>> kvae.evaluation.loss_scale.density_scale(kvae.distributions.Bernoulli(), (8, 8, 1))
+    >>> kvae.evaluation.doctor.loss_scale.density_scale(kvae.distributions.Bernoulli(), (8, 8, 1))
     (1.0, 'binary')
     """
     masses = {support: _log_masses(family, shape, support) for support in SUPPORTS}
@@ -51,10 +57,10 @@ def density_scale(family, shape):
     return None, None
 
 
-def score_weights(model, x, y=None, seed=0):
-    """What `model.score` makes of the densities of its families: 1 for each where it sums them.
+def score_weights(model: VAE, x: Array, y: Any = None, seed: int = 0) -> tuple[float, float]:
+    """The factors that `model.score` applies to the densities of its families: 1 for each if it sums them.
 
-    The posterior's parameters are drawn at random, so that a collapsed model shows it too.
+    The posterior's parameters are drawn at random, so that a collapsed model is measured as well.
 
     Args:
         model: a `VAE` or `CVAE`.
@@ -63,7 +69,7 @@ def score_weights(model, x, y=None, seed=0):
         seed: int.
 
     Returns:
-        `(log_likelihood, kl)`: floats, the factors on Σ log p(x|z) over pixels and on E[log q(z|x) − log p(z)].
+        Tuple of the factors on Σ log p(x|z) over pixels and on E[log q(z|x) − log p(z)].
     """
     noise = keras.random.SeedGenerator(seed)
     params = np.random.default_rng(seed).normal(size=(len(x), *model.encoder.output_shape[1:])).astype("float32")
@@ -71,7 +77,7 @@ def score_weights(model, x, y=None, seed=0):
     def function(x, y, params):
         condition = model.condition(y)
         z, log_posterior = model.posterior_family.sample_and_log_prob(params, 64, noise, len(model.latent_shape))
-        # An int as seed, so that a prior draws the same again.
+        # An int as the seed, so that a stochastic prior draws the same samples again.
         sample, x_params = model.score(x, z, params, condition, seed, log_posterior=log_posterior)
         log_likelihood = model.likelihood.log_prob(x, x_params, len(model.image_shape))
         kl = ops.mean(log_posterior - model.prior.log_prob(z, condition, seed), axis=0)
@@ -81,15 +87,15 @@ def score_weights(model, x, y=None, seed=0):
     return _slope(log_likelihood, summed), _ratio(kl, sampled)
 
 
-def bound_weights(bound, latent_dim):
-    """What a bound makes of a change by one nat: `(log_likelihood, kl)`, both 1 for every bound of this package.
+def bound_weights(bound: Bound, latent_dim: int) -> tuple[float, float]:
+    """How a bound responds to a change by one nat: both numbers are 1 for every bound of this package.
 
     Args:
         bound: a `kvae.bounds.Bound`.
         latent_dim: int.
 
     Returns:
-        `(log_likelihood, kl)`, floats: by how much the loss falls if log p(x|z) rises by 1 nat, and rises with the KL.
+        Tuple of the decrease of the loss if log p(x|z) rises by 1 nat, and its increase if the KL does.
     """
     rng = np.random.default_rng(0)
     densities = rng.normal(size=(3, 4, 8)).astype("float32")  # three of them, samples, batch
@@ -100,17 +106,17 @@ def bound_weights(bound, latent_dim):
             ops.convert_to_tensor(densities[1] - kl),
             ops.convert_to_tensor(densities[2]),
             ops.full((8,), 100.0 * latent_dim + kl),
-            ops.full((8, latent_dim), 100.0 + kl / latent_dim),  # far above any free bits
+            ops.full((8, latent_dim), 100.0 + kl / latent_dim),  # well above any free bits
         )
         return sum(float(ops.mean(term)) for term in bound(sample, 1.0))
 
     return loss() - loss(log_likelihood=1.0), loss(kl=1.0) - loss()
 
 
-def logged_weights(model, x, y, log_likelihood, kl):
-    """What the terms that a pass over a batch logs make of the two of `elbo_terms`: 1 for each where they agree.
+def logged_weights(model: VAE, x: Array, y: Any, log_likelihood: Array, kl: Array) -> tuple[float, float]:
+    """The factors between the terms logged by a pass over a batch and those of `elbo_terms`: 1 if they agree.
 
-    The model's stream of random numbers is left where it was.
+    The model's random stream is left unchanged.
 
     Args:
         model: a `VAE` or `CVAE`.
@@ -120,7 +126,7 @@ def logged_weights(model, x, y, log_likelihood, kl):
         kl: array `(n,)`, KL(q(z|x) ‖ p(z)).
 
     Returns:
-        `(log_likelihood, kl)`, floats.
+        Tuple of floats, for log p(x|z) and the KL.
     """
     state = ops.convert_to_numpy(model.seed_generator.state)
     try:
@@ -133,9 +139,9 @@ def logged_weights(model, x, y, log_likelihood, kl):
 
 
 def _log_masses(family, shape, support):
-    """A function from c to log Σ_v p(v)^c for each of some sets of parameters, p(v) the density of one pixel.
+    """A function from c to log Σ_v p(v)^c for several sets of parameters, with p(v) the density of one pixel.
 
-    All pixels are equal, so that a `log_prob` that takes their mean shows itself as one that divides.
+    All pixels are equal, so that a log-density that averages over them looks like one that divides.
     """
     rng = np.random.default_rng(0)
     rows = []
@@ -159,7 +165,7 @@ def _log_masses(family, shape, support):
 
 
 def _bisect(function, low=1e-6, high=1e6):
-    """Where a falling function of c crosses 0; `None` if it does not within the limits."""
+    """The root of a decreasing function of c; `None` if there is none within the limits."""
     if not function(low) > 0 > function(high):
         return None
     for _ in range(60):
@@ -169,16 +175,16 @@ def _bisect(function, low=1e-6, high=1e6):
 
 
 def _slope(values, reference):
-    """The factor from `reference` to `values` `(n,)`, by least squares: of densities, whose mean may be near 0.
+    """The factor from `reference` to `values` `(n,)` by least squares: for densities, whose mean may be near 0.
 
-    Like `_ratio` it is 1 where the two differ by no more than the noise of sampling.
+    Like `_ratio` it is 1 if the two differ by no more than sampling noise.
     """
     values, reference = np.asarray(values, "float64"), np.asarray(reference, "float64")
     return 1.0 if _alike(values, reference) else float(np.sum(values * reference) / np.sum(reference**2))
 
 
 def _ratio(values, reference):
-    """The factor from `reference` to `values` `(n,)`, by their means: of KLs, whose noise is as large as they are."""
+    """The factor from `reference` to `values` `(n,)` by their means: for KLs, whose noise is as large as they are."""
     values, reference = np.asarray(values, "float64"), np.asarray(reference, "float64")
     return 1.0 if _alike(values, reference) else float(np.mean(values) / np.mean(reference))
 
