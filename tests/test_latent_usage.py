@@ -123,7 +123,7 @@ def test_what_has_no_such_number_is_refused(digits):
         evaluation.mutual_information,
         evaluation.aggregate_mismatch,
     ):
-        with pytest.raises(ValueError, match="`model` must have a density"):
+        with pytest.raises(ValueError, match="`model` must have densities"):
             function(autoencoder(), x)
         with pytest.raises(ValueError, match="`labels` is missing"):
             function(cvae(), x)
@@ -131,7 +131,7 @@ def test_what_has_no_such_number_is_refused(digits):
             function(vae(), x * 255)
     with pytest.raises(ValueError, match=r"independent dimensions.*Received: a Mixture prior"):
         evaluation.kl_per_dimension(vae(prior="mixture"), x)
-    with pytest.raises(ValueError, match=r"one prior for all labels.*Received: a Conditional prior"):
+    with pytest.raises(ValueError, match=r"the same prior p\(z\) for all labels.*Received: a Conditional prior"):
         evaluation.aggregate_mismatch(cvae(prior="learned"), x, np.zeros(5, int))
     with pytest.raises(ValueError, match="at least two examples"):
         evaluation.active_units(vae(), x[:1])
@@ -175,7 +175,7 @@ def test_precision_and_recall_tell_noise_from_a_missing_mode(rng):
 def test_precision_recall_refuses_what_does_not_fit(rng):
     with pytest.raises(ValueError, match="two arrays"):
         evaluation.precision_recall(rng.random((5, 2)), rng.random((5, 3)))
-    with pytest.raises(ValueError, match="`k` must be below the number of images"):
+    with pytest.raises(ValueError, match="`k` must be less than the number of images"):
         evaluation.precision_recall(rng.random((5, 2)), rng.random((3, 2)))
     with pytest.raises(ValueError, match="`k` must be an integer"):
         evaluation.precision_recall(rng.random((5, 2)), rng.random((5, 2)), k=0)

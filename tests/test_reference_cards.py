@@ -38,7 +38,7 @@ def test_a_number_on_its_card(value, nats, words):
     assert placement.nats == pytest.approx(nats)
     assert words in placement.text
     assert "20.50 to 21.50 nats, mean 21.00 ± 0.29, 3 seeds" in placement.text
-    assert "No published figure compares: nobody measured it." in placement.text
+    assert "No published figure is comparable: nobody measured it." in placement.text
     assert "differs" not in placement.text
 
 
@@ -49,7 +49,7 @@ def test_the_seed_and_the_pictures_do_not_matter():
 def test_other_options_go_to_the_nearest_card_and_it_is_said():
     placement = placed(19.0, latent_dim=8)
     assert (placement.card, placement.differs) == (DEMO, ("latent_dim",))
-    assert "differs in latent_dim" in placement.text
+    assert "differs from this one in latent_dim" in placement.text
     assert placed(30.5, {"model": "vae"}).card is VAE
 
 

@@ -1,4 +1,4 @@
-"""Numbers about a trained model."""
+"""Evaluation of trained models."""
 
 from kvae.evaluation import reference_cards
 from kvae.evaluation.annealed import annealed_log_likelihood

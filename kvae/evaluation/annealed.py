@@ -1,4 +1,8 @@
-"""log p(x) by annealed importance sampling: slower than the encoder's samples, and no encoder in it."""
+"""log p(x) by annealed importance sampling: slower than importance sampling, but independent of the encoder."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from keras import ops, random
@@ -7,41 +11,52 @@ from kvae import checks, priors
 from kvae.distributions import Normal
 from kvae.evaluation.compiled import Compiled, chunks
 from kvae.evaluation.likelihood import LogLikelihood, check_data, encoded, log_mean
+from kvae.types import ArrayLike
 
-SHARPNESS = 4.0  # of the sigmoidal schedule: half of the steps have β below ½, and both ends are dense
-PILOT = 100  # steps of the run that finds the step sizes
-ACCEPTED = 0.25  # the share of proposals that it aims at, near the optimum of a random walk in many dimensions
-GAIN = 0.5  # how fast it changes the logarithm of a step size
+SHARPNESS = 4.0  # of the sigmoidal schedule, which has half of its steps at β < ½ and is dense at both ends
+PILOT = 100  # steps of the pilot run that tunes the step sizes
+ACCEPTED = 0.25  # its target acceptance rate, near the optimum for a random walk in many dimensions
+GAIN = 0.5  # its adaptation rate for the logarithm of a step size
 
 
-def annealed_log_likelihood(model, x, y=None, num_chains=16, num_steps=1000, batch_size=5000, seed=None, verbose=False):
-    """An estimate of log p(x) of each example, by annealed importance sampling, to check the others with.
+def annealed_log_likelihood(
+    model: Any,
+    x: ArrayLike,
+    y: Any = None,
+    num_chains: int = 16,
+    num_steps: int = 1000,
+    batch_size: int = 5000,
+    seed: int | None = None,
+    verbose: bool = False,
+) -> LogLikelihood:
+    """Estimate log p(x) of each example by annealed importance sampling, as a check of the other estimates.
 
-    Chains start at the prior and pass the densities f_β(z) = p(z) p(x|z)^β, β rising from 0 to 1 in `num_steps` steps:
-    log w = Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), each z_t from a transition that leaves f_{β_t} as it is. The mean of w
-    is unbiased for p(x), so its logarithm lies below log p(x) in the mean and rises to it with steps and chains (Neal
-    2001; Wu et al. 2017, https://arxiv.org/abs/1611.04273, algorithm 1). The encoder has no part in it.
+    Chains start at the prior and move through the densities f_β(z) = p(z) p(x|z)^β, with β rising from 0 to 1 in
+    `num_steps` steps: log w = Σ_t (β_t − β_{t−1}) log p(x|z_{t−1}), where z_t is drawn from a transition that leaves
+    f_{β_t} invariant. The mean of w is an unbiased estimate of p(x), so its logarithm is below log p(x) on average and
+    approaches it with more steps and chains (Neal 2001; Wu et al. 2017, https://arxiv.org/abs/1611.04273, algorithm 1).
+    The encoder is not used.
 
-    The transitions need no gradient: z' = √(1 − ρ²) z + ρ ε for a standard prior, which leaves the prior as it is, is
-    taken with probability min(1, (p(x|z') / p(x|z))^β) (Neal 1999; Cotter et al. 2013,
-    https://arxiv.org/abs/1202.0709). A short run of its own finds ρ for each example and β, so the estimate stays
-    unbiased. In many dimensions they mix slowly: where more steps still raise the estimate, it is too low.
+    The transitions need no gradient: the proposal z' = √(1 − ρ²) z + ρ ε, which leaves a standard normal prior
+    invariant, is accepted with probability min(1, (p(x|z') / p(x|z))^β) (Neal 1999; Cotter et al. 2013,
+    https://arxiv.org/abs/1202.0709). A short separate run tunes ρ for each example and β, so the estimate stays
+    unbiased. In many dimensions the chains mix slowly: if more steps still raise the estimate, it is too low.
 
     Args:
-        model: a `VAE` or `CVAE` whose prior is one normal distribution.
+        model: a `VAE` or `CVAE` with a single normal distribution as its prior.
         x: images `(n, *image_shape)`.
-        y: labels, for a conditional model; then it is log p(x|y).
-        num_chains: int, chains an example.
-        num_steps: int, temperatures of a chain.
-        batch_size: int, rows that the decoder gets at a time.
+        y: labels, for a conditional model; the estimate is then of log p(x|y).
+        num_chains: int, chains per example.
+        num_steps: int, temperatures per chain.
+        batch_size: int, rows per decoder call.
         seed: int for reproducible noise; `None` for a random one.
-        verbose: whether to print progress, if it takes more than two seconds.
+        verbose: whether to print progress in runs of more than two seconds.
 
     Returns:
-        A `LogLikelihood`, its samples the chains.
+        A `LogLikelihood`, with the chains as samples.
 
     Raises:
-        ValueError: if the model has no density or another prior, or images or labels do not fit it.
+        ValueError: if the model has no density or another kind of prior, or images or labels do not fit it.
 
     Example:
 
@@ -52,15 +67,15 @@ def annealed_log_likelihood(model, x, y=None, num_chains=16, num_steps=1000, bat
     num_steps = checks.positive_integer(num_steps, "num_steps")
     batch_size = checks.positive_integer(batch_size, "batch_size")
     if num_chains > batch_size:
-        raise ValueError(f"`batch_size` must hold the {num_chains} chains of an example. Received: {batch_size}")
+        raise ValueError(f"`batch_size` must be at least the number of chains, {num_chains}. Received: {batch_size}")
     if not (isinstance(model.prior, priors.Single) and isinstance(model.prior.family, Normal)):
         raise ValueError(
-            "`model` must have one normal distribution for a prior, along which the chains move: use log_likelihood. "
+            "`model` must have a single normal distribution as its prior: use log_likelihood for others. "
             f"Received: a {type(model.prior).__name__} prior"
         )
 
     def step(noise, x, params, u, log_px, setting, y=None):
-        """One transition of every chain from u `(chains, batch, *latent_shape)`, in units of the prior."""
+        """One transition of every chain from u `(chains, batch, *latent_shape)`, z standardised by the prior."""
         beta, rho = setting[0], setting[1]  # (batch,) each
         rho = ops.reshape(rho, (-1, *[1] * len(model.latent_shape)))
         moved = ops.sqrt(1.0 - ops.square(rho)) * u
@@ -95,17 +110,17 @@ def _schedule(num_steps):
 
 
 def _anneal(step, parts, shape, betas, log_rhos=None):
-    """Take chains through all temperatures.
+    """Run the chains through all temperatures.
 
     Args:
         step: the compiled transition.
         parts: arrays `x`, `params` and `y` of a batch.
         shape: `(chains, *latent_shape)`.
         betas: array `(steps + 1,)`.
-        log_rhos: logarithms of the step sizes `(steps, batch)`; `None` to look for them on the way.
+        log_rhos: logarithms of the step sizes `(steps, batch)`; `None` to adapt them during the run.
 
     Returns:
-        The log-weights `(chains, batch)`, and the `log_rhos` that were used.
+        The log-weights `(chains, batch)`, and the `log_rhos` used.
     """
     x, params, y = parts
     num_chains, *latent_shape = shape

@@ -1,65 +1,72 @@
-"""Running a model's tensors fast: compiled, with noise, without a backend's name."""
+"""Compiled functions of tensors and noise on any backend, applied to arrays in chunks."""
+
+from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from kvae.models import conditions
 
-QUIET = 2.0  # seconds without a word: shorter runs need no progress
+QUIET = 2.0  # seconds before progress is first shown
 
 
 class Compiled(keras.Model):
-    """A function of tensors and noise, compiled: Keras compiles, on every backend that can, what it predicts with.
+    """A compiled function of tensors and noise: the `call` of a model, which Keras compiles for prediction.
 
-    The model that `function` uses hides in it, so that Keras neither tracks nor touches its weights (on JAX it would
-    give their memory away). Its weights are therefore those of the first call: make a new object after training on.
+    Models inside `function` are not tracked, so Keras does not touch their weights (on JAX it would donate their
+    buffers). The weights are those of the first call: make a new object after further training.
 
     Args:
-        function: `function(noise, *tensors)`, `noise` a `keras.random.SeedGenerator`, to a tensor or a tuple of such.
+        function: `function(noise, *tensors)` that returns a tensor or a tuple of tensors; `noise` is a
+            `keras.random.SeedGenerator`.
         seed: int for reproducible noise; `None` for a random one.
-        fuse: whether XLA should compile it on TensorFlow too, where Keras leaves that out on a CPU. It makes one loop
-            of what is done to each pixel, but its random numbers are slow there: draw them in another function.
+        fuse: whether to compile with XLA on TensorFlow too, where Keras does not on a CPU. XLA fuses elementwise
+            operations into one loop, but its random numbers are slow there: draw them in another function.
 
     Example:
 
     >>> Compiled(lambda noise, x: x + keras.random.normal((3,), seed=noise), seed=0).run(np.zeros(3, "float32"))
     """
 
-    def __init__(self, function, seed=None, fuse=False):
+    def __init__(self, function: Callable[..., Any], seed: int | None = None, fuse: bool = False) -> None:
         super().__init__()
         if fuse and keras.backend.backend() == "tensorflow":
             self.compile(jit_compile=True)
         self.function = function
-        self.noise = keras.random.SeedGenerator(seed)  # tracked, so that each run draws anew
+        self.noise = keras.random.SeedGenerator(seed)  # tracked, so that each run draws new noise
         self.built = True
 
     def call(self, inputs):
         return self.function(self.noise, *inputs)
 
-    def run(self, *arrays):
-        """The function's result on `arrays`, as NumPy; `None`s among the arrays are left out."""
+    def run(self, *arrays: Any) -> Any:
+        """Apply the function to NumPy arrays, leaving out those that are `None`; the result is in NumPy too."""
         return self.predict_on_batch(tuple(a for a in arrays if a is not None))
 
 
-def even_share(total, at_most):
-    """The smallest size of chunk, up to `at_most`, that splits `total` into as few chunks as `at_most` does."""
+def even_share(total: int, at_most: int) -> int:
+    """The smallest chunk size that splits `total` into as few chunks as the size `at_most` does."""
     return -(-total // -(-total // at_most))
 
 
-def chunks(arrays, size, verbose=False, label=""):
-    """Slices of arrays of equal length n, all of one size, so that one compiled shape serves them.
+def chunks(
+    arrays: Sequence[Any], size: int, verbose: bool = False, label: str = ""
+) -> Iterator[tuple[slice, list[Any]]]:
+    """Slice arrays of equal length n into chunks of one size, so that a single compiled shape serves all of them.
 
     Args:
         arrays: NumPy arrays `(n, ...)`, or `None`.
-        size: int, rows of a slice at most.
-        verbose: whether to print how far it is, in a run of more than two seconds.
-        label: str, what is being computed.
+        size: int, maximum number of rows per chunk.
+        verbose: whether to print progress in runs of more than two seconds.
+        label: str, the name of the computation in that output.
 
     Yields:
-        `(rows, parts)`: a slice of 0..n, and the arrays' rows, the last part filled up with the last row.
+        `(rows, parts)`: a slice of 0..n, and those rows of each array; the last chunk is padded with the last row.
     """
     n = len(arrays[0])
     size = even_share(n, size)
@@ -73,7 +80,7 @@ def chunks(arrays, size, verbose=False, label=""):
 
 
 class _Progress:
-    """One of Keras's bars once a run turns out long; ten lines at most where the output is no terminal."""
+    """Progress of long runs: a Keras progress bar, or at most ten lines if the output is not a terminal."""
 
     def __init__(self, total, label):
         self.total, self.label, self.start = total, label, time.perf_counter()

@@ -1,7 +1,10 @@
-"""log p(x) on a grid: exact for a latent of one or two dimensions, with the true posterior."""
+"""log p(x) and the true posterior on a grid: exact, for latent spaces of one or two dimensions."""
+
+from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -10,9 +13,10 @@ from kvae import checks
 from kvae.distributions import Normal
 from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.likelihood import check_data
+from kvae.types import Array, ArrayLike
 
-COARSE = 0.1  # nats by which every second point may miss; then all points together miss by less than 1e-3
-EDGE = 1e-3  # posterior mass that may lie at the grid's end
+COARSE = 0.1  # nats, tolerated error of every second point alone; the error of all points is then below 1e-3
+EDGE = 1e-3  # posterior mass tolerated at the grid's boundary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,35 +25,43 @@ class Grid:
 
     Attributes:
         values: array `(n,)`, log p(x), nats.
-        accuracy: array `(n,)`, nats: how far a grid of every second point is from `values` at most. The error itself is
-            far smaller, since such sums converge faster than any power of the spacing.
+        accuracy: array `(n,)`, nats: the largest difference between `values` and the result of a grid of every second
+            point. The error itself is far smaller, because such sums converge faster than any power of the spacing.
         axis: array `(points,)`, the grid along each latent dimension.
         log_posterior: array `(n, points)` or `(n, points, points)`, log p(z|x) at the grid's points, float32; the first
             latent dimension comes first.
     """
 
-    values: np.ndarray
-    accuracy: np.ndarray
-    axis: np.ndarray
-    log_posterior: np.ndarray
+    values: Array
+    accuracy: Array
+    axis: Array
+    log_posterior: Array
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean of `values` over the examples."""
         return float(np.mean(self.values))
 
 
-def grid_log_likelihood(model, x, y=None, limit=6.0, points=301, batch_size=5000, verbose=False):
-    """log p(x) = log ∫ p(x|z) p(z) dz of each example as a sum over a grid of z, and p(z|x) there.
+def grid_log_likelihood(
+    model: Any,
+    x: ArrayLike,
+    y: Any = None,
+    limit: float = 6.0,
+    points: int = 301,
+    batch_size: int = 5000,
+    verbose: bool = False,
+) -> Grid:
+    """Compute log p(x) = log ∫ p(x|z) p(z) dz of each example as a sum over a grid of z, and p(z|x) on that grid.
 
     Args:
-        model: a `VAE` or `CVAE` of one or two latent dimensions, its prior a density that can be evaluated.
+        model: a `VAE` or `CVAE` with one or two latent dimensions and a prior whose density can be evaluated.
         x: images `(n, *image_shape)`.
-        y: labels, for a conditional model; then it is log p(x|y).
-        limit: float, the grid's end in every direction from 0. A standard prior has 4e-9 of its mass beyond 6.
-        points: int of at least 3, points along a dimension. The spacing should not exceed a posterior's deviation.
-        batch_size: int, rows (an example at a grid point) at a time, which bounds the memory.
-        verbose: whether to print progress, if it takes more than two seconds.
+        y: labels, for a conditional model; the result is then log p(x|y).
+        limit: float; the grid extends from −`limit` to `limit`. A standard normal prior has 4e-9 of its mass beyond 6.
+        points: int of at least 3, points per dimension. The spacing should not exceed a posterior's standard deviation.
+        batch_size: int, rows (one example at one grid point) at a time, which bounds the memory.
+        verbose: whether to print progress in runs of more than two seconds.
 
     Returns:
         A `Grid`.
@@ -70,12 +82,12 @@ def grid_log_likelihood(model, x, y=None, limit=6.0, points=301, batch_size=5000
     batch_size = checks.positive_integer(batch_size, "batch_size")
     if model.latent_dim > 2:
         raise ValueError(
-            "`model` must have 1 or 2 latent dimensions for a grid: of others use log_likelihood. "
+            "`model` must have 1 or 2 latent dimensions for a grid: use log_likelihood for others. "
             f"Received: {model.latent_dim}"
         )
     if model.prior.stochastic or not isinstance(model.prior.family, Normal):
         raise ValueError(
-            "`model` must have a prior of real numbers whose density can be evaluated: use log_likelihood. "
+            "`model` must have a prior on real numbers whose density can be evaluated: use log_likelihood for others. "
             f"Received: a {type(model.prior).__name__} prior of the {type(model.prior.family).__name__} family"
         )
     axis = np.linspace(-limit, limit, points)
@@ -86,7 +98,7 @@ def grid_log_likelihood(model, x, y=None, limit=6.0, points=301, batch_size=5000
     def log_joint(noise, x, z, y=None):
         """log p(x, z) `(points, batch)` at points `(points, latent)`."""
         condition = model.condition(y)
-        codes = z[:, None]  # (points, 1, latent): without a condition all examples share what is decoded
+        codes = z[:, None]  # (points, 1, latent): without a condition, all examples share the decoder's outputs
         if condition:
             codes = ops.broadcast_to(codes, (z.shape[0], x.shape[0], z.shape[1]))
         log_px = model.log_likelihood(x, model.generation(codes, condition))
@@ -112,18 +124,18 @@ def _sum(log_joint, axis):
         values[i] = _log_sum(table) + dims * np.log(step)
         if not np.isfinite(values[i]):
             raise ValueError(
-                f"`x` must be examples that the model can score. Received: x[{i}], of log p(x) {values[i]}"
+                f"`x` must be examples that the model can score. Received: x[{i}], with log p(x) = {values[i]}"
             )
         accuracy[i] = max(abs(_log_sum(table[half]) + dims * np.log(2.0 * step) - values[i]) for half in halves)
         if accuracy[i] > COARSE:
             raise ValueError(
-                f"`points` must be more: the posterior of x[{i}] is narrow beside a spacing of {step:.3g}, and "
-                f"every second point alone misses {accuracy[i]:.2g} nats. Received: {len(axis)}"
+                f"`points` must be larger: the posterior of x[{i}] is narrow for a spacing of {step:.3g}; every second "
+                f"point alone gives an error of {accuracy[i]:.2g} nats. Received: {len(axis)}"
             )
         edge = -np.expm1(_log_sum(table[inner]) + dims * np.log(step) - values[i])
         if edge > EDGE:
             raise ValueError(
-                f"`limit` must be larger: {edge:.2g} of the posterior of x[{i}] lies at the grid's end. "
+                f"`limit` must be larger: {edge:.2g} of the posterior of x[{i}] is at the grid's boundary. "
                 f"Received: {axis[-1]:g}"
             )
         table -= values[i]

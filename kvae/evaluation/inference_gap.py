@@ -1,6 +1,9 @@
-"""What a bound misses of log p(x): by the family of q, and by the encoder that chooses within it."""
+"""The gap between log p(x) and the ELBO: the part due to the family of q, and the part due to the encoder."""
+
+from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,68 +13,69 @@ from kvae import checks
 from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.likelihood import check_data, encoded, importance_sampling
 from kvae.training.gradients import maximise
+from kvae.types import Array, ArrayLike
 
 
 @dataclasses.dataclass(frozen=True)
 class InferenceGap:
-    """log p(x) − ELBO of n examples in its two parts, arrays `(n,)` in nats.
+    """log p(x) − ELBO of n examples, split into two parts; arrays `(n,)` in nats.
 
     Attributes:
         log_likelihood: log p(x).
-        best_elbo: the ELBO of the best q of the family for each example, found by optimisation.
+        best_elbo: the ELBO of the family's best q for each example, found by optimisation.
         elbo: the ELBO of the encoder's q.
     """
 
-    log_likelihood: np.ndarray
-    best_elbo: np.ndarray
-    elbo: np.ndarray
+    log_likelihood: Array
+    best_elbo: Array
+    elbo: Array
 
     @property
-    def approximation(self):
-        """log p(x) less the best ELBO, `(n,)`: what the family of q cannot follow of the true posterior."""
+    def approximation(self) -> Array:
+        """log p(x) minus the best ELBO, `(n,)`: the cost of a q that is restricted to its family."""
         return self.log_likelihood - self.best_elbo
 
     @property
-    def amortisation(self):
-        """The best ELBO less the encoder's, `(n,)`: what one encoder for all examples costs."""
+    def amortisation(self) -> Array:
+        """The best ELBO minus the encoder's, `(n,)`: the cost of one encoder for all examples."""
         return self.best_elbo - self.elbo
 
     @property
-    def total(self):
+    def total(self) -> Array:
         """log p(x) − ELBO, `(n,)`: the sum of both parts."""
         return self.log_likelihood - self.elbo
 
 
 def inference_gap(
-    model,
-    x,
-    y=None,
-    num_samples=5000,
-    steps=500,
-    learning_rate=0.03,
-    gradient_samples=16,
-    batch_size=5000,
-    seed=None,
-    verbose=False,
-):
+    model: Any,
+    x: ArrayLike,
+    y: Any = None,
+    num_samples: int = 5000,
+    steps: int = 500,
+    learning_rate: float = 0.03,
+    gradient_samples: int = 16,
+    batch_size: int = 5000,
+    seed: int | None = None,
+    verbose: bool = False,
+) -> InferenceGap:
     """Split log p(x) − ELBO into the approximation gap and the amortisation gap.
 
     Cremer, Li, Duvenaud 2018 (https://arxiv.org/abs/1801.03558), table 1: the parameters of q are optimised for each
-    example alone (Adam on the ELBO, from the encoder's answer on), decoder and prior being left as they are. log p(x)
-    is then estimated by importance sampling from the optimised q, the closer one. All three numbers are estimates:
-    where a gap is small, its sign for a single example is noise.
+    example individually (Adam on the ELBO, starting at the encoder's output) while decoder and prior stay fixed. log
+    p(x) is then estimated by importance sampling from the optimised q, which is closer to the true posterior. All three
+    numbers are estimates: the sign of a small gap of a single example is noise.
 
     Args:
         model: a `VAE` or `CVAE`.
-        x: images `(n, *image_shape)`; a hundred or two serve for a mean.
+        x: images `(n, *image_shape)`; one or two hundred suffice for a mean.
         y: labels, for a conditional model.
-        num_samples: int, samples an example of log p(x) and of each ELBO.
-        steps: int, of the optimisation.
-        learning_rate: float, Adam's at the first step; it falls to 0 along a cosine.
-        gradient_samples: int, samples an example in a step.
-        batch_size: int, rows that the decoder gets at a time.
+        num_samples: int, samples per example for log p(x) and for each ELBO.
+        steps: int, optimisation steps.
+        learning_rate: float, Adam's initial learning rate, with cosine decay to 0.
+        gradient_samples: int, samples per example and step.
+        batch_size: int, rows per decoder call.
         seed: int for reproducible noise; `None` for a random one.
-        verbose: whether to print progress, if it takes more than two seconds.
+        verbose: whether to print progress in runs of more than two seconds.
 
     Returns:
         An `InferenceGap`.
@@ -96,14 +100,14 @@ def inference_gap(
     for rows, parts in chunks((x, params, y), max(1, batch_size // gradient_samples), verbose, "inference gap"):
         best[rows] = _optimise(model, parts, *settings)[: rows.stop - rows.start]
     elbo = _elbo(model, x, y, params, num_samples, batch_size, seed)
-    # The same noise for both; and the encoder's q is in the family, so the best is no worse.
+    # Both use the same noise. The encoder's q belongs to the family, so the best q is at least as good.
     best_elbo = np.maximum(_elbo(model, x, y, best, num_samples, batch_size, seed), elbo)
     estimate = importance_sampling(model, x, y, best, num_samples, batch_size, seed)
     return InferenceGap(estimate.values, best_elbo, elbo)
 
 
 def _elbo(model, x, y, params, num_samples, batch_size, seed):
-    """The ELBO of each example `(n,)` for given parameters of q."""
+    """The ELBO `(n,)` of each example for the given parameters of q."""
     samples = even_share(num_samples, batch_size)
 
     def function(noise, x, params, y=None):
@@ -120,7 +124,7 @@ def _elbo(model, x, y, params, num_samples, batch_size, seed):
 
 
 def _optimise(model, parts, num_samples, steps, learning_rate, seed):
-    """Parameters of q that raise each example's own ELBO, from the encoder's on; `parts` are `x`, those, and `y`."""
+    """The parameters of q that maximise each example's ELBO; `parts` are `x`, the parameters to start from, and `y`."""
     x, params, y = parts
     noise = keras.random.SeedGenerator(seed)
     x, condition = ops.convert_to_tensor(x), model.condition(y)
@@ -131,5 +135,5 @@ def _optimise(model, parts, num_samples, steps, learning_rate, seed):
         return ops.mean(sample.log_likelihood, axis=0) - sample.total_kl()
 
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    # A short memory of squares: a poor encoder gives steep gradients at first, which would slow Adam down for long.
+    # β₂ = 0.9: a poor encoder gives steep gradients at first, which a longer memory would let slow Adam down.
     return maximise(elbo, params, steps, rate, beta_2=0.9, noise=noise)

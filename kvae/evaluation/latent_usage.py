@@ -1,7 +1,10 @@
-"""What the latent code holds: units in use, nats a dimension, and how the aggregate posterior lies in the prior."""
+"""Use of the latent code: active units, nats per dimension, and the match of aggregate posterior and prior."""
+
+from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -9,33 +12,36 @@ from keras import ops
 from kvae import checks, priors
 from kvae.evaluation.compiled import Compiled, chunks
 from kvae.evaluation.likelihood import check_data, encoded
+from kvae.types import Array, ArrayLike
 
 ROWS = 1000  # examples at a time
-PAIRS = 10_000_000  # numbers at a time, where each sample meets each example's posterior: bounds the memory
+PAIRS = 10_000_000  # numbers at a time in densities of every sample under every posterior: bounds the memory
 
 
 @dataclasses.dataclass(frozen=True)
 class ActiveUnits:
-    """How much each latent dimension's posterior mean moves with the data.
+    """How much the posterior mean of each latent dimension varies over the data.
 
     Attributes:
         variances: array `(latent_dim,)`, Var_x(E[z|x]).
         threshold: float, above which a unit counts as active.
-        top: the same of the second stochastic layer; `None` where there is none.
+        top: the same for the second stochastic layer, if there is one; else `None`.
     """
 
-    variances: np.ndarray
+    variances: Array
     threshold: float
-    top: "ActiveUnits | None" = None
+    top: ActiveUnits | None = None
 
     @property
-    def count(self):
-        """How many units are active."""
+    def count(self) -> int:
+        """Number of active units."""
         return int(np.sum(self.variances > self.threshold))
 
 
-def active_units(model, x, y=None, threshold=0.01, num_samples=50, seed=0):
-    """Which latent dimensions are in use: those whose posterior mean varies over the data.
+def active_units(
+    model: Any, x: ArrayLike, y: Any = None, threshold: float = 0.01, num_samples: int = 50, seed: int | None = 0
+) -> ActiveUnits:
+    """Find the latent dimensions in use: those whose posterior mean varies over the data.
 
     A unit u is active if Var_x(E_{q(u|x)}[u]) > 0.01 (Burda, Grosse, Salakhutdinov 2016, section 5.2,
     https://arxiv.org/abs/1509.00519).
@@ -45,9 +51,9 @@ def active_units(model, x, y=None, threshold=0.01, num_samples=50, seed=0):
         x: images `(n, *image_shape)`, n at least 2.
         y: labels, for a conditional model.
         threshold: float.
-        num_samples: int, posterior samples an example for the second layer of a `kvae.priors.Hierarchical` prior, whose
-            E[h|x] = E_{q(z|x)}[E[h|z]] has no closed form.
-        seed: int, of those samples.
+        num_samples: int, posterior samples per example for the second layer of a `kvae.priors.Hierarchical` prior,
+            whose E[h|x] = E_{q(z|x)}[E[h|z]] has no closed form.
+        seed: int for reproducible samples; `None` for random ones.
 
     Returns:
         An `ActiveUnits`.
@@ -64,7 +70,7 @@ def active_units(model, x, y=None, threshold=0.01, num_samples=50, seed=0):
     threshold = checks.positive_number(threshold, "threshold")
     num_samples = checks.positive_integer(num_samples, "num_samples")
     if len(x) < 2:
-        raise ValueError(f"`x` must hold at least two examples for a variance. Received: {len(x)}")
+        raise ValueError(f"`x` must contain at least two examples to compute a variance. Received: {len(x)}")
     params = encoded(model, x, y)
     top = None
     if isinstance(model.prior, priors.Hierarchical):
@@ -74,22 +80,22 @@ def active_units(model, x, y=None, threshold=0.01, num_samples=50, seed=0):
     return ActiveUnits(means.var(axis=0, ddof=1, dtype="float64"), threshold, top)
 
 
-def kl_per_dimension(model, x, y=None, num_samples=50, seed=0):
-    """KL(q(z_j|x) ‖ p(z_j)) of each latent dimension, a mean over examples.
+def kl_per_dimension(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 50, seed: int | None = 0) -> Array:
+    """Compute KL(q(z_j|x) ‖ p(z_j)) of each latent dimension, averaged over examples.
 
     Args:
         model: a `VAE` or `CVAE` whose prior has independent dimensions.
         x: images `(n, *image_shape)`.
         y: labels, for a conditional model.
-        num_samples: int, posterior samples an example, where the KL has no closed form.
-        seed: int, of those samples.
+        num_samples: int, posterior samples per example, used if the KL has no closed form.
+        seed: int for reproducible samples; `None` for random ones.
 
     Returns:
         Array `(latent_dim,)`, nats; its sum is the mean KL.
 
     Raises:
-        ValueError: if the model has no density, if its prior ties dimensions together, as a mixture does, or if images
-            or labels do not fit it.
+        ValueError: if the model has no density, if the dimensions of its prior are dependent, as in a mixture, or if
+            images or labels do not fit it.
 
     Example:
 
@@ -99,8 +105,8 @@ def kl_per_dimension(model, x, y=None, num_samples=50, seed=0):
     num_samples = checks.positive_integer(num_samples, "num_samples")
     if not isinstance(model.prior, priors.Single):
         raise ValueError(
-            "`model` must have a prior of independent dimensions for a KL a dimension: take the KL as a whole, from "
-            f"elbo_terms. Received: a {type(model.prior).__name__} prior"
+            "`model` must have a prior of independent dimensions for a KL per dimension: use elbo_terms for the total "
+            f"KL. Received: a {type(model.prior).__name__} prior"
         )
     family, prior = model.posterior_family, model.prior
 
@@ -118,19 +124,19 @@ def kl_per_dimension(model, x, y=None, num_samples=50, seed=0):
     return np.concatenate(parts).reshape(len(x), model.latent_dim).mean(axis=0, dtype="float64")
 
 
-def mutual_information(model, x, y=None, num_samples=10, seed=0):
-    """I_q(x; z) between examples and codes: what q(z|x) tells of which example x was.
+def mutual_information(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 10, seed: int | None = 0) -> float:
+    """Estimate the mutual information I_q(x; z) of examples and codes: how well a code identifies its example.
 
-    The mean of KL(q(z|x_i) ‖ q(z)), q(z) = 1/n Σ_j q(z|x_j) the aggregate posterior of the n examples (Hoffman &
-    Johnson 2016, "ELBO surgery"), with posterior samples. At most log n: a value near that only says that n is too
-    small.
+    The mean of KL(q(z|x_i) ‖ q(z)) from posterior samples, where q(z) = 1/n Σ_j q(z|x_j) is the aggregate posterior of
+    the n examples (Hoffman & Johnson 2016, "ELBO surgery"). It is at most log n: a value close to log n only means that
+    n is too small.
 
     Args:
         model: a `VAE` or `CVAE`.
         x: images `(n, *image_shape)`. The cost grows with n².
         y: labels, for a conditional model.
-        num_samples: int, posterior samples an example.
-        seed: int.
+        num_samples: int, posterior samples per example.
+        seed: int for reproducible samples; `None` for random ones.
 
     Returns:
         Float, nats.
@@ -146,24 +152,24 @@ def mutual_information(model, x, y=None, num_samples=10, seed=0):
     return float(np.mean(log_posterior - log_aggregate))
 
 
-def aggregate_mismatch(model, x, y=None, num_samples=10, seed=0):
-    """KL(q(z) ‖ p(z)): how far the codes of all examples together are from the prior that `generate` draws from.
+def aggregate_mismatch(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 10, seed: int | None = 0) -> float:
+    """Estimate KL(q(z) ‖ p(z)) of the aggregate posterior from the prior, which `generate` draws from.
 
-    With `mutual_information` it makes up the mean KL of the bound: E_x KL(q(z|x) ‖ p(z)) = I_q(x; z) + KL(q(z) ‖ p(z))
-    (Hoffman & Johnson 2016). Where it is large, samples of the prior land where no example's code is.
+    Together with `mutual_information` it makes up the mean KL of the ELBO: E_x KL(q(z|x) ‖ p(z)) = I_q(x; z) +
+    KL(q(z) ‖ p(z)) (Hoffman & Johnson 2016). If it is large, samples from the prior are far from the codes of examples.
 
     Args:
-        model: as in `mutual_information`, and so the other arguments; its prior the same for all labels.
-        x: images `(n, *image_shape)`.
-        y: labels, for a conditional model.
-        num_samples: int.
-        seed: int.
+        model: a `VAE`, or a `CVAE` whose prior does not depend on the labels.
+        x: as in `mutual_information`.
+        y: as in `mutual_information`.
+        num_samples: as in `mutual_information`.
+        seed: as in `mutual_information`.
 
     Returns:
         Float, nats.
 
     Raises:
-        ValueError: as `mutual_information`, and for a prior p(z|y).
+        ValueError: as in `mutual_information`, and for a prior p(z|y).
 
     Example:
 
@@ -171,8 +177,7 @@ def aggregate_mismatch(model, x, y=None, num_samples=10, seed=0):
     """
     if isinstance(getattr(model, "prior", None), priors.Conditional):
         raise ValueError(
-            "`model` must have one prior for all labels: there is no one p(z) to compare with. "
-            f"Received: a {type(model.prior).__name__} prior"
+            f"`model` must have the same prior p(z) for all labels. Received: a {type(model.prior).__name__} prior"
         )
     _, log_aggregate, log_prior = _log_densities(model, x, y, num_samples, seed)
     return float(np.mean(log_aggregate - log_prior))

@@ -1,8 +1,11 @@
-"""Estimates of log p(x) from samples: importance sampling, the naive one from the prior, and what is made of them."""
+"""Estimates of log p(x) by importance sampling and by sampling from the prior; bits per dimension."""
+
+from __future__ import annotations
 
 import dataclasses
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from keras import ops
@@ -12,47 +15,58 @@ from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.models import capabilities
 from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.types import Array, ArrayLike, Shape
+
+Nats = TypeVar("Nats", float, Array)  # one value or several
 
 
 @dataclasses.dataclass(frozen=True)
 class LogLikelihood:
-    """An estimate of log p(x) of n examples, in nats.
+    """Estimates of log p(x) for n examples, in nats.
 
     Attributes:
-        values: array `(n,)`, one estimate an example.
-        effective_sample_size: array `(n,)`, (Σ w)² / Σ w², between 1 and the number of samples: how many of them carry
-            the estimate (Kong 1992). Near 1, the estimate rests on one sample, and is too low in all likelihood.
+        values: array `(n,)`, one estimate per example.
+        effective_sample_size: array `(n,)`, (Σ w)² / Σ w², between 1 and the number of samples: how many samples
+            contribute to the estimate (Kong 1992). Near 1 the estimate rests on a single sample, probably too low.
     """
 
-    values: np.ndarray
-    effective_sample_size: np.ndarray
+    values: Array
+    effective_sample_size: Array
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean over the examples."""
         return float(np.mean(self.values))
 
     @property
-    def standard_error(self):
-        """Standard error of `mean` as one of examples, the samples' noise included; NaN for a single example."""
+    def standard_error(self) -> float:
+        """Standard error of `mean` over examples, including the sampling noise; NaN for a single example."""
         return float(np.std(self.values, ddof=1) / math.sqrt(len(self.values))) if len(self.values) > 1 else math.nan
 
 
-def log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, seed=None, verbose=False):
-    """An estimate of log p(x) of each example, by importance sampling from the encoder's posterior.
+def log_likelihood(
+    model: Any,
+    x: ArrayLike,
+    y: Any = None,
+    num_samples: int = 5000,
+    batch_size: int = 5000,
+    seed: int | None = None,
+    verbose: bool = False,
+) -> LogLikelihood:
+    """Estimate log p(x) of each example by importance sampling from the encoder's posterior.
 
-    log p(x) ≈ log (1/K) Σ_k w_k, w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x): unbiased before the logarithm, so in
-    the mean below log p(x), to which it rises with K (Burda, Grosse, Salakhutdinov 2016, eq. 8,
-    https://arxiv.org/abs/1509.00519, who take K = 5000). K = 1 gives the ELBO.
+    log p(x) ≈ log (1/K) Σ_k w_k with w_k = p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x). The mean of w is unbiased, so the
+    estimate is below log p(x) on average and approaches it with increasing K (Burda, Grosse, Salakhutdinov 2016, eq. 8,
+    https://arxiv.org/abs/1509.00519, with K = 5000). K = 1 gives the ELBO.
 
     Args:
         model: a `VAE` or `CVAE`.
         x: images `(n, *image_shape)`.
-        y: labels, for a conditional model; then it is log p(x|y).
-        num_samples: int, K, samples an example.
-        batch_size: int, rows that the decoder gets at a time, which bounds the memory.
+        y: labels, for a conditional model; the estimate is then of log p(x|y).
+        num_samples: int, K, samples per example.
+        batch_size: int, rows per decoder call, which bounds the memory.
         seed: int for reproducible noise; `None` for a random one.
-        verbose: whether to print progress, if it takes more than two seconds.
+        verbose: whether to print progress in runs of more than two seconds.
 
     Returns:
         A `LogLikelihood`.
@@ -70,27 +84,35 @@ def log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, seed=Non
     return importance_sampling(model, x, y, encoded(model, x, y), num_samples, batch_size, seed, verbose)
 
 
-def prior_log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, seed=None, verbose=False):
-    """The naive estimate of log p(x) of each example, from samples of the prior.
+def prior_log_likelihood(
+    model: Any,
+    x: ArrayLike,
+    y: Any = None,
+    num_samples: int = 5000,
+    batch_size: int = 5000,
+    seed: int | None = None,
+    verbose: bool = False,
+) -> LogLikelihood:
+    """Estimate log p(x) of each example naively, with samples from the prior.
 
-    log p(x) ≈ log (1/K) Σ_k p(x|z_k), z_k ~ p(z). Unbiased before the logarithm too, but in more than a few dimensions
-    hardly a sample falls where p(x|z) is: the estimate is far too low and the effective sample size near 1. That is
-    what an encoder is for (Kingma & Welling 2014, section 2.1).
+    log p(x) ≈ log (1/K) Σ_k p(x|z_k), z_k ~ p(z). The mean is unbiased too, but in more than a few dimensions hardly
+    any sample falls where p(x|z) is large: the estimate is far too low and the effective sample size near 1. This is
+    why an encoder is needed (Kingma & Welling 2014, section 2.1).
 
     Args:
-        model: as in `log_likelihood`, and so the other arguments.
-        x: images `(n, *image_shape)`.
-        y: labels, for a conditional model.
-        num_samples: int, K.
-        batch_size: int.
-        seed: int or `None`.
-        verbose: bool.
+        model: a `VAE` or `CVAE`.
+        x: as in `log_likelihood`.
+        y: as in `log_likelihood`.
+        num_samples: as in `log_likelihood`.
+        batch_size: as in `log_likelihood`.
+        seed: as in `log_likelihood`.
+        verbose: as in `log_likelihood`.
 
     Returns:
         A `LogLikelihood`.
 
     Raises:
-        ValueError: as `log_likelihood`.
+        ValueError: as in `log_likelihood`.
 
     Example:
 
@@ -109,18 +131,18 @@ def prior_log_likelihood(model, x, y=None, num_samples=5000, batch_size=5000, se
     return _estimate(draw, log_weigh, (x, y), num_samples, batch_size, seed, verbose)
 
 
-def bits_per_dimension(log_likelihood, image_shape):
-    """−log₂ p(x) a pixel and channel, of log p(x) in nats (Theis, van den Oord, Bethge 2016, section 3.1).
+def bits_per_dimension(log_likelihood: Nats, image_shape: Shape) -> Nats:
+    """Convert log p(x) in nats to −log₂ p(x) per pixel and channel (Theis, van den Oord, Bethge 2016, section 3.1).
 
-    It compares with published figures only if p is a distribution of the pixels as they were published: a mass
-    function of binary ones, or a density in units of the 256 grey levels, log p − D log 256 for pixels in [0, 1].
+    The result is comparable with published figures only if p is a distribution over the same pixels: a mass function
+    for binary pixels, or a density in units of the 256 grey levels, log p − D log 256 for pixels in [0, 1].
 
     Args:
         log_likelihood: float or array of log p(x), nats.
         image_shape: shape of one example.
 
     Returns:
-        Like `log_likelihood`, bits a dimension.
+        Like `log_likelihood`, in bits per dimension.
 
     Example:
 
@@ -130,49 +152,56 @@ def bits_per_dimension(log_likelihood, image_shape):
     return -log_likelihood / (math.log(2.0) * math.prod(image_shape))
 
 
-def log_mean(log_weights, first=0):
-    """log (1/K) Σ_k w_k and the effective sample size, in float64.
+def log_mean(log_weights: Array, first: int = 0) -> tuple[Array, Array]:
+    """Compute log (1/K) Σ_k w_k and the effective sample size, in float64.
 
     Args:
         log_weights: array `(samples, batch)`.
-        first: int, the index of the first example, for the message.
+        first: int, the index of the first example, for the error message.
 
     Returns:
         Tuple of arrays `(batch,)`.
 
     Raises:
-        ValueError: if the weights of an example are all zero, or one is +∞ or NaN.
+        ValueError: if the weights of an example are all zero, or if one is +∞ or NaN.
     """
     log_weights = np.asarray(log_weights, "float64")
     peak = log_weights.max(axis=0)  # NaN if there is one
     if not np.isfinite(peak).all():
         bad = int(np.flatnonzero(~np.isfinite(peak))[0])
         if peak[bad] == -np.inf:
-            what = "no sample with a density above 0: the likelihood cannot score it, take a wider one or train longer"
+            why = "all its samples have density 0: use a wider likelihood or train longer"
         else:
-            what = "a log-weight that is no finite number: encoder or decoder overflow, train with a smaller rate"
-        raise ValueError(
-            f"`x` must be examples that the model can score, and one has {what}. Received: x[{first + bad}]"
-        )
+            why = "a log-weight is infinite or NaN because a network overflows: train with a smaller learning rate"
+        raise ValueError(f"`x` must be examples that the model can score; for one, {why}. Received: x[{first + bad}]")
     weights = np.exp(log_weights - peak)
     total = weights.sum(axis=0)
     return peak + np.log(total / len(weights)), total**2 / np.square(weights).sum(axis=0)
 
 
-def check_data(model, x, y):
-    """Images as float32, and labels or `None`, that the model can score; a `ValueError` if it cannot."""
+def check_data(model: Any, x: ArrayLike, y: Any) -> tuple[Array, Any]:
+    """Return `x` as float32 and checked `y`; raise a `ValueError` if the model has no density or they do not fit it."""
     capabilities.needs(model, "density")
-    x = model.check_images(x)
-    return np.asarray(x, "float32"), model.check_condition(y, len(x))
+    images = np.asarray(model.check_images(x), "float32")
+    return images, model.check_condition(y, len(images))
 
 
-def encoded(model, x, y):
-    """Parameters of q(z|x), `(n, parameters · latent_dim)`, of what `check_data` gave."""
+def encoded(model: Any, x: Array, y: Any) -> Array:
+    """Compute the parameters of q(z|x), `(n, parameters · latent_dim)`, for checked data."""
     return in_batches(lambda x, y: model.inference(x, model.condition(y)), x, y, batch_size=EVALUATION_BATCH)
 
 
-def importance_sampling(model, x, y, params, num_samples, batch_size, seed, verbose=False):
-    """What `log_likelihood` does, with any `params` `(n, parameters · latent_dim)` of q(z|x)."""
+def importance_sampling(
+    model: Any,
+    x: Array,
+    y: Any,
+    params: Array,
+    num_samples: int,
+    batch_size: int,
+    seed: int | None,
+    verbose: bool = False,
+) -> LogLikelihood:
+    """Do the same as `log_likelihood` with given parameters `(n, parameters · latent_dim)` of q(z|x)."""
 
     def draw(num_samples, noise, x, params, y=None):
         return model.posterior_family.sample_and_log_prob(params, num_samples, noise, len(model.latent_shape))
@@ -185,23 +214,23 @@ def importance_sampling(model, x, y, params, num_samples, batch_size, seed, verb
 
 
 def _estimate(draw, log_weigh, data, num_samples, batch_size, seed, verbose):
-    """A `LogLikelihood` from codes and their log-weights, run in chunks.
+    """Compute a `LogLikelihood` from codes and their log-weights, in chunks.
 
     Args:
-        draw: function `(num_samples, noise, *data)` to a tuple, codes `(samples, batch, *latent_shape)` and whatever
-            else was computed with them.
-        log_weigh: function `(noise, *drawn, *data)` to log-weights `(samples, batch)`.
+        draw: function `(num_samples, noise, *data)` that returns a tuple: codes `(samples, batch, *latent_shape)` and
+            whatever else `log_weigh` needs.
+        log_weigh: function `(noise, *drawn, *data)` that returns log-weights `(samples, batch)`.
         data: arrays of equal length, images first; `None`s are left out.
-        num_samples: as in `log_likelihood`, and so the other arguments.
-        batch_size: int.
-        seed: int or `None`.
-        verbose: bool.
+        num_samples: as in `log_likelihood`.
+        batch_size: as in `log_likelihood`.
+        seed: as in `log_likelihood`.
+        verbose: as in `log_likelihood`.
     """
     num_samples = checks.positive_integer(num_samples, "num_samples")
     batch_size = checks.positive_integer(batch_size, "batch_size")
-    # Every chunk has the same number of samples, so that one compiled shape serves all; the surplus is dropped.
+    # Every chunk has the same number of samples, so that a single compiled shape serves all; the surplus is dropped.
     samples = even_share(num_samples, batch_size)
-    # Drawing and scoring are compiled apart, because only scoring gains from XLA.
+    # Sampling and scoring are compiled separately, because only scoring gains from XLA.
     drawn = Compiled(lambda noise, *args: draw(samples, noise, *args), seed)
     scored = Compiled(log_weigh, None if seed is None else seed + 1, fuse=True)
     n = len(data[0])
@@ -219,7 +248,7 @@ def _estimate(draw, log_weigh, data, num_samples, batch_size, seed, verbose):
 
 
 def _one_ahead(function, items):
-    """Pairs of an item and `function(item)`, in order, each computed while the pair before it is in use."""
+    """Yield each item with `function(item)`, in order, computed in a thread while the caller uses the previous pair."""
     with ThreadPoolExecutor(1) as thread:
         waiting: list = []
         for item in items:

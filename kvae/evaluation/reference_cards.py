@@ -1,8 +1,10 @@
-"""Is my number good? Reference cards: what a command's number came to with several seeds, beside what was published.
+"""Reference cards: results of commands over several seeds and published figures, to judge a result by.
 
-`cards.json` is written by `benchmarks/cards.py`, which runs the commands; nothing in it is typed in but the source of a
-published figure.
+`cards.json` is written by `benchmarks/cards.py`, which runs the commands; only the published figures are entered by
+hand.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import json
@@ -12,23 +14,26 @@ from typing import Any
 
 import numpy as np
 
+from kvae.types import PathLike
+
 CARDS = Path(__file__).with_name("cards.json")
-# Nats compare only between runs that score the same pixels, in the same way, given the same: p(x) or p(x|y).
+# Nats are comparable only between runs that score the same pixels in the same way, under p(x) or under p(x|y).
 SAME = ("model", "dataset", "binarization", "likelihood", "sigma")
-ROUNDING = 0.005  # nats, what two decimals hide: a run on another machine meets its own card
-IRRELEVANT = ("seed", "pictures_every")  # the seeds are what the band is made of
+ROUNDING = 0.005  # nats, half a unit of the second decimal: tolerates differences between machines
+IRRELEVANT = ("seed", "pictures_every")  # the band itself is a range over seeds
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What one command's number came to.
+    """The results of one command.
 
     Attributes:
-        command: what was run.
-        options: dict, the run's options that are not `kvae train`'s defaults.
-        metric: the number's name in `metrics.json`, in nats, lower being better.
-        values: the number of each seed.
-        published: dict with the `value` that was published and its `source`; or `None` and `why` none compares.
+        command: the command line.
+        options: dict, the options that differ from the defaults of `kvae train`.
+        metric: name of the result in `metrics.json`; in nats, lower is better.
+        values: the result for each seed.
+        published: dict with a published `value` and its `source`; if none is comparable, `value` is `None` and `why`
+            gives the reason.
     """
 
     command: str
@@ -38,24 +43,24 @@ class Card:
     published: dict[str, Any]
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean over seeds, nats."""
         return float(np.mean(self.values))
 
     @property
-    def standard_error(self):
-        """Standard error of the mean over seeds, nats; NaN for a single one."""
+    def standard_error(self) -> float:
+        """Standard error of the mean over seeds, nats; NaN for a single seed."""
         return float(np.std(self.values, ddof=1) / math.sqrt(len(self.values))) if len(self.values) > 1 else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """A number on a card.
+    """A result compared with a card.
 
     Attributes:
         card: the `Card`.
-        value: the number, nats.
-        differs: names of the options in which the run and the card's differ.
+        value: the result, nats.
+        differs: names of the options in which the run differs from the card.
     """
 
     card: Card
@@ -63,14 +68,14 @@ class Placement:
     differs: tuple[str, ...] = ()
 
     @property
-    def nats(self):
-        """How far the number is from the band: below 0 better than it, 0 within, above 0 worse."""
+    def nats(self) -> float:
+        """Distance from the range of the card's results: negative if better, 0 if within, positive if worse."""
         outside = min(self.value - min(self.card.values), 0.0) or max(self.value - max(self.card.values), 0.0)
         return outside if abs(outside) > ROUNDING else 0.0
 
     @property
-    def text(self):
-        """The placement in words."""
+    def text(self) -> str:
+        """The comparison in words."""
         card = self.card
         place = (
             "within" if self.nats == 0 else f"{abs(self.nats):.2f} nats {'better' if self.nats < 0 else 'worse'} than"
@@ -81,14 +86,14 @@ class Placement:
             f"{max(card.values):.2f} nats, mean {card.mean:.2f} ± {card.standard_error:.2f}, {len(card.values)} seeds."
         )
         if self.differs:
-            words += f" No card fits this run: from that one it differs in {', '.join(self.differs)}."
+            words += f" No card has the options of this run; it differs from this one in {', '.join(self.differs)}."
         published = card.published
         if published["value"] is None:
-            return f"{words} No published figure compares: {published['why']}."
+            return f"{words} No published figure is comparable: {published['why']}."
         return f"{words} Published: {published['value']:.2f} ({published['source']})."
 
-    def summary(self):
-        """The placement as a dict of JSON values."""
+    def summary(self) -> dict[str, Any]:
+        """The comparison as a dict of JSON values."""
         card = self.card
         return {
             "command": card.command,
@@ -105,8 +110,8 @@ class Placement:
         }
 
 
-def load(path=CARDS):
-    """The cards in a file that `benchmarks/cards.py` wrote, a list of `Card` with two seeds or more each."""
+def load(path: PathLike = CARDS) -> list[Card]:
+    """Read a file written by `benchmarks/cards.py`; cards with a single seed are left out."""
     cards = [
         Card(
             command,
@@ -120,18 +125,20 @@ def load(path=CARDS):
     return [card for card in cards if len(card.values) > 1]
 
 
-def place(metrics, options, defaults, cards=None):
-    """Put a run's number on the card that is nearest to it.
+def place(
+    metrics: dict[str, Any], options: dict[str, Any], defaults: dict[str, Any], cards: list[Card] | None = None
+) -> Placement | None:
+    """Compare the result of a run with the most similar card.
 
     Args:
-        metrics: dict, as in a run's `metrics.json`.
+        metrics: dict, as in the run's `metrics.json`.
         options: dict, the run's complete options, as in its `config.json`.
-        defaults: dict of the same keys: what they are where a card says nothing.
+        defaults: dict with the same keys: the values of options that a card does not list.
         cards: list of `Card`; `None` for those of this project.
 
     Returns:
-        A `Placement`, on the card with the fewest options that differ; `None` if no card scores the same data in the
-        same way.
+        A `Placement` on the card with the fewest differing options; `None` if no card scores the same data in the same
+        way.
 
     Example:
 
