@@ -54,17 +54,16 @@ def diagnose(
     ...     print(finding)
     """
     capabilities.needs(model, "density")
-    x, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
-    wrong_scale = findings.pixels(x, model.image_shape)
+    images, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
+    wrong_scale = findings.pixels(images, model.image_shape)
     try:
-        model.likelihood.check(x, "x")
+        model.likelihood.check(images, "x")
     except ValueError:
         if wrong_scale is None:
             raise
         return [wrong_scale]
-    x, y = check_data(model, x, y)
-    x_train, y_train = _some(x_train, y_train, seed)
-    figures = Figures(model, x, y, x_train, y_train, seed)
+    images, y = check_data(model, images, y)
+    figures = Figures(model, images, y, *_some(x_train, y_train, seed), seed)
     found = [wrong_scale, *(check(figures) for check in findings.CHECKS)]
     found = [finding for finding in found if finding is not None]
     ill = any(finding.severity in ("problem", "warning") for finding in found)
