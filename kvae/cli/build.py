@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 
 from kvae import bounds, networks
+from kvae.cli.options import DEFAULTS
 from kvae.corruption import Gaussian
 from kvae.data import Dataset
 from kvae.distributions import Distribution, Normal
@@ -16,16 +17,9 @@ from kvae.models.base import BaseModel
 
 def bound(options: dict[str, Any]) -> bounds.Bound:
     """The `Bound` that `options` describe."""
-    name, gradient = options["bound"], options["gradient"]
-    if name == "elbo":
-        if gradient == "doubly_reparameterized":
-            raise ValueError(
-                f"`gradient` {gradient} must go with another bound: importance_weighted, which for num_samples=1 is "
-                f"the ELBO, or renyi. Received: bound={name}"
-            )
-        return bounds.ELBO(free_bits=options["free_bits"], gradient=gradient)
-    given = {} if options["alpha"] is None else {"alpha": options["alpha"]}
-    return type(bounds.get(name))(gradient=gradient, **given)
+    kind = type(bounds.get(options["bound"]))
+    given = {name: options[name] for name in ("alpha", "free_bits") if options[name] != DEFAULTS[name]}
+    return kind(gradient=options["gradient"], **given)
 
 
 def likelihood(options: dict[str, Any]) -> str | Distribution:

@@ -205,15 +205,15 @@ def _import_modules(names: Sequence[str]) -> None:
     if names and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for name in names:
+        wanted = f"`import` must be a module, here or installed, such as my_models for my_models.py. Received: {name}"
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ImportError(wanted)
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if error.name != name.split(".")[0] and error.name != name:
-                raise
-            raise ImportError(
-                f"`import` must name a Python module, in this folder or installed: my_models for my_models.py. "
-                f"Received: {name}"
-            ) from error
+            if not f"{name}.".startswith(f"{error.name}."):
+                raise  # the module exists, but one that it imports does not
+            raise ImportError(wanted) from error
 
 
 def _generated_name(arguments):

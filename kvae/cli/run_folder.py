@@ -1,10 +1,12 @@
-"""The folder of a run: which files it has, who may write them, and what can be read back."""
+"""The folder of a run: its files, the lock on it, and its options read back."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +43,30 @@ def clear(out: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def begin(out: Path, options: dict[str, Any]) -> None:
-    """Turn `out` into the folder of a run with these options, and of no other."""
+@contextlib.contextmanager
+def claimed(out: Path, options: dict[str, Any], resume: bool) -> Iterator[None]:
+    """Keep the folder of a run for this process, tidied up and, unless it is resumed, with a `config.json` only.
+
+    Args:
+        out: the folder; created if it does not exist.
+        options: complete options of the run.
+        resume: whether to keep the files of a run that was interrupted.
+
+    Raises:
+        FileError: if the folder cannot be written to, or another process is writing there.
+    """
     import keras
 
     import kvae
 
-    clear(out)
-    versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
-    write_json(out / "config.json", {"options": options, "backend": keras.backend.backend(), "versions": versions})
+    with atomic.locked(atomic.make_folder(out)):
+        sweep(out)
+        if not resume:
+            clear(out)
+            versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
+            config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
+            write_json(out / "config.json", config)
+        yield
 
 
 def remove(out: Path) -> None:

@@ -1,7 +1,7 @@
 """A training run as a folder: `config.json`, `history.csv`, `model.keras`, `metrics.json` and pictures.
 
-The options are read, the model is built, fitted and evaluated, and the folder is written, in that order. They are a
-plain dict, so that a run can be repeated from its `config.json`.
+`train` shows the order: read the options, build, fit, evaluate, write. Options are a plain dict, so that a run can be
+repeated from its `config.json`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ class Run:
 
     Attributes:
         options: complete options.
-        out: its folder.
-        writes: whether this process writes the folder: the only one, or the first of several workers.
-        data: the data set.
-        model: compiled.
+        out: folder of the run.
+        writes: whether this process writes to the folder: it is the only one, or the first of several workers.
+        data: data set.
+        model: compiled model.
         x_test: test images.
         y_test: their conditions, or `None`.
+        steps: number of batches per epoch.
         checkpoint: callback that saves the state of training, and resumes from it.
     """
 
@@ -49,12 +50,8 @@ class Run:
     model: BaseModel
     x_test: Array
     y_test: Array | None
+    steps: int
     checkpoint: callbacks.Checkpoint
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
-        return -(-len(self.data.x_train) // self.options["batch_size"])
 
 
 def train(
@@ -73,10 +70,10 @@ def train(
     the first writes, and its options hold for all.
 
     Args:
-        options: dict with keys of `options.DEFAULTS`; missing ones take their defaults. Not used with `resume`.
+        options: dict with keys of `options.DEFAULTS`; missing ones take their defaults. Ignored with `resume`.
         out: folder to write, created once data and model are known to be good.
         force: whether to replace a run that is there.
-        resume: whether to resume the run in `out`.
+        resume: whether to resume the run in `out`, with its own options.
         verbose: whether to show progress.
         devices: what to train on, a name of `strategy.scope`.
 
@@ -92,13 +89,13 @@ def train(
     """
     start, out = time.perf_counter(), Path(out)
     options = read(options, out, force, resume, devices)
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as folder:
         with strategy.scope(devices) as fitting:
-            run = prepare(options, out, resume, devices, locks)
+            run = prepare(options, out, resume, devices, folder)
         begin = time.perf_counter()
         with atomic.terminable(), _how_to_resume(run.checkpoint):
             with fitting:
-                stopped, interrupted = fit(run, verbose, devices)
+                stopped, interrupted = fit(run, verbose)
             if not run.writes:
                 return {}, interrupted
             seconds = time.perf_counter() - begin
@@ -123,45 +120,37 @@ def read(options: dict[str, Any], out: Path, force: bool, resume: bool, devices:
     return complete(options)
 
 
-def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, locks: contextlib.ExitStack) -> Run:
-    """Load the data, build and compile the model, and make the folder ready, locked until `locks` is closed."""
+def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, folder: contextlib.ExitStack) -> Run:
+    """Load the data, build and compile the model, and only then enter the run's folder, until `folder` is closed."""
     options = json.loads(strategy.from_chief(json.dumps(options).encode()))
     data = load_data(options["dataset"], options["binarization"], options["seed"])
     keras.utils.set_random_seed(options["seed"])
-    model, writes = build.build(options, data), strategy.is_chief(devices)
+    model = build.build(options, data)
     x_test, y_test = saved_model.test_arrays(data, options["seed"], model)
     steps = -(-len(data.x_train) // options["batch_size"])
     model.compile(optimizer=build.optimizer(options, options["epochs"] * steps))
+    writes = strategy.is_chief(devices)
     if writes:
-        locks.enter_context(atomic.locked(atomic.make_folder(out)))
-        run_folder.sweep(out)
-        if not resume:
-            run_folder.begin(out, options)
+        folder.enter_context(run_folder.claimed(out, options, resume))
     checkpoint = callbacks.Checkpoint(out / run_folder.CHECKPOINT)
-    return Run(options, out, writes, data, model, x_test, y_test, checkpoint)
+    return Run(options, out, writes, data, model, x_test, y_test, steps, checkpoint)
 
 
-def fit(run: Run, verbose: bool, devices: str) -> tuple[callbacks.StopOnNaN, bool]:
+def fit(run: Run, verbose: bool) -> tuple[callbacks.StopOnNaN, bool]:
     """Train, from the checkpoint if there is one: the callback that stops on NaN, and whether it was interrupted."""
-    options, model, data = run.options, run.model, run.data
-    stop = callbacks.StopOnNaN()
-    hooks: list[Any] = [callbacks.KLWarmup(options["kl_warmup"])] if options["kl_warmup"] else []
-    if devices == "none" and keras.backend.backend() == "tensorflow":
-        model.take_steps(fit_on_arrays.steps_per_execution(run.steps_per_epoch, hooks, verbose=1))
-    if run.writes:
-        hooks += [*pictures(run), callbacks.HistoryFile(run.out / "history.csv")]
-        hooks += [callbacks.Progress()] if verbose else []
-    batches = data.batches(
+    options, model = run.options, run.model
+    if keras.backend.backend() == "tensorflow" and not strategy.is_distributed(model):
+        model.take_steps(fit_on_arrays.steps_per_execution(run.steps, [], verbose=1))
+    batches = run.data.batches(
         batch_size=options["batch_size"],
         labels=capabilities.has(model, "condition"),
         seed=options["seed"],
         first_epoch=run.checkpoint.epoch,
     )
-    equal = len(data.x_test) // strategy.num_devices() * strategy.num_devices()
+    equal = len(run.x_test) // strategy.num_devices() * strategy.num_devices()
     validation = tuple(array[:equal] for array in (run.x_test, run.y_test) if array is not None)
-    # StopOnNaN before the pictures, which then see the weights it restores; the history is written before the
-    # checkpoint, so that it is never behind it.
-    hooks = [stop, *hooks, run.checkpoint]
+    stop = callbacks.StopOnNaN()
+    hooks = [stop, *progress(run, verbose), run.checkpoint]
     try:
         model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
@@ -177,8 +166,22 @@ def fit(run: Run, verbose: bool, devices: str) -> tuple[callbacks.StopOnNaN, boo
     return stop, False
 
 
+def progress(run: Run, verbose: bool) -> list[keras.callbacks.Callback]:
+    """The callbacks between the one that stops on NaN, whose restored weights they see, and the checkpoint.
+
+    The history is written before the checkpoint, so that it is never behind it.
+    """
+    hooks: list[keras.callbacks.Callback] = []
+    if run.options["kl_warmup"]:
+        hooks.append(callbacks.KLWarmup(run.options["kl_warmup"]))
+    if run.writes:
+        hooks += [*pictures(run), callbacks.HistoryFile(run.out / "history.csv")]
+        hooks += [callbacks.Progress()] if verbose else []
+    return hooks
+
+
 def evaluate(run: Run, stopped: callbacks.StopOnNaN, interrupted: bool) -> dict[str, Any]:
-    """The numbers of the trained model, with their reference card if training came to its end."""
+    """The numbers of the trained model, compared with their reference card if training was completed."""
     metrics = saved_model.evaluate(run.model, run.data, run.x_test, run.y_test, seed=run.options["seed"])
     if stopped.message:
         metrics["stopped_in_epoch"] = stopped.stopped_epoch
@@ -188,7 +191,7 @@ def evaluate(run: Run, stopped: callbacks.StopOnNaN, interrupted: bool) -> dict[
 
 
 def pictures(run: Run) -> list[callbacks.Picture]:
-    """The callbacks that draw a run's pictures: samples along the way, the others at the end."""
+    """The callbacks that draw the pictures of a run: samples during training, the others at its end."""
     data, model, out, last = run.data, run.model, run.out / "pictures", run.options["epochs"]
     every = run.options["pictures_every"] or max(1, last // 5)
     hooks: list[callbacks.Picture] = [
