@@ -292,15 +292,15 @@ def test_labels_travel_in_the_file(cvae):
 def test_a_damaged_file_is_refused(vae, cvae):
     file = applications.compress(vae, X, step=0.5)
     for cut in range(0, len(file), 7):
-        with pytest.raises(ValueError, match="`file` must be the bytes"):
+        with pytest.raises(ValueError, match="`file` must be bytes"):
             applications.decompress(vae, file[:cut])
     damaged = bytearray(file)
     damaged[-3] ^= 1
     shorter = file[: compression.HEADER.size] + zlib.compress(b"too little")
     for wrong in (b"", b"PNG and then something", bytes(damaged), shorter, file[:4] + b"\x09" + file[5:], "text"):
-        with pytest.raises(ValueError, match="`file` must be the bytes"):
+        with pytest.raises(ValueError, match="`file` must be bytes"):
             applications.decompress(vae, wrong)
-    with pytest.raises(ValueError, match="must come from this model, with 2 latent dimensions"):
+    with pytest.raises(ValueError, match="must be written by this model, with 2 latent dimensions"):
         applications.decompress(cvae, file)
 
 
@@ -352,9 +352,9 @@ BAD = {
         lambda m, p: applications.inpaint(m, X, np.ones((3, 8, 8, 1))),
         "`mask` must have shape",
     ),
-    "mask of other values": (lambda m, p: applications.inpaint(m, X, 0.5 * LOWER), "`mask` must hold bools"),
-    "all hidden": (lambda m, p: applications.inpaint(m, X, ~np.ones_like(LOWER)), "all hidden in 40 of 40 images"),
-    "all visible": (lambda m, p: applications.inpaint(m, X, np.ones_like(LOWER)), "no pixel hidden"),
+    "mask of other values": (lambda m, p: applications.inpaint(m, X, 0.5 * LOWER), "`mask` must contain bools"),
+    "all hidden": (lambda m, p: applications.inpaint(m, X, ~np.ones_like(LOWER)), "no known pixels in 40 of 40 images"),
+    "all visible": (lambda m, p: applications.inpaint(m, X, np.ones_like(LOWER)), "True everywhere"),
     "no images to fill": (lambda m, p: applications.inpaint(m, X[:0], LOWER), "at least one example"),
     "NaN in sight": (lambda m, p: applications.inpaint(m, np.full(X.shape, np.nan), LOWER), "must be finite"),
     "unknown method": (lambda m, p: applications.inpaint(m, X, LOWER, method="magic"), "`method` must be one of"),
@@ -370,19 +370,19 @@ BAD = {
     "downsampling by 3": (lambda m, p: applications.downsample(X, 3), "divides height and width"),
     "unknown score": (lambda m, p: applications.anomaly_score(m, X, method="odd"), "`method` must be"),
     "no images to score": (lambda m, p: applications.anomaly_score(m, X[:0]), "at least one example"),
-    "a density of PCA": (lambda m, p: applications.anomaly_score(p, X), "must have a density"),
-    "importance of PCA": (lambda m, p: applications.anomaly_score(p, X, method="importance"), "must have a density"),
-    "no scores": (lambda m, p: applications.auroc([], [1.0]), "`normal` must hold at least one score"),
-    "no strange scores": (lambda m, p: applications.auroc([1.0], []), "`strange` must hold at least one score"),
-    "bits of grey pixels": (lambda m, p: applications.bits_back_rate(m, X), "pixels of 0 and 1"),
+    "a density of PCA": (lambda m, p: applications.anomaly_score(p, X), "must have densities"),
+    "importance of PCA": (lambda m, p: applications.anomaly_score(p, X, method="importance"), "must have densities"),
+    "no scores": (lambda m, p: applications.auroc([], [1.0]), "`normal` must contain at least one score"),
+    "no strange scores": (lambda m, p: applications.auroc([1.0], []), "`strange` must contain at least one score"),
+    "bits of grey pixels": (lambda m, p: applications.bits_back_rate(m, X), "must contain only 0 and 1"),
     "bits of a density": (
         lambda m, p: applications.bits_back_rate(GAUSSIAN, TABLE),
         "must have a Bernoulli likelihood",
     ),
-    "bits of PCA": (lambda m, p: applications.bits_back_rate(p, X), "must have a density"),
+    "bits of PCA": (lambda m, p: applications.bits_back_rate(p, X), "must have densities"),
     "no step": (lambda m, p: applications.compress(m, X, 0), "`step` must be a finite number above 0"),
     "a step too small": (lambda m, p: applications.compress(m, X, 1e-12), "`step` must be larger"),
-    "no steps of compression": (lambda m, p: applications.rate_distortion(m, X, []), "`steps` must hold at least one"),
+    "no steps of compression": (lambda m, p: applications.rate_distortion(m, X, []), "`steps` must contain at least one"),
     "png of a table": (lambda m, p: applications.png_rate(TABLE), "must have shape"),
     "samples of another shape": (lambda m, p: plots.inpainting(X, LOWER, X), "`samples` must have shape"),
     "no curves": (lambda m, p: plots.rate_distortion({}), "at least one method"),
@@ -401,7 +401,7 @@ def test_bad_input_is_refused_in_one_line(name, vae, pca):
 
 def test_a_density_asked_of_an_autoencoder_is_refused(autoencoder):
     for method in ("elbo", "importance"):
-        with pytest.raises(ValueError, match="must have a density"):
+        with pytest.raises(ValueError, match="must have densities"):
             applications.anomaly_score(autoencoder, X, method=method)
 
 

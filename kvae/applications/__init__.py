@@ -1,4 +1,4 @@
-"""What a trained model is good for: arrays in, arrays out. `kvae.plots` draws them, `kvae apply` does both."""
+"""Applications of trained models, from arrays to arrays; `kvae.plots` draws the results, `kvae apply` does both."""
 
 from kvae.applications.anomaly import anomaly_score, auroc, realism
 from kvae.applications.compression import bits_back_rate, compress, decompress, png_rate, prior_rate, rate_distortion

@@ -1,33 +1,40 @@
-"""How strange, or how real, an image is to a model."""
+"""Anomaly detection: how unusual, or how realistic, images are under a model."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from kvae import evaluation
 from kvae.models import capabilities
+from kvae.types import Array, ArrayLike
 
 
-def anomaly_score(model, x, y=None, method="elbo", num_samples=50, seed=0):
-    """How strange each image is to a model: the higher, the stranger.
+def anomaly_score(
+    model: Any, x: ArrayLike, y: Any = None, method: str = "elbo", num_samples: int = 50, seed: int | None = 0
+) -> Array:
+    """Compute an anomaly score for each image: higher scores are more anomalous.
 
     Args:
-        model: a trained model. "reconstruction" needs no more than `reconstruct`, so it works for an autoencoder and
-            for `kvae.baselines.PCA` too.
+        model: a trained model. "reconstruction" needs only a method `reconstruct`, so it also works for an autoencoder
+            and `kvae.baselines.PCA`.
         x: images `(n, *image_shape)`.
         y: labels, for a conditional model.
-        method: "elbo" for −ELBO; "importance" for −log (1/K) Σ p(x|z)p(z)/q(z|x), a closer estimate of −log p(x);
-            "reconstruction" for the squared error of the reconstruction, which knows nothing of the prior.
-        num_samples: int, posterior samples an example (none for "reconstruction").
-        seed: int.
+        method: "elbo" for −ELBO; "importance" for −log (1/K) Σ p(x|z)p(z)/q(z|x), a tighter estimate of −log p(x);
+            "reconstruction" for the squared error of the reconstruction, which ignores the prior.
+        num_samples: int, posterior samples per example (unused for "reconstruction").
+        seed: int for reproducible noise; `None` for a random one.
 
     Returns:
-        Array `(n,)`: nats, or for "reconstruction" the sum of squares over the pixels.
+        Array `(n,)` in nats; for "reconstruction" the sum of squares over pixels.
 
     Raises:
-        ValueError: for an unknown method, a density asked of a model without one, or images that do not fit the model.
+        ValueError: if the method is unknown or needs a density that the model does not have, or images do not fit it.
 
     Example:
 
-    >>> strangest = np.argsort(kvae.applications.anomaly_score(model, data.x_test))[::-1][:10]
+    >>> most_anomalous = np.argsort(kvae.applications.anomaly_score(model, data.x_test))[::-1][:10]
     """
     if method == "reconstruction":
         x = np.asarray(x)
@@ -41,60 +48,71 @@ def anomaly_score(model, x, y=None, method="elbo", num_samples=50, seed=0):
     raise ValueError(f'`method` must be "elbo", "importance" or "reconstruction". Received: {method!r}')
 
 
-def auroc(normal, strange):
-    """How well scores tell strange examples from normal ones: the area under the ROC curve.
+def auroc(normal: ArrayLike, strange: ArrayLike) -> float:
+    """Compute the area under the ROC curve: how well scores separate anomalous from normal examples.
 
-    It is the probability that a strange example's score is above a normal one's: 1 is perfect, ½ is chance.
+    It is the probability that an anomalous example has a higher score than a normal one: 1 is perfect, ½ is chance.
 
     Args:
         normal: scores `(n,)` of normal examples, from `anomaly_score`.
-        strange: scores `(m,)` of strange ones.
+        strange: scores `(m,)` of anomalous examples.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: if either is empty.
+        ValueError: if either array is empty.
 
     Example:
 
-    >>> kvae.applications.auroc([1.0, 2.0, 3.0], [2.5, 4.0])
-    0.8333333333333334
+    >>> round(kvae.applications.auroc([1.0, 2.0, 3.0], [2.5, 4.0]), 4)
+    0.8333
     """
     from sklearn.metrics import roc_auc_score
 
+    normal, strange = np.asarray(normal), np.asarray(strange)
     for scores, name in ((normal, "normal"), (strange, "strange")):
         if len(scores) == 0:
-            raise ValueError(f"`{name}` must hold at least one score. Received: none")
+            raise ValueError(f"`{name}` must contain at least one score. Received: an empty array")
     return float(roc_auc_score(np.repeat([0, 1], [len(normal), len(strange)]), np.concatenate([normal, strange])))
 
 
-def realism(model, x, x_train, y=None, y_train=None, method="elbo", num_samples=50, seed=0):
-    """How real each image looks to a model: the share of real images that are at least as strange.
+def realism(
+    model: Any,
+    x: ArrayLike,
+    x_train: ArrayLike,
+    y: Any = None,
+    y_train: Any = None,
+    method: str = "elbo",
+    num_samples: int = 50,
+    seed: int | None = 0,
+) -> Array:
+    """Compute how realistic each image is under a model: the fraction of real images that are at least as anomalous.
 
-    Near 0 the image is stranger than nearly all real ones, ½ is the middle of them; of real images the values are
-    spread evenly over [0, 1]. A value near 1 says "simple", not "beautiful": flat images score high.
+    An image near 0 is more anomalous than almost all real ones, an image at ½ is typical; for real images the values
+    are uniform on [0, 1]. A value near 1 means "simple", not "good": flat images score high.
 
     Args:
         model: a trained model.
-        x: images `(n, *image_shape)` to judge.
-        x_train: real images `(m, *image_shape)` to compare with, a few hundred of those it was trained on or, better,
-            of those it was not.
+        x: images `(n, *image_shape)` to score.
+        x_train: real images `(m, *image_shape)` to compare with, a few hundred training images or, better, images not
+            used in training.
         y: labels of `x`, for a conditional model.
         y_train: labels of `x_train`, for a conditional model.
         method: as in `anomaly_score`.
         num_samples: as in `anomaly_score`.
-        seed: int.
+        seed: as in `anomaly_score`.
 
     Returns:
         Array `(n,)` in [0, 1].
 
     Raises:
-        ValueError: as `anomaly_score`.
+        ValueError: as in `anomaly_score`.
 
     Example:
 
-    >>> kvae.applications.realism(model, model.generate(16, seed=0), data.x_train[:1000])
+    >>> kvae.applications.realism(model, model.generate(16, seed=0), data.x_train[:1000]).shape
+    (16,)
     """
     real = np.sort(anomaly_score(model, x_train, y_train, method, num_samples, seed))
     scores = anomaly_score(model, x, y, method, num_samples, seed)

@@ -1,13 +1,16 @@
-"""Images as codes in a file: how many bits a pixel they take, and what is lost.
+"""Lossy compression of images as quantised codes: rate and distortion.
 
-A file holds the codes of n images, rounded to multiples of a step and packed by zlib. The rate is per pixel: bits of
-the file (or of an ideal coder) over n · height · width, channels together.
+A file holds the codes of n images, rounded to multiples of a step and compressed with zlib. Rates are in bits per
+pixel: the bits of the file (or of an ideal coder) divided by n · height · width; all channels count as one pixel.
 """
+
+from __future__ import annotations
 
 import io
 import math
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -15,72 +18,73 @@ from keras import ops
 from kvae import checks, evaluation
 from kvae.distributions import Bernoulli, Normal
 from kvae.models import capabilities
+from kvae.types import Array, ArrayLike
 
-# Magic bytes, version; images, latent dimensions, label columns; step; dtypes of codes and labels. Little-endian.
+# Little-endian: magic bytes, version; images, latent dimensions, label columns; step; dtypes of codes and labels.
 HEADER = struct.Struct("<4sBIIId2s2s")
 MAGIC, VERSION = b"KVAE", 1
 CODES, LABELS = (b"i1", b"i2", b"i4"), (b"i4", b"f4")
-TINY = 1e-300  # a probability below this counts 997 bits
+TINY = 1e-300  # lower limit on probabilities, 997 bits
 
-_normal_cdf = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)))  # keeps its digits in the lower tail
+_normal_cdf = np.vectorize(lambda z: 0.5 * math.erfc(-z / math.sqrt(2)))  # accurate in the lower tail
 
 
-def bits_back_rate(model, x, y=None, num_samples=50, seed=0):
-    """The bits a pixel that bits-back coding takes without loss: −ELBO / (ln 2 · pixels).
+def bits_back_rate(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 50, seed: int | None = 0) -> Array:
+    """Compute the rate of lossless bits-back coding, in bits per pixel: −ELBO / (ln 2 · pixels).
 
-    A sender who draws z ~ q(z|x) with earlier message bits gets log q(z|x) of them back (Townsend, Bird, Barber 2019,
-    https://arxiv.org/abs/1901.04866). Only pixels that have probabilities, not densities, can be coded so.
+    A sender who uses earlier message bits to draw z ~ q(z|x) recovers −log q(z|x) of them (Townsend, Bird, Barber 2019,
+    https://arxiv.org/abs/1901.04866). This requires pixels with probabilities instead of densities.
 
     Args:
-        model: a `VAE` or `CVAE` whose likelihood is Bernoulli.
-        x: images `(n, *image_shape)` of pixels 0 and 1.
-        y: labels, for a conditional model; their own bits are not counted.
-        num_samples: int, posterior samples an example.
-        seed: int.
+        model: a `VAE` or `CVAE` with a Bernoulli likelihood.
+        x: images `(n, *image_shape)` with pixels 0 and 1.
+        y: labels, for a conditional model; their bits are not counted.
+        num_samples: int, posterior samples per example.
+        seed: int for reproducible noise; `None` for a random one.
 
     Returns:
-        Array `(n,)`, bits a pixel.
+        Array `(n,)`, bits per pixel.
 
     Raises:
-        ValueError: if the model has no density, its likelihood is continuous, or pixels are neither 0 nor 1.
+        ValueError: if the model has no density, its likelihood is continuous, or a pixel is neither 0 nor 1.
 
     Example:
 
     >>> data = kvae.load_data("digits", binarization="static")
-    >>> kvae.applications.bits_back_rate(model, data.x_test).mean()
+    >>> rate = kvae.applications.bits_back_rate(model, data.x_test).mean()
     """
     capabilities.needs(model, "density")
     if not isinstance(model.likelihood, Bernoulli):
         raise ValueError(
-            "`model` must have a Bernoulli likelihood: of a continuous one a pixel has a density, no number of bits. "
+            "`model` must have a Bernoulli likelihood: a continuous one gives a pixel a density, not a number of bits. "
             f"Received: {type(model.likelihood).__name__}"
         )
-    x = model.check_images(x)
-    if not np.isin(x, (0, 1)).all():
-        raise ValueError("`x` must hold pixels of 0 and 1: kvae.data.binarize draws such. Received: values between")
-    return -model.elbo(x, y, num_samples=num_samples, seed=seed) / (math.log(2.0) * _pixels(x.shape))
+    images = model.check_images(x)
+    if not np.isin(images, (0, 1)).all():
+        raise ValueError("`x` must contain only 0 and 1: use kvae.data.binarize. Received: values in between")
+    return -model.elbo(images, y, num_samples=num_samples, seed=seed) / (math.log(2.0) * _pixels(images.shape))
 
 
-def compress(model, x, step, y=None):
-    """Write images as a file of rounded codes.
+def compress(model: Any, x: ArrayLike, step: float, y: Any = None) -> bytes:
+    """Compress images to a file of rounded codes.
 
     Args:
-        model: a trained model, or a fitted `kvae.baselines.PCA`; the same one must read the file.
+        model: a trained model or a fitted `kvae.baselines.PCA`, which is also needed to read the file.
         x: images `(n, *image_shape)`.
-        step: float, the codes' step: the larger, the fewer bits and the worse the image. For a VAE the width of its
-            posteriors, 0.1 to 1, is a good one: finer steps than the model's own doubt buy little.
-        y: labels, for a conditional model; they are written too.
+        step: float, quantisation step of the codes: a larger step takes fewer bits and gives worse images. For a VAE
+            the width of its posteriors, 0.1 to 1, is a good choice; finer steps improve little.
+        y: labels, for a conditional model; they are stored too.
 
     Returns:
-        Bytes, for `decompress`.
+        The content of the file, for `decompress`.
 
     Raises:
-        ValueError: if `step` is not positive or so small that a code does not fit 32 bits, or images do not fit.
+        ValueError: if `step` is not positive or so small that a code exceeds 32 bits, or images do not fit the model.
 
     Example:
 
     >>> file = kvae.applications.compress(model, data.x_test, step=0.5)
-    >>> 8 * len(file) / data.x_test.size  # bits a pixel
+    >>> rate = 8 * len(file) / data.x_test.size  # bits per pixel
     """
     codes = _quantised(model, x, step, y)
     width = next(bits for bits in (8, 16, 32) if np.abs(codes).max() < 2 ** (bits - 1))
@@ -90,41 +94,43 @@ def compress(model, x, step, y=None):
     head = HEADER.pack(
         MAGIC, VERSION, *codes.shape, labels.shape[1], step, *(a.dtype.str[1:].encode() for a in (codes, labels))
     )
-    # Dimension after dimension, so that numbers of one kind stand together: zlib then fits its table to each.
+    # Dimension by dimension, so that zlib can adapt its code table to each distribution.
     return head + zlib.compress(codes.T.tobytes() + labels.T.tobytes(), 9)
 
 
-def decompress(model, file):
-    """Read the images of a file that `compress` wrote with the same model.
+def decompress(model: Any, file: bytes | bytearray) -> Array:
+    """Decode the images of a file written by `compress` with the same model.
 
     Args:
-        model: the model that wrote it.
-        file: bytes.
+        model: the model that wrote the file.
+        file: content of the file.
 
     Returns:
         Array `(n, *image_shape)`: the decoded codes.
 
     Raises:
-        ValueError: if the file is cut short, damaged, of another program, or of a model of another latent size.
+        ValueError: if the file is truncated, damaged, of another format, or of a model of another latent size.
 
     Example:
 
-    >>> images = kvae.applications.decompress(model, file)
+    >>> file = kvae.applications.compress(model, data.x_test[:10], step=0.5)
+    >>> kvae.applications.decompress(model, file).shape
+    (10, 8, 8, 1)
     """
-    wanted = "`file` must be the bytes that kvae's compress gave"
+    wanted = "`file` must be bytes returned by kvae.applications.compress"
     if not isinstance(file, (bytes, bytearray)):
         raise ValueError(f"{wanted}: read it with open(path, 'rb'). Received: {type(file).__name__}")
     if len(file) < HEADER.size or file[:4] != MAGIC:
-        raise ValueError(f"{wanted}. Received: {len(file)} bytes of another kind, or cut short")
+        raise ValueError(f"{wanted}. Received: {len(file)} bytes, truncated or of another format")
     _, version, n, latent_dim, columns, step, *dtypes = HEADER.unpack(file[: HEADER.size])
     if version != VERSION:
         raise ValueError(f"{wanted} in version {VERSION}. Received: version {version}")
     if latent_dim != model.latent_dim:
         raise ValueError(
-            f"`file` must come from this model, with {model.latent_dim} latent dimensions. Received: {latent_dim}"
+            f"`file` must be written by this model, with {model.latent_dim} latent dimensions. Received: {latent_dim}"
         )
     if dtypes[0] not in CODES or dtypes[1] not in LABELS:
-        raise ValueError(f"{wanted}. Received: numbers of the kinds {dtypes}")
+        raise ValueError(f"{wanted}. Received: numbers of types {dtypes}")
     code_type, label_type = (np.dtype("<" + name.decode()) for name in dtypes)
     split = n * latent_dim * code_type.itemsize
     try:
@@ -136,41 +142,41 @@ def decompress(model, file):
         codes = np.frombuffer(payload[:split], code_type).reshape(latent_dim, n).T
         labels = np.frombuffer(payload[split:], label_type).reshape(columns, n).T
     except (zlib.error, ValueError) as error:
-        raise ValueError(f"{wanted}. Received: {len(file)} bytes, damaged or cut short ({error})") from error
+        raise ValueError(f"{wanted}. Received: {len(file)} bytes, damaged or truncated ({error})") from error
     z = (codes * step).astype("float32")
     if columns == 0:
         return model.decode(z)
     return model.decode(z, labels if label_type.kind == "f" else labels[:, 0])
 
 
-def prior_rate(model, x, step, y=None):
-    """The bits a pixel of an ideal coder whose table is the prior's: −log₂ P(rounded code).
+def prior_rate(model: Any, x: ArrayLike, step: float, y: Any = None) -> float:
+    """Compute the rate of an ideal coder that assumes the prior, in bits per pixel: −log₂ P(rounded code).
 
-    P is the prior's mass within half a step; for a model without a prior, that of the Gaussian with each code
-    dimension's own mean and variance. A VAE's file may be the smaller one: posterior means lie closer together than the
-    prior's draws, whose width counts the posteriors' too, and zlib sees that.
+    P is the prior's mass within half a step of the code; for a model without a prior, that of a Gaussian with the mean
+    and variance of each code dimension. A VAE's file may be smaller: posterior means vary less than samples from the
+    prior, whose variance includes that of the posteriors, and zlib exploits it.
 
     Args:
         model: as in `compress`.
         x: images `(n, *image_shape)`.
         step: float.
-        y: labels, for a conditional model; their own bits are not counted.
+        y: labels, for a conditional model; their bits are not counted.
 
     Returns:
-        Float, bits a pixel.
+        Float, bits per pixel.
 
     Raises:
-        ValueError: as `compress`.
+        ValueError: as in `compress`.
     """
     z = step * _quantised(model, x, step, y)
     mean, deviation = _code_distribution(model, z, y)
-    distance = -np.abs(z - mean)  # the lower tail, where differences of Φ keep their digits
+    distance = -np.abs(z - mean)  # in the lower tail, where differences of Φ are accurate
     mass = _normal_cdf((distance + step / 2) / deviation) - _normal_cdf((distance - step / 2) / deviation)
     return float(-np.log2(np.maximum(mass, TINY)).sum() / _pixels(np.shape(x)) / len(z))
 
 
-def png_rate(x):
-    """The bits a pixel that images take as PNG, all in one tall picture of 8-bit pixels.
+def png_rate(x: ArrayLike) -> float:
+    """Compute the rate of PNG in bits per pixel, with all images stacked in one file of 8-bit pixels.
 
     Args:
         x: images `(n, height, width, channels)` in [0, 1].
@@ -179,7 +185,7 @@ def png_rate(x):
         Float.
 
     Raises:
-        ValueError: if `x` holds no grey or colour images.
+        ValueError: if `x` does not contain greyscale or colour images.
     """
     from PIL import Image
 
@@ -192,8 +198,8 @@ def png_rate(x):
     return 8 * len(file.getvalue()) / (len(x) * _pixels(x.shape))
 
 
-def rate_distortion(model, x, steps, y=None):
-    """What files of several steps cost and lose.
+def rate_distortion(model: Any, x: ArrayLike, steps: ArrayLike, y: Any = None) -> dict[str, Array]:
+    """Compute rate and distortion for several quantisation steps.
 
     Args:
         model: as in `compress`.
@@ -202,18 +208,18 @@ def rate_distortion(model, x, steps, y=None):
         y: labels, for a conditional model.
 
     Returns:
-        Dict of arrays `(m,)`: "step"; "rate", bits a pixel of the file; "prior_rate", those of `prior_rate`; "mse",
-        the mean squared error a pixel of what comes back.
+        Dict of arrays `(m,)`: "step"; "rate", bits per pixel of the file; "prior_rate", that of `prior_rate`; "mse",
+        the mean squared error per pixel of the decoded images.
 
     Raises:
-        ValueError: if there are no steps; else as `compress`.
+        ValueError: if `steps` is empty; else as in `compress`.
 
     Example:
 
     >>> curves = {"VAE": kvae.applications.rate_distortion(model, data.x_test, [0.25, 0.5, 1, 2])}
     >>> figure = kvae.plots.rate_distortion(curves, png=kvae.applications.png_rate(data.x_test))
     """
-    steps = checks.array(steps, (), "steps")
+    x, steps = np.asarray(x), checks.array(steps, (), "steps")
     files = [compress(model, x, step, y) for step in steps]
     return {
         "step": steps,
@@ -224,14 +230,12 @@ def rate_distortion(model, x, steps, y=None):
 
 
 def _quantised(model, x, step, y):
-    """Codes `(n, latent_dim)` in steps, whole numbers."""
+    """Codes `(n, latent_dim)` as integer multiples of `step`."""
     step = checks.positive_number(step, "step")
     z = model.encode(x) if y is None else model.encode(x, y)
     codes = np.rint(z.astype("float64") / step)
     if np.abs(codes).max() >= 2**31:
-        raise ValueError(
-            f"`step` must be larger: codes up to {np.abs(z).max():g} do not fit 32 bits. Received: {step!r}"
-        )
+        raise ValueError(f"`step` must be larger: codes up to {np.abs(z).max():g} exceed 32 bits. Received: {step!r}")
     return codes
 
 
@@ -246,5 +250,5 @@ def _code_distribution(model, z, y):
 
 
 def _pixels(shape):
-    """Pixels of one image of an array of `shape` `(n, height, width, channels)` (or `(n, features)`)."""
+    """Number of pixels per image in an array of `shape` `(n, height, width, channels)` or `(n, features)`."""
     return math.prod(shape[1:3])

@@ -1,12 +1,25 @@
-"""The way from one image to another, through the latent space."""
+"""Interpolation between images in the latent space."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from kvae import checks
+from kvae.types import Array, ArrayLike
 
 
-def interpolate(model, x_start, x_end, y_start=None, y_end=None, y=None, steps=9):
-    """Decode the straight line between two images' codes.
+def interpolate(
+    model: Any,
+    x_start: ArrayLike,
+    x_end: ArrayLike,
+    y_start: Any = None,
+    y_end: Any = None,
+    y: Any = None,
+    steps: int = 9,
+) -> Array:
+    """Decode points on the straight line between the codes of two images.
 
     Args:
         model: a trained model of any family, or a baseline with `encode` and `decode`.
@@ -14,14 +27,14 @@ def interpolate(model, x_start, x_end, y_start=None, y_end=None, y=None, steps=9
         x_end: image like `x_start`.
         y_start: for a conditional model, the first image's class or attribute vector `(k,)`.
         y_end: for a conditional model, the second image's.
-        y: for a conditional model, what to decode the line under; `None` for `y_start`.
-        steps: int, codes on the line, its ends among them.
+        y: for a conditional model, the class or attribute vector to decode with; `None` for `y_start`.
+        steps: int, number of points on the line, including both ends.
 
     Returns:
         Array `(steps, height, width, channels)` of pixel means.
 
     Raises:
-        ValueError: if images or labels do not fit the model, or `steps` is no positive integer.
+        ValueError: if images or labels do not fit the model, or `steps` is not a positive integer.
 
     Example:
 

@@ -1,8 +1,12 @@
-"""Codes that explain what was observed of an image: sampled along the encoder, or climbed to along the gradient.
+"""Codes of partially observed images, by Markov chain Monte Carlo or by optimisation.
 
-Everything here is about p(z | observed) ∝ p(observed | z) p(z), with `observed = A x + noise` and A a mask or a mean
-over blocks of pixels. `kvae.applications.inverse` holds what users call.
+The target is p(z | observed) ∝ p(observed | z) p(z), with `observed = A x + noise`, where A is a mask or a mean over
+blocks of pixels. The public functions are in `kvae.applications.restoration`.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,30 +16,31 @@ from kvae.distributions import Normal
 from kvae.models import capabilities
 from kvae.models.batches import in_batches
 from kvae.training.gradients import maximise
+from kvae.types import Array, ArrayLike, Tensor
 
-ROWS = 1000  # codes at a time: bounds the memory
-WALK = 0.2  # a random-walk step in every dimension, against the prior's deviation of 1
+ROWS = 1000  # codes at a time, which bounds the memory
+WALK = 0.2  # standard deviation of a random-walk step in each dimension; that of the prior is 1
 
 
 class Observation:
-    """What is known of n images: pixels under a mask, or means over blocks of pixels.
+    """Partial observations of n images: pixels under a mask, or means over blocks of pixels.
 
     Args:
         value: array `(n, height / factor, width / factor, channels)`.
         mask: array like `value`, 1 where it is known.
-        factor: int, side of a block.
-        sigma: standard deviation of the noise on `value`; `None` for values that are the image's own pixels, scored
-            by the model's likelihood.
+        factor: int, side length of a block.
+        sigma: standard deviation of the noise on `value`; `None` if the values are pixels of the image, scored by the
+            model's likelihood.
     """
 
-    def __init__(self, value, mask, factor=1, sigma=None):
+    def __init__(self, value: ArrayLike, mask: ArrayLike, factor: int = 1, sigma: float | None = None) -> None:
         self.value = np.asarray(value, "float32")
         self.mask = np.asarray(mask, "float32")
         self.factor = factor
         self.sigma = sigma
 
-    def log_prob(self, model, params, value, mask):
-        """log p(observed | z), `(batch,)`, from the decoder's `params`."""
+    def log_prob(self, model: Any, params: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Compute log p(observed | z), `(batch,)`, from the decoder's outputs `params`."""
         if self.sigma is None:
             log_prob = model.likelihood.elementwise_log_prob(value, params)
         else:
@@ -43,12 +48,11 @@ class Observation:
             log_prob = Normal(sigma=self.sigma).elementwise_log_prob(value, mean)
         return ops.sum(mask * log_prob, axis=tuple(range(1, len(log_prob.shape))))
 
-    def fill(self, mean, value, mask):
-        """The image that the decoded `mean` and the observation make together.
+    def fill(self, mean: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Combine the decoded `mean` with the observation in one image.
 
-        x̂ = m + g Aᵀ (observed − A m): known pixels are put back as they are. Where they carry noise, the share
-        g = max(0, 1 − σ²/r²), r² the residual's mean square, leaves out what noise alone explains (the positive-part
-        rule of James and Stein).
+        x̂ = m + g Aᵀ (observed − A m): known pixels are restored exactly. For noisy ones, g = max(0, 1 − σ²/r²), where
+        r² is the mean square of the residual, removes what noise alone explains (the positive-part James-Stein rule).
         """
         residual = mask * (value - block_means(mean, self.factor))
         if self.sigma is not None:
@@ -58,44 +62,47 @@ class Observation:
         return mean + enlarge(residual, self.factor)
 
 
-def block_means(x, factor):
-    """Means over blocks of `factor` by `factor` pixels of `x` `(batch, height, width, channels)`."""
+def block_means(x: Tensor, factor: int) -> Tensor:
+    """Average `x` `(batch, height, width, channels)` over blocks of `factor` by `factor` pixels."""
     if factor == 1:
         return x
     height, width, channels = x.shape[1:]
     return ops.mean(ops.reshape(x, (-1, height // factor, factor, width // factor, factor, channels)), axis=(2, 4))
 
 
-def enlarge(x, factor):
+def enlarge(x: Tensor, factor: int) -> Tensor:
     """Repeat each pixel of `x` `(batch, height, width, channels)` over a block of `factor` by `factor`."""
     return x if factor == 1 else ops.repeat(ops.repeat(x, factor, axis=1), factor, axis=2)
 
 
-def sample_codes(model, observation, y, num_samples, steps, seed, correct):
-    """Codes from p(z | observed), each the end of a Markov chain of its own that starts at the prior.
+def sample_codes(
+    model: Any, observation: Observation, y: Any, num_samples: int, steps: int, seed: int | None, correct: bool
+) -> Array:
+    """Sample codes from p(z | observed), each at the end of a separate Markov chain that starts at the prior.
 
-    A step decodes z, puts the observed pixels into the image x̂(z), encodes that, and draws z' ~ q(z | x̂(z)): Rezende,
-    Mohamed, Wierstra 2014, appendix F (https://arxiv.org/abs/1401.4082), but x̂ takes the decoded mean where they draw
-    pixels, for grey images' sake. So, and since q is not the true posterior, the chain spreads too little. With
-    `correct` a step of the second half is taken with the probability of Metropolis and Hastings,
+    A step decodes z, puts the observed pixels into the image x̂(z), encodes it, and draws z' ~ q(z | x̂(z)): Rezende,
+    Mohamed, Wierstra 2014, appendix F (https://arxiv.org/abs/1401.4082), except that x̂ contains decoded means
+    instead of sampled pixels, to suit greyscale images. For this reason, and because q is not the true posterior, the
+    variance of the chain is too small. With `correct`, a step in the second half is accepted with the
+    Metropolis-Hastings probability,
 
         min(1, p(observed | z') p(z') q(z | x̂(z')) / (p(observed | z) p(z) q(z' | x̂(z)))),
 
-    which makes p(z | observed) its stationary distribution, after the idea of Mattei & Frellsen 2018
-    (https://arxiv.org/abs/1802.04826). Every other step is then one of a random walk, without the q in the ratio: it
-    moves where the encoder, misled by what is missing, proposes too far.
+    which makes p(z | observed) its stationary distribution, following the idea of Mattei & Frellsen 2018
+    (https://arxiv.org/abs/1802.04826). Every second step is then a random-walk step, without q in the ratio: it moves
+    the chain where the encoder, misled by the missing pixels, proposes codes that are too far away.
 
-    An autoencoder's chain has no chance in it but its start, an encoded image of noise, and ends where decoding and
-    encoding agree.
+    For an autoencoder, only the start of the chain is random, an encoded noise image; the chain converges to a fixed
+    point of decoding and encoding.
 
     Args:
         model: a `VAE` or `CVAE`; or an `Autoencoder`, without `correct`.
         observation: an `Observation` of n images.
         y: their labels, or `None`.
-        num_samples: int, chains an image.
-        steps: int, steps of a chain.
-        seed: int.
-        correct: bool.
+        num_samples: int, chains per image.
+        steps: int, steps per chain.
+        seed: int for reproducible chains; `None` for random ones.
+        correct: whether to apply the Metropolis-Hastings correction.
 
     Returns:
         Array `(num_samples, n, latent_dim)`.
@@ -106,7 +113,7 @@ def sample_codes(model, observation, y, num_samples, steps, seed, correct):
         value, mask, condition = _tile(model, value, mask, y, num_samples)
 
         def look(z):
-            """What a chain needs to know of its place: z, the encoder's view of x̂(z), and log p(observed, z)."""
+            """The state of a chain at z: z, the encoder's outputs for x̂(z), and with `correct` log p(observed, z)."""
             params = model.generation(z[None], condition)[0]
             x_hat = observation.fill(model.likelihood.mean(params), value, mask)
             view = model.inference(x_hat, condition)
@@ -135,8 +142,10 @@ def sample_codes(model, observation, y, num_samples, steps, seed, correct):
     return in_batches(function, observation.value, observation.mask, y, batch_size=rows).swapaxes(0, 1)
 
 
-def log_joint(model, observation, z, params, value, mask, condition):
-    """log p(observed, z), `(batch,)`, of codes whose decoder gave `params`; without a prior, log p(observed | z)."""
+def log_joint(
+    model: Any, observation: Observation, z: Tensor, params: Tensor, value: Tensor, mask: Tensor, condition: Any
+) -> Tensor:
+    """Compute log p(observed, z), `(batch,)`, from the decoder's outputs; without a prior, log p(observed | z)."""
     log_prob = observation.log_prob(model, params, value, mask)
     if not capabilities.has(model, "prior"):
         return log_prob
@@ -149,12 +158,12 @@ def _like(values, x):
 
 
 def _draw(model, view, noise):
-    """A code for each encoder output: drawn from the posterior, or an autoencoder's code itself."""
+    """A code for each of the encoder's outputs: a posterior sample, or for an autoencoder the output itself."""
     return model.posterior_family.sample(view, 1, noise)[0] if capabilities.has(model, "density") else view
 
 
 def _first_codes(model, observation, value, mask, condition, noise):
-    """Where chains start: codes of the prior, or without one those of noise with the observed pixels put in."""
+    """The start of the chains: samples from the prior, or the codes of noise images with the observed pixels put in."""
     if not capabilities.has(model, "density"):
         mean = keras.random.uniform((value.shape[0], *model.image_shape), seed=noise)
         return model.inference(observation.fill(mean, value, mask), condition)
@@ -162,20 +171,20 @@ def _first_codes(model, observation, value, mask, condition, noise):
 
 
 def _tile(model, value, mask, y, num_samples):
-    """Each row `num_samples` times, and `y` as the networks' condition."""
+    """Repeat each row `num_samples` times; `y` becomes the networks' condition."""
     value, mask, *condition = (ops.repeat(each, num_samples, axis=0) for each in (value, mask, *model.condition(y)))
     return value, mask, tuple(condition)
 
 
-def optimise_codes(model, observation, y, z, steps, learning_rate):
-    """Climb log p(observed | z) + log p(z) from given codes, with Adam; for an autoencoder the first term alone.
+def optimise_codes(model: Any, observation: Observation, y: Any, z: Array, steps: int, learning_rate: float) -> Array:
+    """Maximise log p(observed | z) + log p(z) with Adam; for an autoencoder, the first term only.
 
     Args:
         model: a `VAE`, a `CVAE` or an `Autoencoder`.
         observation: an `Observation` of n images.
         y: their labels, or `None`.
         z: array `(num_samples, n, latent_dim)` to start from.
-        steps: int.
+        steps: int, Adam steps.
         learning_rate: float, Adam's.
 
     Returns:
@@ -199,8 +208,8 @@ def optimise_codes(model, observation, y, z, steps, learning_rate):
     )
 
 
-def complete(model, observation, z, y):
-    """Decode codes and put what was observed back: images `(num_samples, n, *image_shape)`.
+def complete(model: Any, observation: Observation, z: Array, y: Any) -> Array:
+    """Decode codes and put the observed pixels back: images `(num_samples, n, *image_shape)`.
 
     Args:
         model: a `VAE`, a `CVAE` or an `Autoencoder`.

@@ -1,44 +1,61 @@
-"""Images back from what is left of them: noise taken away, holes filled in, small ones enlarged.
+"""Image restoration: denoising, inpainting and super-resolution.
 
-Each function gives several samples, for what is lost can be guessed in several ways: their mean is the estimate with
-the least squared error, their standard deviation tells where the model is guessing.
+Each function returns several samples, because the lost information is ambiguous: their mean is the estimate with the
+least squared error, their standard deviation shows where the model is uncertain.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from kvae import checks
 from kvae.applications import posterior_codes
 from kvae.models import capabilities
+from kvae.types import Array, ArrayLike, Shape
 
 METHODS = ("gibbs", "metropolis", "optimise")
-WARM_UP = 10  # steps of the chain that a climb starts from
+WARM_UP = 10  # steps of the chain before optimisation
 
 
-def denoise(model, noisy, sigma, y=None, num_samples=10, method="metropolis", steps=100, learning_rate=0.05, seed=0):
-    """Take Gaussian noise out of images.
+def denoise(
+    model: Any,
+    noisy: ArrayLike,
+    sigma: float,
+    y: Any = None,
+    num_samples: int = 10,
+    method: str = "metropolis",
+    steps: int = 100,
+    learning_rate: float = 0.05,
+    seed: int | None = 0,
+) -> Array:
+    """Remove Gaussian noise from images.
 
     Args:
         model: a `VAE` or `CVAE` trained on clean images; or an `Autoencoder`, with "optimise" or a few steps of
-            "gibbs": without a prior nothing holds a long chain near the data.
-        noisy: images `(n, *image_shape)` plus noise; values may leave [0, 1].
-        sigma: float, the noise's standard deviation.
+            "gibbs": without a prior, nothing keeps a long chain close to the data.
+        noisy: images `(n, *image_shape)` plus noise; values may be outside [0, 1].
+        sigma: float, the standard deviation of the noise.
         y: labels, for a conditional model.
-        num_samples: int, samples an image.
-        method: "gibbs" to encode, draw and decode in turn; "metropolis" for the same with a correction, so that samples
-            come from p(z | observed); "optimise" to climb from "gibbs" to the likeliest code, which leaves little
-            spread. See `kvae.applications.latent`.
-        steps: int, of a chain, and of the climb.
-        learning_rate: float, of the climb.
-        seed: int.
+        num_samples: int, samples per image.
+        method: "gibbs" to encode, sample and decode in turn; "metropolis" for the same with a correction, so that the
+            samples come from p(z | observed); "optimise" to maximise p(z | observed) from the result of "gibbs", which
+            leaves little variance. See `kvae.applications.posterior_codes`.
+        steps: int, steps of the chain and of the optimisation.
+        learning_rate: float, Adam's, for "optimise".
+        seed: int for a reproducible chain; `None` for a random one.
 
     Returns:
         Array `(num_samples, n, *image_shape)` of clean images.
 
     Raises:
-        ValueError: if the model has no decoder or no density, images do not fit it, or `sigma` is not positive.
+        ValueError: if the model has no decoder, or no density for "metropolis", if images do not fit it, or if `sigma`
+            is not positive.
 
     Example:
 
+    >>> noisy = kvae.corruption.Gaussian(0.5)(data.x_test[:10], seed=0)
     >>> clean = kvae.applications.denoise(model, noisy, sigma=0.5).mean(axis=0)
     """
     _check(model, method)
@@ -47,25 +64,35 @@ def denoise(model, noisy, sigma, y=None, num_samples=10, method="metropolis", st
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
-def inpaint(model, x, mask, y=None, num_samples=10, method="metropolis", steps=100, learning_rate=0.05, seed=0):
-    """Fill in the hidden pixels of images.
+def inpaint(
+    model: Any,
+    x: ArrayLike,
+    mask: ArrayLike,
+    y: Any = None,
+    num_samples: int = 10,
+    method: str = "metropolis",
+    steps: int = 100,
+    learning_rate: float = 0.05,
+    seed: int | None = 0,
+) -> Array:
+    """Fill in the missing pixels of images.
 
     Args:
         model: as in `denoise`.
-        x: images `(n, *image_shape)`; what stands at hidden pixels, NaN too, is not looked at.
-        mask: bools, `True` where a pixel is known: `image_shape` for one mask for all, or `(n, *image_shape)`.
+        x: images `(n, *image_shape)`; values at missing pixels, even NaN, are ignored.
+        mask: bools, `True` where a pixel is known: `(n, *image_shape)`, or `image_shape` for one mask for all images.
         y: labels, for a conditional model.
         num_samples: as in `denoise`.
         method: as in `denoise`.
         steps: as in `denoise`.
         learning_rate: as in `denoise`.
-        seed: int.
+        seed: as in `denoise`.
 
     Returns:
-        Array `(num_samples, n, *image_shape)`: pixel means at hidden pixels, `x` at known ones.
+        Array `(num_samples, n, *image_shape)`: pixel means at missing pixels, `x` at known ones.
 
     Raises:
-        ValueError: if the mask has another shape, hides all of an image or nothing at all; else as `denoise`.
+        ValueError: if the mask has a wrong shape, hides a whole image or hides nothing; else as in `denoise`.
 
     Example:
 
@@ -82,27 +109,37 @@ def inpaint(model, x, mask, y=None, num_samples=10, method="metropolis", steps=1
 
 
 def super_resolve(
-    model, small, factor, sigma=0.02, y=None, num_samples=10, method="metropolis", steps=100, learning_rate=0.05, seed=0
-):
-    """Enlarge images whose pixels are means over blocks of the pixels that the model knows.
+    model: Any,
+    small: ArrayLike,
+    factor: int,
+    sigma: float = 0.02,
+    y: Any = None,
+    num_samples: int = 10,
+    method: str = "metropolis",
+    steps: int = 100,
+    learning_rate: float = 0.05,
+    seed: int | None = 0,
+) -> Array:
+    """Increase the resolution of images whose pixels are means over blocks of pixels of the model's images.
 
     Args:
-        model: as in `denoise`, of images `(height, width, channels)`.
-        small: images `(n, height / factor, width / factor, channels)`, such as `downsample` gives.
-        factor: int, how many times higher and wider the result is.
-        sigma: float, the standard deviation that a small pixel may differ by from the mean of its block.
+        model: as in `denoise`, for images `(height, width, channels)`.
+        small: images `(n, height / factor, width / factor, channels)`, as returned by `downsample`.
+        factor: int, the ratio of the heights and of the widths.
+        sigma: float, standard deviation of the difference between a pixel of `small` and the mean of its block.
         y: labels, for a conditional model.
         num_samples: as in `denoise`.
         method: as in `denoise`.
         steps: as in `denoise`.
         learning_rate: as in `denoise`.
-        seed: int.
+        seed: as in `denoise`.
 
     Returns:
         Array `(num_samples, n, *image_shape)`.
 
     Raises:
-        ValueError: if `factor` does not divide the image's sides or `small` is of another size; else as `denoise`.
+        ValueError: if `factor` does not divide the image's height and width or `small` has a wrong shape; else as in
+            `denoise`.
 
     Example:
 
@@ -117,52 +154,52 @@ def super_resolve(
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
-def downsample(x, factor):
-    """Means over blocks of `factor` by `factor` pixels.
+def downsample(x: ArrayLike, factor: int) -> Array:
+    """Average images over blocks of `factor` by `factor` pixels.
 
     Args:
         x: images `(n, height, width, channels)`.
-        factor: int that divides height and width.
+        factor: int of at least 2 that divides height and width.
 
     Returns:
         Array `(n, height / factor, width / factor, channels)`.
 
     Raises:
-        ValueError: if `factor` does not divide the sides.
+        ValueError: if `factor` does not divide height and width.
     """
     x = np.asarray(x)
     height, width, channels = small_shape(x.shape[1:], factor)
     return x.reshape(len(x), height, factor, width, factor, channels).mean(axis=(2, 4))
 
 
-def psnr(x, estimate):
-    """Peak signal-to-noise ratio of images with peak 1, from the mean squared error of each: array `(n,)`, decibels."""
+def psnr(x: ArrayLike, estimate: ArrayLike) -> Array:
+    """Compute the peak signal-to-noise ratio of each image, with peak 1: array `(n,)`, decibels."""
     x = np.asarray(x, "float64")
-    return -10.0 * np.log10(np.square(x - estimate).reshape(len(x), -1).mean(axis=1))
+    return -10.0 * np.log10(np.square(x - np.asarray(estimate)).reshape(len(x), -1).mean(axis=1))
 
 
-def check_mask(mask, shape, image_shape):
+def check_mask(mask: ArrayLike, shape: Shape, image_shape: Shape) -> Array:
     """Return `mask` as bools `(n, *image_shape)`, or raise a `ValueError`; `shape` is that of the n images."""
     mask = np.asarray(mask)
     shape, image_shape = tuple(shape), tuple(image_shape)
     if mask.shape not in (image_shape, shape):
-        raise ValueError(f"`mask` must have shape {image_shape} or (n, ...) as `x`: {shape}. Received: {mask.shape}")
+        raise ValueError(f"`mask` must have shape {image_shape} or that of `x`, {shape}. Received: shape {mask.shape}")
     if not np.isin(mask, (0, 1)).all():
-        raise ValueError(f"`mask` must hold bools, True where a pixel is known. Received: dtype {mask.dtype}")
+        raise ValueError(f"`mask` must contain bools, True where a pixel is known. Received: dtype {mask.dtype}")
     mask = np.broadcast_to(mask.astype(bool), (*shape[:1], *image_shape))
     known = mask.mean(axis=tuple(range(1, mask.ndim)))
     if (known == 0).any():
         raise ValueError(
-            "`mask` must leave some pixels of each image known: use generate for a whole image. "
-            f"Received: all hidden in {np.sum(known == 0)} of {len(mask)} images"
+            "`mask` must mark some pixels of each image as known: use generate for whole images. "
+            f"Received: no known pixels in {np.sum(known == 0)} of {len(mask)} images"
         )
     if len(known) and (known == 1).all():
-        raise ValueError("`mask` must hide some pixels: True is for known ones. Received: no pixel hidden")
+        raise ValueError("`mask` must mark some pixels as missing, with False. Received: True everywhere")
     return mask
 
 
-def small_shape(image_shape, factor):
-    """The shape of an image reduced by `factor`, or a `ValueError`."""
+def small_shape(image_shape: Shape, factor: int) -> Shape:
+    """The shape of an image downsampled by `factor`; raises a `ValueError` if `factor` does not divide its sides."""
     factor = checks.positive_integer(factor, "factor")
     if len(image_shape) != 3 or any(side % factor for side in image_shape[:2]) or factor == 1:
         raise ValueError(
