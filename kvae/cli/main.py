@@ -102,11 +102,11 @@ def evaluate(arguments: Namespace) -> None:
     from kvae.models import load_model
 
     model = load_model(arguments.model)
-    data = saved_model.dataset_of(arguments.model, arguments.dataset)
-    x_test, y_test = saved_model.test_arrays(data, arguments.seed, model)
-    metrics = saved_model.evaluate(model, data, x_test, y_test, arguments.seed, arguments.num_samples)
+    dataset = saved_model.dataset_of(arguments.model, arguments.dataset)
+    x_test, y_test = saved_model.test_arrays(dataset, arguments.seed, model)
+    metrics = saved_model.evaluate(model, dataset, x_test, y_test, arguments.seed, arguments.num_samples)
     saved_model.add_card(metrics, saved_model.options_of(arguments.model))
-    found = saved_model.diagnose(model, data, x_test, y_test, arguments.seed) if arguments.doctor else []
+    found = saved_model.diagnose(model, dataset, x_test, y_test, arguments.seed) if arguments.doctor else []
     if found:
         metrics["findings"] = [vars(finding) for finding in found]
     if arguments.out:
@@ -160,18 +160,19 @@ def ladder(arguments: Namespace) -> None:
     from kvae.data import load_data
     from kvae.io import atomic
 
-    data = load_data(arguments.dataset)
+    dataset = load_data(arguments.dataset)
     out = atomic.make_folder(arguments.out)
-    print(f"Training five methods on {data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs.")
+    latent_dim, epochs = arguments.latent_dim, arguments.epochs
+    print(f"Training five methods on {dataset.name}: {latent_dim} latent dimensions, {epochs} epochs.")
     rungs: list[Any] = []
-    for rung in ladders.climb(data, arguments.latent_dim, arguments.epochs, arguments.batch_size, seed=arguments.seed):
+    for rung in ladders.climb(dataset, latent_dim, epochs, arguments.batch_size, seed=arguments.seed):
         print(f"{rung.name}: {rung.seconds:.1f} s", flush=True)
         rungs.append(rung)
     numbers = [rung.numbers() for rung in rungs]
     printing.ladder(numbers)
     run_folder.write_json(out / "ladder.json", numbers)
-    title = f"{data.name}: {arguments.latent_dim} latent dimensions, {arguments.epochs} epochs each"
-    path = plots.save(plots.ladder(rungs, data.x_test, data.y_test, title), out / "ladder.png")
+    title = f"{dataset.name}: {latent_dim} latent dimensions, {epochs} epochs each"
+    path = plots.save(plots.ladder(rungs, dataset.x_test, dataset.y_test, title), out / "ladder.png")
     print(f"written to {path} and {out / 'ladder.json'}")
 
 
