@@ -360,7 +360,7 @@ BAD = {
     "unknown method": (lambda m, p: applications.inpaint(m, X, LOWER, method="magic"), "`method` must be one of"),
     "no samples": (lambda m, p: applications.inpaint(m, X, LOWER, num_samples=0), "`num_samples` must be"),
     "no steps": (lambda m, p: applications.inpaint(m, X, LOWER, steps=0), "`steps` must be"),
-    "no decoder": (lambda m, p: applications.inpaint(p, X, LOWER), "without a decoder"),
+    "no decoder": (lambda m, p: applications.inpaint(p, X, LOWER), "must have an encoder and a decoder network. Received: PCA"),
     "no noise": (lambda m, p: applications.denoise(m, X, 0.0), "`sigma` must be a finite number above 0"),
     "noisy images of another shape": (lambda m, p: applications.denoise(m, X[:, :4], 0.5), "`noisy` must have shape"),
     "factor that does not divide": (lambda m, p: applications.super_resolve(m, SMALL, 3), "divides height and width"),

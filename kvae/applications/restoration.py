@@ -210,10 +210,7 @@ def small_shape(image_shape: Shape, factor: int) -> Shape:
 
 
 def _check(model, method):
-    if not hasattr(model, "decoder"):
-        raise ValueError(
-            f"`model` must have an encoder and a decoder network. Received: {type(model).__name__}, without a decoder"
-        )
+    capabilities.needs(model, "networks")
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
     if method == "metropolis" and not capabilities.has(model, "density"):
