@@ -29,8 +29,8 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
         text = functions[name].__doc__
         return commands.add_parser(name, help=text, description=text, parents=[common])
 
-    def seed(sub, default):
-        sub.add_argument("--seed", type=int, default=default, metavar="N", help="for a reproducible result; default: 0")
+    def seed(sub):
+        sub.add_argument("--seed", type=int, default=0, metavar="N", help="for a reproducible result; default: 0")
 
     def run_folder(sub, default):
         sub.add_argument("--out", default=default, metavar="DIR", help="run folder to write; default: %(default)s")
@@ -47,7 +47,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
         )
 
     sub = command("demo")
-    seed(sub, 0)
+    seed(sub)
     run_folder(sub, "runs/demo")
     sub.set_defaults(resume=None, strategy="none")
 
@@ -64,30 +64,33 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
         sub.add_argument("model", metavar="MODEL", help="a model.keras file")
         own_modules(sub)
 
+    def dataset_argument(sub):
+        sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the run's own")
+
     sub = command("generate")
     model_argument(sub)
-    seed(sub, 0)
+    seed(sub)
     sub.add_argument("--label", type=int, nargs="+", metavar="Y", help="labels for a conditional model")
     sub.add_argument("--count", type=int, default=16, metavar="N", help="images per label; default: %(default)s")
     sub.add_argument("--out", metavar="FILE", help="a .png picture or an .npz array; default: beside the model")
 
     sub = command("evaluate")
     model_argument(sub)
-    seed(sub, 0)
-    sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the run's own")
-    sub.add_argument("--num-samples", type=int, default=20, metavar="L", help="posterior samples; default: %(default)s")
+    seed(sub)
+    dataset_argument(sub)
+    sub.add_argument("--num-samples", type=int, default=20, metavar="L", help="per example; default: %(default)s")
     sub.add_argument("--doctor", action="store_true", help="also report what is wrong with the model, and what to try")
     sub.add_argument("--out", metavar="FILE", help="JSON file to write the numbers to")
 
     sub = command("plot")
     model_argument(sub)
     sub.add_argument("--kind", choices=(*PICTURES, "history"), nargs="+", help="default: all that fit the model")
-    sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the run's own")
+    dataset_argument(sub)
     sub.add_argument("--label", type=int, metavar="Y", help="class of a manifold or traversal; default: 0")
     sub.add_argument("--out", metavar="DIR", help="folder for the pictures; default: beside the model")
 
     sub = command("ladder")
-    seed(sub, 0)
+    seed(sub)
     sub.add_argument("--dataset", default="digits", metavar="NAME", help=options.DATA_HELP + "; default: %(default)s")
     sub.add_argument("--latent-dim", type=int, default=2, metavar="K", help="latent dimensions; default: %(default)s")
     sub.add_argument("--epochs", type=int, default=40, metavar="N", help="of each network; default: %(default)s")
@@ -97,16 +100,15 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub = command("apply")
     sub.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
     model_argument(sub)
-    seed(sub, 0)
-    sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the run's own")
+    seed(sub)
+    dataset_argument(sub)
     sub.add_argument("--count", type=int, default=100, metavar="N", help="test images; default: %(default)s")
-    sub.add_argument("--method", metavar="NAME", help="elbo, importance, reconstruction; gibbs, metropolis, optimise")
-    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="noise to remove; default: %(default)s")
-    sub.add_argument("--factor", type=int, default=2, metavar="F", help="of super-resolution; default: %(default)s")
-    sub.add_argument(
-        "--strange", metavar="NAME", help="data to detect as anomalous; default: the test images upside down"
-    )
-    sub.add_argument("--out", metavar="FILE", help="the picture to write; default: beside the model")
+    methods = "anomaly: elbo, importance, reconstruction; denoise, inpaint, super-resolve: gibbs, metropolis, optimise"
+    sub.add_argument("--method", metavar="NAME", help=methods)
+    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="of denoise; default: %(default)s")
+    sub.add_argument("--factor", type=int, default=2, metavar="F", help="of super-resolve; default: %(default)s")
+    sub.add_argument("--strange", metavar="NAME", help="anomalous data; default: the test images upside down")
+    sub.add_argument("--out", metavar="FILE", help="picture to write; default: beside the model")
 
     sub = command("data")
     sub.add_argument("name", nargs="?", metavar="NAME", help=options.DATA_HELP)
