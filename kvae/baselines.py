@@ -22,7 +22,7 @@ class Baseline:
     """
 
     image_shape: Shape | None = None  # set by `fit`
-    dtype: str | None = None  # dtype that scikit-learn computes in; `None` for that of the data
+    dtype: str | None = None  # dtype that scikit-learn computes in; `None`: the dtype of the data
 
     def __init__(self, latent_dim: int, estimator: Any) -> None:
         self.latent_dim = checks.positive_integer(latent_dim, "latent_dim")

@@ -157,7 +157,7 @@ def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), trainin
         network: Functional model from `h`, or from `[h, *condition]`.
         h: tensor `(batch, ...)`.
         condition: tensors `(batch, ...)` that the network takes beside `h`; none without a condition.
-        training: bool; `None` for that of the calling layer.
+        training: bool; `None` takes the value from the calling layer.
 
     Returns:
         Tensor `(batch, ...)`, float32.

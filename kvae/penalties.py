@@ -123,7 +123,7 @@ class KLSparsity(Penalty):
         self._check_number("weight")
         self._check_number("target", high=1.0)
         if self.target in (0, 1):
-            raise ValueError(f"`target` must lie between 0 and 1, not on them. Received: target={self.target!r}")
+            raise ValueError(f"`target` must lie strictly between 0 and 1. Received: target={self.target!r}")
 
     def check(self, model: Any) -> None:
         activation = getattr(model.encoder.layers[-1], "activation", None)

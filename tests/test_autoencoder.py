@@ -311,7 +311,7 @@ BAD = {
     "negative KL": (lambda: KLSparsity(-1.0), r"`weight` must be a finite number of at least 0"),
     "negative contraction": (lambda: Contractive(-1.0), r"`weight` must be a finite number of at least 0"),
     "no samples": (lambda: Contractive(1.0, num_samples=0), r"`num_samples` must be an integer of at least 1"),
-    "target of 0": (lambda: KLSparsity(1.0, target=0.0), r"`target` must lie between 0 and 1"),
+    "target of 0": (lambda: KLSparsity(1.0, target=0.0), r"`target` must lie strictly between 0 and 1"),
     "KL on a linear code": (
         lambda: kvae.Autoencoder(*pair(), penalty=KLSparsity(1.0)),
         r"needs codes in \[0, 1\]: end the encoder in a sigmoid.*Received: activation linear",

@@ -350,6 +350,6 @@ def test_the_bernoullis_derivatives_are_those_of_its_formula():
     probs = scipy.special.expit(logits.astype("float64"))
     np.testing.assert_allclose(first, pixels - probs, atol=1e-7)
     np.testing.assert_array_equal(by_pixels, logits)
-    # At 0, PyTorch takes the second derivative of the formula's |a| for 0.
+    # At 0, PyTorch sets the second derivative of |a| in the formula to 0.
     smooth = logits != 0 if keras.backend.backend() == "torch" else slice(None)
     np.testing.assert_allclose(numpy(second)[smooth], (-probs * (1 - probs))[smooth], atol=1e-7)

@@ -276,7 +276,7 @@ def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_
         processes[1].send_signal(signal.SIGKILL)
         _, errors = processes[0].communicate(timeout=300)
         assert processes[0].returncode == 1
-        assert "Another worker went away: start all of them again" in errors.splitlines()[-1]
+        assert "Another worker was lost: restart all workers" in errors.splitlines()[-1]
         assert "Traceback" not in errors
         before = (run / "history.csv").read_text().splitlines()
         assert 3 <= len(before) < epochs

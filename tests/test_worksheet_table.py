@@ -16,7 +16,7 @@ TABLE = [(name, i) for name, exercise in EXERCISES.items() for i in range(len(ex
 
 
 def another(answer):
-    """The same answer as another object, because `check` recognises the reference itself."""
+    """A copy of the answer: `check` recognises the reference object itself."""
     if isinstance(answer, type):
         return type("Answer", (answer,), {})
     return (lambda *arguments: answer(*arguments)) if callable(answer) else answer

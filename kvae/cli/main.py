@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def demo(arguments: Namespace) -> int:
-    """Train a conditional VAE on real digits and draw, by label, digits nobody wrote."""
+    """Train a conditional VAE on real digits and draw new ones for every label."""
     print("Training a conditional VAE on 1,437 real 8x8 digits.")
     return _train(DEMO | {"seed": arguments.seed}, arguments)
 

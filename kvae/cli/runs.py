@@ -85,7 +85,7 @@ def train(
         ValueError: for options that are unknown or do not fit together, if training fails in its first epoch, and if
             there is nothing to resume.
         FileError: if `out` holds something already, cannot be written to, or is being written by another process.
-        ConnectionError: if another worker goes away.
+        ConnectionError: if another worker is lost.
     """
     start, out = time.perf_counter(), Path(out)
     options = read(options, out, force, resume, devices)

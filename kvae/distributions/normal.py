@@ -38,7 +38,7 @@ class Normal(Distribution):
             the parameters are the mean alone.
 
     Raises:
-        ValueError: if `sigma` is none of the above.
+        ValueError: if `sigma` is anything else.
 
     Example:
 

@@ -189,7 +189,7 @@ def _is_registered(name, registered):
 
 
 def _is_builtin(module, name, registered):
-    """Whether it is one of Keras's own classes that only compute, which nobody has registered under another meaning."""
+    """Whether it is a Keras class that only computes, and whose name no other class is registered under."""
     if not isinstance(module, str) or registered not in (None, name) or keras.saving.get_registered_object(name):
         return False
     if module == "keras.layers":

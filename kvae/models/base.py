@@ -40,7 +40,7 @@ class BaseModel(keras.Model):
     optimizer_groups: dict[str, tuple[str, ...]] = {}  # from a name to the attributes that its optimizer trains
     conditions: Conditions | None = None  # what the model is given beside x
     steps_per_execution: int
-    steps_given = False  # whether `compile` was told how many steps an execution takes
+    steps_given = False  # whether `compile` was given `steps_per_execution`
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -61,7 +61,7 @@ class BaseModel(keras.Model):
 
     @property
     def compute_dtype(self):
-        """Float32 under every policy, for images, densities and sums; networks compute in what theirs says."""
+        """Always float32, for images, densities and sums; the networks follow their own dtype policies."""
         return "float32"
 
     # What a subclass implements.
@@ -227,7 +227,7 @@ class BaseModel(keras.Model):
             return super().fit(**arguments)
 
     def take_steps(self, steps):
-        """Let an execution be of `steps` steps, unless `compile` was told how many."""
+        """Run `steps` steps per execution, unless `compile` was given a number."""
         if not self.steps_given and self.steps_per_execution != steps:
             self.steps_per_execution: int = steps
             self.train_function = self.test_function = None  # they have the old number compiled in

@@ -1,4 +1,4 @@
-"""What every model of an encoder and a decoder shares: their verbs, on tensors and on arrays."""
+"""What all models with an encoder and a decoder share: their methods, on tensors and on arrays."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kvae.models.base import BaseModel
 from kvae.models.batches import in_batches
 from kvae.types import Array, ArrayLike, Shape, Tensor
 
-EVALUATION_BATCH = 1000  # rows at a time in the NumPy verbs
+EVALUATION_BATCH = 1000  # rows at a time in the methods that take arrays
 
 
 class EncoderDecoder(BaseModel):
     """Base class of the models with an `encoder`, a `decoder` and a `likelihood` that reads the decoder's outputs.
 
-    A pass over a batch has three verbs, each of which a subclass may override alone: `inference`, from images to the
-    encoder's outputs; `generation`, from codes to the decoder's; and `loss_terms`, from both to a `BatchResult`.
+    A pass over a batch calls three methods, each of which a subclass may override on its own: `inference`, from images
+    to the encoder's outputs; `generation`, from codes to the decoder's; and `loss_terms`, from both to a `BatchResult`.
     """
 
     penalties: list[penalties.Penalty]
@@ -46,7 +46,7 @@ class EncoderDecoder(BaseModel):
         """Number of latent dimensions."""
         return math.prod(self.latent_shape)
 
-    # The verbs: tensors in, tensors out.
+    # Methods on tensors.
 
     def condition(self, y: Any) -> tuple[Tensor, ...]:
         """What both networks see of `y` beside their input: tensors `(batch, ...)`, none without a condition."""
@@ -85,7 +85,7 @@ class EncoderDecoder(BaseModel):
         """The code `(batch, *latent_shape)` that `inference`'s outputs stand for: a mean, or the code itself."""
         raise NotImplementedError
 
-    # The verbs: arrays in, arrays out.
+    # Methods on arrays.
 
     def encode(self, x: ArrayLike, y: Any = None) -> Array:
         """Latent codes: a variational model's posterior means, an autoencoder's codes.

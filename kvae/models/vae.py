@@ -198,7 +198,7 @@ class VAE(EncoderDecoder):
     def code(self, params: Tensor) -> Tensor:
         return self.posterior_family.mean(params)
 
-    # The verbs: arrays in, arrays out.
+    # Methods on arrays.
 
     def posterior(self, x: ArrayLike, y: Any = None) -> tuple[Array, ...]:
         """The parameters of q(z|x).

@@ -31,7 +31,7 @@ def anomalies(
     Args:
         x: images `(n, height, width, channels)`.
         scores: their scores `(n,)`, from `applications.anomaly_score`.
-        strange: scores `(m,)` of known anomalies, plotted as a second histogram; `None` for none.
+        strange: scores `(m,)` of known anomalies, if any; plotted as a second histogram.
         names: the legend's labels for the two sets of scores.
         columns: int, images per row.
         unit: str, label of the score axis.

@@ -40,7 +40,7 @@ def scope(name: str = "none", wait: float = cluster.WAIT) -> Iterator[AbstractCo
 
     Raises:
         ValueError: for an unknown name, one of another backend, an invalid TF_CONFIG or workers that do not answer.
-        ConnectionError: from either context, if another worker goes away.
+        ConnectionError: from either context, if another worker is lost.
 
     Example:
 
@@ -93,15 +93,15 @@ def _join():
 
 @contextlib.contextmanager
 def _others_present():
-    """Report in one line that another worker went away."""
+    """Report in one line that another worker was lost."""
     import tensorflow as tf
 
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
         raise ConnectionError(
-            "Another worker went away: start all of them again with the same commands, and a run with a checkpoint "
-            f"resumes after its last epoch. Received: {error.message.splitlines()[0]}"
+            "Another worker was lost: restart all workers with the same commands. A run with a checkpoint "
+            f"resumes after its last complete epoch. Received: {error.message.splitlines()[0]}"
         ) from error
 
 

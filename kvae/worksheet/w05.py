@@ -292,7 +292,7 @@ EXERCISES = {
         wrong=[
             (
                 lambda a: a - np.mean(a),
-                "this mean includes the sample itself, which causes a bias: use only the others",
+                "this mean includes the sample itself, which makes the estimate biased: use only the others",
             ),
             (lambda a: a - (np.sum(a) - a) / len(a), "there are S − 1 others: divide by that"),
             (lambda a: a - np.sum(a) / (len(a) - 1), "remove the sample's own f from the sum too"),

@@ -1,4 +1,4 @@
-"""Models that override one verb of a pass each: inference, or generation."""
+"""Models that override one method of a pass each: inference, or generation."""
 
 import keras
 from keras import ops

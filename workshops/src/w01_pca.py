@@ -299,7 +299,7 @@ kvae.worksheet.show(figure)
 # %% [markdown]
 # ## Where is the energy low?
 #
-# In the plane we can look at it. The data are two half moons; the models use no component and one component.
+# In the plane, the energy can be drawn. The data are two half moons; the models have zero components and one component.
 #
 # **Predict before you run.** Where is $E = 0$ in each figure? Is it low *only* where there are data?
 

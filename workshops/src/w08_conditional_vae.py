@@ -237,7 +237,7 @@ grid = style_by_digit(model.decode, styles, DIGITS).reshape(len(styles), NUM_CLA
 kvae.worksheet.show(kvae.plots.image_grid(grid, names, list(DIGITS), title="Rows are styles, columns are digits"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* Along z₀ the 1s lose their flag and gain a foot; slant and width are other typical finds. A latent dimension need not mean the same for a 1 and an 8:
+# *For the instructor.* Along z₀ the 1s lose their flag and gain a foot; slant and width are other typical answers. A latent dimension need not mean the same for a 1 and an 8:
 # nothing in the bound requires it. It comes from the networks being smooth and shared by all digits.
 
 # %% [markdown]
