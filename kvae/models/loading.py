@@ -25,11 +25,19 @@ def load_model(path: PathLike) -> BaseModel:
         path: a `.keras` file that `model.save` wrote.
 
     Returns:
-        The model, of the class that was saved.
+        The model, of the class that was saved. To a type checker it is a `BaseModel`; `isinstance(model, kvae.VAE)`
+        narrows it to the class with the methods in question.
 
     Raises:
         ValueError: if the file does not exist, is damaged, names classes that are not registered, or does not hold a
             kvae model.
+
+    Example:
+
+    >>> model.save("vae.keras")
+    >>> loaded = kvae.load_model("vae.keras")
+    >>> isinstance(loaded, kvae.VAE)
+    True
     """
     path = Path(path)
     wanted = f"`path` must be a .keras file written by a kvae model's save(). Received: {path}"
@@ -43,7 +51,7 @@ def load_model(path: PathLike) -> BaseModel:
         keras_archive.check(path)
         model = keras.saving.load_model(path)
     except keras_archive.UnknownClassError as error:
-        raise ValueError(f"{wanted}, which {error}") from error
+        raise ValueError(f"{wanted}: it {error}") from error
     except Exception as error:  # Keras, h5py and zipfile raise many kinds on a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{wanted}, which is damaged or was written by another program: {reason[0][:200]}") from error
