@@ -1,4 +1,10 @@
-"""kvae: variational autoencoders in Keras 3, for teaching and for use."""
+"""kvae: variational autoencoders in Keras 3, for teaching and for use.
+
+The examples in the documentation assume `import keras, kvae`, `import numpy as np` and `from keras import ops`. Unless
+an example defines them itself, `data` is the result of `kvae.load_data("digits")` and `x` its test images; `model` is a
+VAE with a two-dimensional code trained on it, `cvae` a CVAE with ten classes, `pca` a `kvae.baselines.PCA`; `encoder`
+and `decoder` are a pair from `kvae.networks.mlp`.
+"""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -78,13 +84,15 @@ if TYPE_CHECKING:
     from kvae.training import strategy
 
 
-def __getattr__(name):
-    """Import a public name when it is first used: pictures and scikit-learn take a second."""
-    if name not in __all__:
-        raise AttributeError(f"module 'kvae' has no attribute {name!r}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"kvae.{_HOMES[name]}"), name)
-    return importlib.import_module(f"kvae.{_ROOMS.get(name, name)}")
+if not TYPE_CHECKING:  # to a type checker, it would make every name an attribute
+
+    def __getattr__(name):
+        """Import a public name when it is first used: pictures and scikit-learn take a second."""
+        if name not in __all__:
+            raise AttributeError(f"module 'kvae' has no attribute {name!r}")
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"kvae.{_HOMES[name]}"), name)
+        return importlib.import_module(f"kvae.{_ROOMS.get(name, name)}")
 
 
 def __dir__():

@@ -165,7 +165,6 @@ class GMM(Baseline):
 
     Example:
 
-    >>> data = kvae.load_data("digits")
     >>> gmm = kvae.baselines.GMM(latent_dim=10, covariance="diag").fit(data.x_train)
     >>> gmm.sample(4, seed=0).shape
     (4, 8, 8, 1)
@@ -216,8 +215,7 @@ class SparseCoding(Baseline):
 
     Example:
 
-    >>> data = kvae.load_data("digits")
-    >>> coding = kvae.baselines.SparseCoding(latent_dim=100, sparsity=0.5).fit(data.x_train)
+    >>> coding = kvae.baselines.SparseCoding(latent_dim=16, sparsity=0.5).fit(data.x_train)
     >>> used = (coding.encode(data.x_test) != 0).mean()  # fraction of the dictionary that an image uses
     """
 

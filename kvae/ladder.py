@@ -93,8 +93,8 @@ def climb(
 
     Example:
 
-    >>> for rung in kvae.ladder.climb(kvae.load_data("digits"), epochs=20):
-    ...     print(rung.name, rung.reconstruction_mse)
+    >>> rungs = list(kvae.ladder.climb(data, epochs=20))
+    >>> errors = {rung.name: rung.reconstruction_mse for rung in rungs}
     """
     if data.num_classes is None or data.y_train is None or data.y_test is None:
         raise ValueError(f"`data` must have class labels: the ladder ends in a CVAE. Received: {data.name}")

@@ -82,7 +82,8 @@ class L1(Penalty):
 
     Example:
 
-    >>> kvae.Autoencoder(encoder, decoder, penalty=kvae.penalties.L1(0.1))
+    >>> pair = kvae.networks.mlp((8, 8, 1), latent_dim=64, posterior=None)
+    >>> model = kvae.Autoencoder(*pair, penalty=kvae.penalties.L1(0.1))
     """
 
     weight: float
@@ -113,7 +114,7 @@ class KLSparsity(Penalty):
     Example:
 
     >>> pair = kvae.networks.mlp((8, 8, 1), 64, hidden=(), posterior=None, code_activation="sigmoid")
-    >>> kvae.Autoencoder(*pair, penalty=kvae.penalties.KLSparsity(3.0, target=0.05))
+    >>> model = kvae.Autoencoder(*pair, penalty=kvae.penalties.KLSparsity(3.0, target=0.05))
     """
 
     weight: float
@@ -163,7 +164,8 @@ class Contractive(Penalty):
 
     Example:
 
-    >>> kvae.Autoencoder(encoder, decoder, penalty=kvae.penalties.Contractive(0.1))
+    >>> pair = kvae.networks.mlp((8, 8, 1), latent_dim=64, posterior=None)
+    >>> model = kvae.Autoencoder(*pair, penalty=kvae.penalties.Contractive(0.1))
     """
 
     weight: float

@@ -46,7 +46,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, epochs=100, callbacks=[kvae.callbacks.Checkpoint("runs/first/checkpoint.npz")])
+    >>> checkpoint = kvae.callbacks.Checkpoint("checkpoint.npz")
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[checkpoint])
     """
 
     def __init__(self, path: PathLike, every: int = 1) -> None:

@@ -32,7 +32,8 @@ class Diagnosis(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.Diagnosis(x_test, x_train=x)])
+    >>> diagnosis = kvae.callbacks.Diagnosis(data.x_test, x_train=data.x_train)
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[diagnosis])
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class KLWarmup(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.KLWarmup(20)])
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.KLWarmup(20)])
     """
 
     def __init__(

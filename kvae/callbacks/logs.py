@@ -24,7 +24,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.HistoryFile("history.csv")])
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.HistoryFile("history.csv")])
     """
 
     def __init__(self, path: PathLike) -> None:

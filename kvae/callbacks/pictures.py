@@ -109,7 +109,8 @@ class SampleGrid(Picture):
 
     Example:
 
-    >>> model.fit(x, y, epochs=60, callbacks=[kvae.callbacks.SampleGrid("runs/first", every=10)])
+    >>> pictures = kvae.callbacks.SampleGrid("runs/first", every=10)
+    >>> history = cvae.fit(data.x_train, data.y_train, epochs=60, callbacks=[pictures])
     """
 
     name = "sample_grid"
@@ -154,7 +155,8 @@ class ReconstructionGrid(Picture):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.ReconstructionGrid("runs/first", x_test)])
+    >>> pictures = kvae.callbacks.ReconstructionGrid("runs/first", data.x_test)
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[pictures])
     """
 
     name = "reconstruction_grid"
@@ -191,7 +193,8 @@ class LatentScatter(Picture):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.LatentScatter("runs/first", x_test, y_test, every=5)])
+    >>> pictures = kvae.callbacks.LatentScatter("runs/first", data.x_test, data.y_test, every=20)
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[pictures])
     """
 
     name = "latent_scatter"
@@ -228,7 +231,7 @@ class LatentManifold(Picture):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.LatentManifold("runs/first", n=20)])
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.LatentManifold("runs/first", n=20)])
     """
 
     name = "latent_manifold"

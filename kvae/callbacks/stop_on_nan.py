@@ -30,7 +30,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, epochs=60, callbacks=[kvae.callbacks.StopOnNaN()])
+    >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.StopOnNaN()])
     """
 
     def __init__(self) -> None:

@@ -80,6 +80,10 @@ class Dataset:
         Returns:
             A `tf.data.Dataset`. With several workers, each batch is divided among them. With several JAX devices, each
             batch is split evenly, and the examples left over at the end of an epoch are dropped.
+
+        Example:
+
+        >>> history = cvae.fit(data.batches(batch_size=64), epochs=5)
         """
         if subset not in ("train", "test"):
             raise ValueError(f'`subset` must be "train" or "test". Received: {subset!r}')

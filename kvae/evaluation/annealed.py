@@ -60,7 +60,9 @@ def annealed_log_likelihood(
 
     Example:
 
-    >>> kvae.evaluation.annealed_log_likelihood(model, data.x_test[:100], num_steps=300, seed=0).mean
+    >>> estimate = kvae.evaluation.annealed_log_likelihood(model, data.x_test[:10], num_steps=300, seed=0)
+    >>> print(f"log p(x) = {estimate.mean:.2f} ± {estimate.standard_error:.2f} nats")
+    log p(x) = ... ± ... nats
     """
     x, y = check_data(model, x, y)
     num_chains = checks.positive_integer(num_chains, "num_chains")

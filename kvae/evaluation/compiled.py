@@ -30,7 +30,10 @@ class Compiled(keras.Model):
 
     Example:
 
-    >>> Compiled(lambda noise, x: x + keras.random.normal((3,), seed=noise), seed=0).run(np.zeros(3, "float32"))
+    >>> from kvae.evaluation.compiled import Compiled
+    >>> noisy = Compiled(lambda noise, x: x + keras.random.normal((3,), seed=noise), seed=0)
+    >>> noisy.run(np.zeros(3, "float32")).shape
+    (3,)
     """
 
     def __init__(self, function: Callable[..., Any], seed: int | None = None, fuse: bool = False) -> None:

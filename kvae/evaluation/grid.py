@@ -73,7 +73,9 @@ def grid_log_likelihood(
     Example:
 
     >>> grid = kvae.evaluation.grid_log_likelihood(model, data.x_test[:10])
-    >>> np.exp(grid.log_posterior[0]).sum() * (grid.axis[1] - grid.axis[0]) ** 2  # 1
+    >>> density = np.exp(grid.log_posterior[0])
+    >>> round(float(density.sum() * (grid.axis[1] - grid.axis[0]) ** 2), 4)
+    1.0
     """
     x, y = check_data(model, x, y)
     limit = checks.positive_number(limit, "limit")

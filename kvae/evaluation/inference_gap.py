@@ -85,8 +85,8 @@ def inference_gap(
 
     Example:
 
-    >>> gap = kvae.evaluation.inference_gap(model, data.x_test[:100], seed=0)
-    >>> gap.approximation.mean(), gap.amortisation.mean()  # nats
+    >>> gap = kvae.evaluation.inference_gap(model, data.x_test[:10], steps=100, seed=0)
+    >>> approximation, amortisation = gap.approximation.mean(), gap.amortisation.mean()  # nats
     """
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")

@@ -63,8 +63,7 @@ def active_units(
 
     Example:
 
-    >>> kvae.evaluation.active_units(model, data.x_test).count
-    2
+    >>> count = kvae.evaluation.active_units(model, data.x_test).count
     """
     x, y = check_data(model, x, y)
     threshold = checks.positive_number(threshold, "threshold")
@@ -99,7 +98,7 @@ def kl_per_dimension(model: Any, x: ArrayLike, y: Any = None, num_samples: int =
 
     Example:
 
-    >>> kvae.evaluation.kl_per_dimension(model, data.x_test).sum()  # the logged kl_loss
+    >>> kl_loss = kvae.evaluation.kl_per_dimension(model, data.x_test).sum()
     """
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")
@@ -146,7 +145,7 @@ def mutual_information(model: Any, x: ArrayLike, y: Any = None, num_samples: int
 
     Example:
 
-    >>> kvae.evaluation.mutual_information(model, data.x_test)
+    >>> nats = kvae.evaluation.mutual_information(model, data.x_test)
     """
     log_posterior, log_aggregate, _ = _log_densities(model, x, y, num_samples, seed)
     return float(np.mean(log_posterior - log_aggregate))
@@ -173,7 +172,7 @@ def aggregate_mismatch(model: Any, x: ArrayLike, y: Any = None, num_samples: int
 
     Example:
 
-    >>> kvae.evaluation.aggregate_mismatch(model, data.x_test)
+    >>> nats = kvae.evaluation.aggregate_mismatch(model, data.x_test)
     """
     if isinstance(getattr(model, "prior", None), priors.Conditional):
         raise ValueError(

@@ -79,6 +79,7 @@ def log_likelihood(
 
     >>> estimate = kvae.evaluation.log_likelihood(model, data.x_test, num_samples=500, seed=0)
     >>> print(f"log p(x) = {estimate.mean:.2f} ± {estimate.standard_error:.2f} nats")
+    log p(x) = ... ± ... nats
     """
     x, y = check_data(model, x, y)
     return importance_sampling(model, x, y, encoded(model, x, y), num_samples, batch_size, seed, verbose)
@@ -116,7 +117,9 @@ def prior_log_likelihood(
 
     Example:
 
-    >>> kvae.evaluation.prior_log_likelihood(model, data.x_test, num_samples=500, seed=0).effective_sample_size
+    >>> estimate = kvae.evaluation.prior_log_likelihood(model, data.x_test, num_samples=500, seed=0)
+    >>> estimate.effective_sample_size.shape == (len(data.x_test),)
+    True
     """
 
     def draw(num_samples, noise, x, y=None):

@@ -142,8 +142,13 @@ def place(
 
     Example:
 
-    >>> placement = kvae.evaluation.reference_cards.place(metrics, options, kvae.cli.options.DEFAULTS)
-    >>> placement.text, placement.nats
+    >>> from kvae.cli.options import DEFAULTS
+    >>> from kvae.evaluation import reference_cards
+    >>> card = reference_cards.load()[0]
+    >>> options = {**DEFAULTS, **card.options}
+    >>> metrics = {"dataset": options["dataset"], card.metric: card.values[0]}
+    >>> reference_cards.place(metrics, options, DEFAULTS).nats
+    0.0
     """
     placements = []
     for card in load() if cards is None else cards:

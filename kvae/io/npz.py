@@ -29,9 +29,10 @@ def read(path: Path) -> dict[str, Array]:
 
     Example:
 
-    >>> path = Path("mine.npz")
-    >>> np.savez(path, images=np.zeros((5, 8, 8)), labels=np.arange(5))
-    >>> sorted(read(path))
+    >>> from pathlib import Path
+    >>> from kvae.io import npz
+    >>> np.savez("mine.npz", images=np.zeros((5, 8, 8)), labels=np.arange(5))
+    >>> sorted(npz.read(Path("mine.npz")))
     ['images', 'labels']
     """
     if not path.is_file():

@@ -101,7 +101,7 @@ class BaseModel(keras.Model):
             self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))
         return result if isinstance(inputs, Batch) else result.reconstruction
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+    def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None, **kwargs: Any) -> None:
         """Configure training as in Keras, without `loss`; `metrics` compare the images with their reconstructions.
 
         A model with `optimizer_groups` takes an optimizer for each, such as `discriminator_optimizer`; `optimizer` is
@@ -190,7 +190,7 @@ class BaseModel(keras.Model):
             self.term_trackers = [keras.metrics.Mean(name=name) for name in self.logged_terms]
             self.finite_steps = FiniteSteps(len(self.term_trackers), name="finite_steps")
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train as in Keras, after a check of what came; arrays are fed faster than there.
 
         Args:
@@ -238,14 +238,14 @@ class BaseModel(keras.Model):
             self._counts_finite_steps = True
             self.train_function = self.test_function = None  # they were compiled without
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as in Keras, after the same check as `fit`."""
         if not keras_internals.is_validation_in_fit(kwargs):  # `fit` has checked already
             x, y = self._check_data(x, y, kwargs.get("sample_weight"))
         with plain_errors():
             return super().evaluate(x, y, *args, **kwargs)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Reconstructions of `x` (`(x, y)` for a model with a condition), as in Keras, with validated arrays."""
         if self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2:
             x = self._check_data(*x)

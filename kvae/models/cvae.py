@@ -100,6 +100,11 @@ class CVAE(VAE):
 
         Raises:
             ValueError: if labels are missing, empty, or do not fit the model.
+
+        Example:
+
+        >>> cvae.generate(labels=[7] * 16, seed=0).shape
+        (16, 8, 8, 1)
         """
         labels = self.check_condition(labels, None)
         if conditions.length(labels) == 0:

@@ -96,6 +96,11 @@ class EncoderDecoder(BaseModel):
 
         Returns:
             Array `(n, *latent_shape)`.
+
+        Example:
+
+        >>> model.encode(data.x_test[:5]).shape
+        (5, 2)
         """
         return in_batches(
             lambda x, y: self.code(self.inference(x, self.condition(y))),
@@ -112,6 +117,11 @@ class EncoderDecoder(BaseModel):
 
         Returns:
             Array `(n, *image_shape)`.
+
+        Example:
+
+        >>> model.decode(np.zeros((1, 2))).shape
+        (1, 8, 8, 1)
         """
         z = checks.array(z, self.latent_shape, "z").astype("float32")
         return in_batches(
@@ -122,7 +132,12 @@ class EncoderDecoder(BaseModel):
         )
 
     def reconstruct(self, x: ArrayLike, y: Any = None) -> Array:
-        """Decode the codes of `x` `(n, *image_shape)`: an array of the same shape."""
+        """Decode the codes of `x` `(n, *image_shape)`: an array of the same shape.
+
+        Example:
+
+        >>> error = np.mean((data.x_test - model.reconstruct(data.x_test)) ** 2)
+        """
         return self.decode(self.encode(x, y), y)
 
     def check_images(self, x: ArrayLike, name: str = "x") -> Array:

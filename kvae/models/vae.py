@@ -210,6 +210,10 @@ class VAE(EncoderDecoder):
         Returns:
             Tuple of arrays `(n, *latent_shape)`, named by `posterior_family.parameter_names`: `z_mean, z_log_var` for
             the normal.
+
+        Example:
+
+        >>> z_mean, z_log_var = model.posterior(data.x_test)
         """
         return in_batches(
             lambda x, y: self.posterior_family.parameters(self.inference(x, self.condition(y))),
@@ -229,6 +233,11 @@ class VAE(EncoderDecoder):
 
         Raises:
             ValueError: if `n` is not a positive integer.
+
+        Example:
+
+        >>> model.generate(16, seed=0).shape
+        (16, 8, 8, 1)
         """
         n = checks.positive_integer(n, "n")
         return self.decode(self.sample_prior(n, seed=seed))
@@ -252,7 +261,12 @@ class VAE(EncoderDecoder):
         return ops.convert_to_numpy(self.prior.sample(n, condition, noise))
 
     def elbo(self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None) -> Array:
-        """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`."""
+        """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`.
+
+        Example:
+
+        >>> elbo = model.elbo(data.x_test, num_samples=10, seed=0).mean()  # nats
+        """
         log_likelihood, kl = self.elbo_terms(x, y, num_samples, seed)
         return log_likelihood - kl
 

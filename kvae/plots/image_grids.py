@@ -139,7 +139,7 @@ def sample_grid(images: ArrayLike, labels: ArrayLike | None = None, title: str =
     Example:
 
     >>> labels = np.repeat(np.arange(10), 8)
-    >>> figure = kvae.plots.sample_grid(model.generate(labels=labels, seed=0), labels)
+    >>> figure = kvae.plots.sample_grid(cvae.generate(labels=labels, seed=0), labels)
     """
     images = _check(images, ("n",))
     if labels is not None:

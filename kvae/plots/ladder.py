@@ -35,8 +35,8 @@ def ladder(rungs: Sequence[Rung], x: ArrayLike, labels: ArrayLike | None, title:
 
     Example:
 
-    >>> data = kvae.load_data("digits")
-    >>> figure = kvae.plots.ladder(list(kvae.ladder.climb(data)), data.x_test, data.y_test)
+    >>> rungs = list(kvae.ladder.climb(data, epochs=20))
+    >>> figure = kvae.plots.ladder(rungs, data.x_test, data.y_test)
     """
     x, labels = np.asarray(x), np.asarray(labels)
     figure = new_figure(21, 3.1 * len(rungs) + 0.8, title)

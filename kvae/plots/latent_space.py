@@ -64,7 +64,7 @@ def latent_manifold(model: Any, n: int = 15, label: ArrayLike | None = None, tit
 
     Example:
 
-    >>> figure = kvae.plots.latent_manifold(model, n=20, label=3)
+    >>> figure = kvae.plots.latent_manifold(cvae, n=20, label=3)
     """
     if model.latent_dim != 2:
         raise ValueError(
@@ -186,7 +186,7 @@ def style_by_digit(model: Any, n_styles: int = 8, seed: int = 0, title: str = "O
 
     Example:
 
-    >>> figure = kvae.plots.style_by_digit(model, n_styles=10)
+    >>> figure = kvae.plots.style_by_digit(cvae, n_styles=10)
     """
     classes = _classes(model)
     n_styles = checks.positive_integer(n_styles, "n_styles")
@@ -214,7 +214,7 @@ def style_transfer(
 
     Example:
 
-    >>> figure = kvae.plots.style_transfer(model, data.x_test[:8], data.y_test[:8])
+    >>> figure = kvae.plots.style_transfer(cvae, data.x_test[:8], data.y_test[:8])
     """
     classes = _classes(model)
     decoded = model.transfer_style(x, y, classes)

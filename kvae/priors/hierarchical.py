@@ -29,6 +29,7 @@ class Hierarchical(Prior):
 
     Example:
 
+    >>> encoder, decoder = kvae.networks.mlp((28, 28, 1), latent_dim=100)
     >>> pair = kvae.networks.mlp((100,), 50, hidden=(100, 100), likelihood=kvae.distributions.Normal())
     >>> model = kvae.VAE(encoder, decoder, prior=kvae.priors.Hierarchical(*pair))
     """

@@ -30,7 +30,10 @@ def gradient(function: Callable[..., Tensor], *arrays: ArrayLike | Tensor) -> tu
 
     Example:
 
-    >>> value, slope = gradient(lambda z: ops.sum(z**2), np.array([1.0, 3.0], "float32"))  # 10 and [2, 6]
+    >>> from kvae.training.gradients import gradient
+    >>> value, slope = gradient(lambda z: ops.sum(z**2), np.array([1.0, 3.0], "float32"))
+    >>> float(value), [float(each) for each in slope]
+    (10.0, [2.0, 6.0])
     """
     tensors = tuple(ops.convert_to_tensor(array) for array in arrays)
     dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors]
@@ -105,7 +108,11 @@ def maximise(
 
     Example:
 
-    >>> maximise(lambda z: -ops.sum((z - 1.0) ** 2, axis=-1), np.zeros((5, 2), "float32"), steps=300, learning_rate=0.1)
+    >>> from kvae.training.gradients import maximise
+    >>> start = np.zeros((5, 2), "float32")
+    >>> z = maximise(lambda z: -ops.sum((z - 1.0) ** 2, axis=-1), start, steps=300, learning_rate=0.1)
+    >>> bool(np.allclose(z, 1.0, atol=0.01))
+    True
     """
     climber = _Climber(objective, start, noise)
     # TensorFlow loops over the steps of an execution inside the graph; JAX would unroll them, and PyTorch has none.

@@ -29,7 +29,11 @@ def held(*layers: keras.layers.Layer) -> Iterator[None]:
     Example:
 
     ```python
-    with kvae.training.held.held(discriminator):
+    from kvae.training.held import held
+
+    discriminator = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    z = keras.random.normal((16, 2))
+    with held(discriminator):
         fooled = discriminator(decoder(z))  # trains the decoder alone
     judged = discriminator(ops.stop_gradient(decoder(z)))  # trains the discriminator alone
     ```

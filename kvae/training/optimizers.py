@@ -77,6 +77,8 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     Example:
 
+    >>> from kvae.training.optimizers import GroupedOptimizer
+    >>> discriminator = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
     >>> optimizer = GroupedOptimizer(
     ...     keras.optimizers.Adam(1e-3),
     ...     {"discriminator": keras.optimizers.SGD(1e-2)},

@@ -6,6 +6,10 @@ needed.
 Example:
 
 ```python
+def kl(z_mean, z_log_var):
+    return 0.5 * ops.sum(ops.exp(z_log_var) + z_mean**2 - z_log_var - 1, axis=-1)
+
+
 kl = kvae.worksheet.check("6.2", kl)  # prints the verdict and returns an answer that later cells can use
 ```
 """

@@ -37,6 +37,8 @@ def check(name: str, answer: Any) -> Any:
 
     Example:
 
+    >>> def kl(z_mean, z_log_var):
+    ...     return 0.5 * ops.sum(ops.exp(z_log_var) + z_mean**2 - z_log_var - 1, axis=-1)
     >>> kl = kvae.worksheet.check("6.2", kl)
     6.2 ✓ your value[0] 3.75, expected 3.75 ± 0.001 at two codes of three dimensions
     """

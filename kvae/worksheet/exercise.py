@@ -42,7 +42,7 @@ class Exercise:
     Example:
 
     ```python
-    Exercise(
+    twice = kvae.worksheet.Exercise(
         title="twice",
         reference=lambda x: 2 * x,
         arguments=(np.array([1.0, 3.0]),),

@@ -30,6 +30,7 @@ def within(seconds: float, function: Callable[[], Result]) -> Result:
 
     Example:
 
+    >>> from kvae.worksheet.resources import within
     >>> within(1.0, lambda: 2 + 2)
     4
     """

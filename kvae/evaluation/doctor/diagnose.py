@@ -50,8 +50,8 @@ def diagnose(
 
     Example:
 
-    >>> for finding in kvae.evaluation.diagnose(model, data.x_test, data.y_test, data.x_train, data.y_train):
-    ...     print(finding)
+    >>> findings = kvae.evaluation.diagnose(model, data.x_test, data.y_test, data.x_train, data.y_train)
+    >>> report = [str(finding) for finding in findings]
     """
     capabilities.needs(model, "density")
     images, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
