@@ -94,7 +94,7 @@ def status(field):
 def memory(batch_size):
     """Print the peak memory that an estimate adds, and the size of its decoder's outputs."""
     model, x = build(4)
-    kvae.evaluation.log_likelihood(model, x, num_samples=10, batch_size=10, seed=0)  # memory that any size needs
+    kvae.evaluation.log_likelihood(model, x, num_samples=10, batch_size=10, seed=0)  # memory needed at any size
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     kvae.evaluation.log_likelihood(model, x, num_samples=40_000, batch_size=batch_size, seed=0)

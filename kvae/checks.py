@@ -64,7 +64,7 @@ def number(
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if (
         not is_number
-        or not -LARGEST <= value <= LARGEST  # an integer from a file may exceed every float
+        or not -LARGEST <= value <= LARGEST  # an integer from a file may be too large for a float
         or (at_least is not None and value < at_least)
         or (above is not None and value <= above)
         or (at_most is not None and value > at_most)

@@ -1,8 +1,8 @@
 """Encoder and decoder factories: plain Functional Keras models, to be used as they are or as a pattern for your own.
 
-The contract that any pair must keep: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder
-maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given beside `x`:
-a one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
+The contract of a pair: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder
+maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given in addition
+to `x`: a one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def conv(
         latent_dim: int, latent dimensions.
         hidden: filters of the encoder's convolutions, starting at the image; reversed in the decoder.
         num_classes: length of the condition `y` for a CVAE, which enters the encoder as one more image channel and the
-            decoder beside `z`; `None` for none.
+            decoder together with `z`; `None` if unconditional.
         posterior: name or `Distribution`; `None` for a plain code.
         likelihood: name or `Distribution`.
         activation: of the hidden layers.
@@ -108,7 +108,7 @@ def conv(
         `(encoder, decoder)`, with the shapes that `mlp` describes.
 
     Raises:
-        ValueError: as `mlp`, and for an image shape that does not have three axes.
+        ValueError: as for `mlp`, and for an image shape that does not have three axes.
     """
     image_shape, parameters = _check(
         image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
@@ -156,7 +156,7 @@ def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), trainin
     Args:
         network: Functional model from `h`, or from `[h, *condition]`.
         h: tensor `(batch, ...)`.
-        condition: tensors `(batch, ...)` that the network takes beside `h`; none without a condition.
+        condition: tensors `(batch, ...)` that the network takes in addition to `h`; none without a condition.
         training: bool; `None` takes the value from the calling layer.
 
     Returns:
@@ -171,7 +171,7 @@ def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:
 
 
 def condition_shapes(network: Network) -> tuple[Shape, ...]:
-    """Shapes of one example of what a network takes beside its first input."""
+    """Shapes of one example of what a network takes in addition to its first input."""
     return tuple(tuple(each.shape[1:]) for each in network.inputs[1:])
 
 
@@ -182,7 +182,7 @@ def check_pair(
     likelihood: Distribution,
     conditional: bool = False,
 ) -> None:
-    """Raise a `ValueError` unless a pair keeps the contract at the top of this file.
+    """Raise a `ValueError` unless a pair satisfies the contract at the top of this file.
 
     Args:
         encoder: from `x` or `[x, *y]` to `(batch, *latent_shape[:-1], parameters · latent_shape[-1])`.

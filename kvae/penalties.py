@@ -18,7 +18,7 @@ DIFFERENCE_STEP = 1e-3  # of the input, times N(0, I); smaller drowns in float32
 class Penalty(Settings):
     """Base class of the penalties; each carries its own weight.
 
-    A penalty may log terms of its own: it names them in `term_names` and returns them beside the penalty.
+    A penalty may log terms of its own: it names them in `term_names` and returns them with the penalty.
     """
 
     term_names: tuple[str, ...] = ()

@@ -113,7 +113,7 @@ def test_stop_on_nan_brings_all_of_them_back():
     model.fit(images(), callbacks=[guard], **FIT)
     good = state(model)
     model.optimizer.named["discriminator"].learning_rate = float("inf")
-    with pytest.warns(UserWarning, match="as it was at the beginning"):
+    with pytest.warns(UserWarning, match="restored to its initial state"):
         model.fit(images(), callbacks=[guard], **FIT)
     model.optimizer.named["discriminator"].learning_rate = 1e-1
     trained = [*model.trainable_variables, *model.optimizer.variables]

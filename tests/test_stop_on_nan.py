@@ -67,8 +67,8 @@ def test_it_names_the_first_term_and_brings_the_last_good_state_back(place, firs
     assert len(logs["loss"]) == guard.stopped_epoch == 3
     assert guard.good_epochs == 2
     assert "in step 1 of the epoch" in guard.message
-    assert "at its end weights of " in guard.message
-    assert "as it was at the end of epoch 2. Try a learning rate well below 0.001" in guard.message
+    assert "at its end, weights of " in guard.message
+    assert "restored to its state after epoch 2. Try a learning rate well below 0.001" in guard.message
     assert set(logs) == {f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", *model.logged_terms)}
     for now, then in zip(model.get_weights(), kept.weights, strict=True):
         np.testing.assert_array_equal(now, then)
@@ -81,7 +81,7 @@ def test_it_names_the_first_term_and_brings_the_last_good_state_back(place, firs
 def test_a_rate_that_is_far_too_large_is_caught_in_the_first_epoch():
     model, guard = compiled(keras.optimizers.SGD(1e9)), StopOnNaN()
     start = model.get_weights()
-    with pytest.warns(UserWarning, match="as it was at the beginning"):
+    with pytest.warns(UserWarning, match="restored to its initial state"):
         model.fit(
             images(), epochs=3, batch_size=4, verbose=0, callbacks=[guard], validation_data=(images(),)
         )  # validation resets the counter: the epoch's count must be kept

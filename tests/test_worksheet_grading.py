@@ -127,7 +127,7 @@ def test_copy_never_replaces_a_file_unless_told(tmp_path, capsys):
     target.write_text("my answers")
     assert main.main(["workshop", "copy", "6", str(tmp_path / "course")]) == 1
     assert target.read_text() == "my answers"
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main.main(["workshop", "copy", "6", str(tmp_path / "course"), "--force"]) == 0
     assert target.read_text() != "my answers"
 

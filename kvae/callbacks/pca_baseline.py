@@ -28,7 +28,7 @@ class PCABaseline(Picture):
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`, and, before training, if images or labels do not match the model.
+        ValueError: as for `Picture`; also, before training starts, if images or labels do not match the model.
 
     Example:
 

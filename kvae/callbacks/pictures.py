@@ -105,7 +105,7 @@ class SampleGrid(Picture):
         seed: int, seed of the noise.
 
     Raises:
-        ValueError: as `Picture`, and, before training, if the model requires `labels`.
+        ValueError: as for `Picture`; also, before training starts, if the model requires `labels`.
 
     Example:
 
@@ -151,7 +151,7 @@ class ReconstructionGrid(Picture):
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`, and, before training, if images or labels do not match the model.
+        ValueError: as for `Picture`; also, before training starts, if images or labels do not match the model.
 
     Example:
 
@@ -189,7 +189,7 @@ class LatentScatter(Picture):
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`, and, before training, if images or labels do not match the model.
+        ValueError: as for `Picture`; also, before training starts, if images or labels do not match the model.
 
     Example:
 
@@ -227,7 +227,7 @@ class LatentManifold(Picture):
         tensorboard: log directory, or `None`.
 
     Raises:
-        ValueError: as `Picture`, and, before training, if the model does not have exactly two latent dimensions.
+        ValueError: as for `Picture`; also, before training starts, if the model does not have two latent dimensions.
 
     Example:
 

@@ -60,14 +60,14 @@ class StopOnNaN(keras.callbacks.Callback):
         if not layers and (scaled or np.isfinite(float((logs or {}).get("loss", 0.0)))):
             self._keep(epoch + 1)
             return
-        lost = f"at its end weights of {_listed(layers)} were not finite" if layers else "its weights stayed finite"
-        state = f"the end of epoch {self.good_epochs}" if self.good_epochs else "the beginning"
+        lost = f"at its end, weights of {_listed(layers)} were not finite" if layers else "all weights stayed finite"
+        state = f"its state after epoch {self.good_epochs}" if self.good_epochs else "its initial state"
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         half = self.model.dtype_policy.name.endswith("float16")
         self.message = (
-            f"Training stopped in epoch {epoch + 1}: {self._first_term(logs, steps)}; {lost}. The model is as it was "
-            f"at {state}. Try a learning rate well below {rate:.3g}, or clipnorm=1.0 in the optimizer"
-            f"{', or the policy float32' if half else ''}."
+            f"Training stopped in epoch {epoch + 1}: {self._first_term(logs, steps)}; {lost}. The model was restored "
+            f"to {state}. Try a learning rate well below {rate:.3g}, or clipnorm=1.0 in the optimizer"
+            f"{', or the float32 policy' if half else ''}."
         )
         for variable, value in zip(self._all_variables(), self._state, strict=True):
             variable.assign(value)
@@ -87,7 +87,7 @@ class StopOnNaN(keras.callbacks.Callback):
         first = min(terms.values())
         firsts = [name for name, n in terms.items() if n == first]
         firsts = [name for name in firsts if name != "elbo"] or firsts  # it is the sum of the others
-        return f"{loss}, and what was lost first is {' and '.join(firsts)}, in step {first + 1} of the epoch"
+        return f"{loss} (first to fail: {' and '.join(firsts)}, in step {first + 1} of the epoch)"
 
     def _lost_layers(self):
         """Names of the layers with a weight that is not finite."""

@@ -43,7 +43,7 @@ def run_task(
         factor: int, of super-resolution.
         strange: name or file of the anomalous data; `None` for the same images upside down.
         seed: int.
-        out: the picture to write; `None` for one beside the model.
+        out: the picture to write; `None` for one next to the model.
 
     Returns:
         Tuple of a dict of floats, and the files that were written.

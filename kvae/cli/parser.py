@@ -72,7 +72,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     seed(sub)
     sub.add_argument("--label", type=int, nargs="+", metavar="Y", help="labels for a conditional model")
     sub.add_argument("--count", type=int, default=16, metavar="N", help="images per label; default: %(default)s")
-    sub.add_argument("--out", metavar="FILE", help="a .png picture or an .npz array; default: beside the model")
+    sub.add_argument("--out", metavar="FILE", help="a .png picture or an .npz array; default: next to the model")
 
     sub = command("evaluate")
     model_argument(sub)
@@ -87,7 +87,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--kind", choices=(*PICTURES, "history"), nargs="+", help="default: all that fit the model")
     dataset_argument(sub)
     sub.add_argument("--label", type=int, metavar="Y", help="class of a manifold or traversal; default: 0")
-    sub.add_argument("--out", metavar="DIR", help="folder for the pictures; default: beside the model")
+    sub.add_argument("--out", metavar="DIR", help="folder for the pictures; default: next to the model")
 
     sub = command("ladder")
     seed(sub)
@@ -105,10 +105,10 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--count", type=int, default=100, metavar="N", help="test images; default: %(default)s")
     methods = "anomaly: elbo, importance, reconstruction; denoise, inpaint, super-resolve: gibbs, metropolis, optimise"
     sub.add_argument("--method", metavar="NAME", help=methods)
-    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="of denoise; default: %(default)s")
-    sub.add_argument("--factor", type=int, default=2, metavar="F", help="of super-resolve; default: %(default)s")
+    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="noise, for denoise; default: %(default)s")
+    sub.add_argument("--factor", type=int, default=2, metavar="F", help="for super-resolve; default: %(default)s")
     sub.add_argument("--strange", metavar="NAME", help="anomalous data; default: the test images upside down")
-    sub.add_argument("--out", metavar="FILE", help="picture to write; default: beside the model")
+    sub.add_argument("--out", metavar="FILE", help="picture to write; default: next to the model")
 
     sub = command("data")
     sub.add_argument("name", nargs="?", metavar="NAME", help=options.DATA_HELP)

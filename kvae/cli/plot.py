@@ -37,7 +37,7 @@ def draw(
         kinds: keys of `PICTURES`, or "history"; `None` for all that fit the model.
         dataset: name or file; `None` for the run's own.
         label: int, the class of a manifold or traversal.
-        out: folder; `None` for `plots/` beside the model.
+        out: folder; `None` for `plots/` next to the model.
 
     Yields:
         The path of each picture, once it is written.

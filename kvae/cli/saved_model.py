@@ -24,7 +24,7 @@ def options_of(model_path: PathLike) -> dict[str, Any]:
 
 
 def dataset_of(model_path: PathLike, name: str | None = None) -> Dataset:
-    """The data set to look at a saved model with: `name`, or the one that its run was trained on."""
+    """The data set for examining a saved model: `name`, or the one that its run was trained on."""
     options = options_of(model_path)
     if name is None and not options:
         raise ValueError(f"`dataset` must be given for a model outside a run folder, one of {list(DATASETS)} or a file")

@@ -66,7 +66,7 @@ def copy(arguments: Namespace) -> None:
     source = known[arguments.number]
     target = atomic.make_folder(arguments.folder) / source.name
     if target.exists() and not arguments.force:
-        raise FileError(f"{target} exists already: choose another folder, or --force to lose its content")
+        raise FileError(f"{target} already exists: choose another folder, or use --force to overwrite it")
     with atomic.replacing(target) as aside:
         aside.write_bytes(source.read_bytes())
     print(f"written to {target}")

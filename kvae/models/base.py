@@ -1,8 +1,8 @@
 """What every model shares: how it plugs into Keras's `fit`.
 
-Keras hands `call` nothing but `x`. Labels and weights therefore ride in it: `train_step` packs `(x, y, sample_weight)`
-into one `Batch`, which Keras takes for `x` from there on, and `call` returns a `BatchResult`, which Keras takes for
-`y_pred`. The methods below that Keras calls name them `batch` and `result`.
+Keras passes only `x` to `call`. Labels and weights therefore travel with it: `train_step` packs `(x, y, sample_weight)`
+into one `Batch`, which Keras then treats as `x`, and `call` returns a `BatchResult`, which Keras treats as `y_pred`.
+In the methods below that Keras calls, they are named `batch` and `result`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BaseModel(keras.Model):
 
     term_names: tuple[str, ...] = ()
     optimizer_groups: dict[str, tuple[str, ...]] = {}  # from a name to the attributes that its optimizer trains
-    conditions: Conditions | None = None  # what the model is given beside x
+    conditions: Conditions | None = None  # what the model is given in addition to x
     steps_per_execution: int
     steps_given = False  # whether `compile` was given `steps_per_execution`
 

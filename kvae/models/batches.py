@@ -44,7 +44,7 @@ class Pass(NamedTuple):
     """What inference and generation gave for a batch: all that its losses are made of.
 
     Attributes:
-        condition: what the networks saw beside `x` and `z`: a tuple of tensors `(batch, ...)`.
+        condition: what the networks saw in addition to `x` and `z`: a tuple of tensors `(batch, ...)`.
         params: the encoder's outputs, parameters of q(z|x) or an autoencoder's code: `(batch, ...)`.
         z: codes `(samples, batch, *latent_shape)`.
         x_params: the decoder's outputs, parameters of p(x|z): `(samples, batch, ...)`.

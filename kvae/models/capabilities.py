@@ -9,7 +9,7 @@ CAPABILITIES = {
     "density": "densities p(x|z), p(z) and q(z|x), as VAE and CVAE have: for others use the reconstruction error",
     "prior": "a prior to draw codes from, as VAE and CVAE have: with an autoencoder decode random_codes(n, z_train)",
     "networks": "an encoder and a decoder network",
-    "condition": "a condition y beside x: use CVAE",
+    "condition": "a condition y in addition to x: use CVAE",
     "classes": "class labels: use CVAE(..., num_classes=)",
 }
 

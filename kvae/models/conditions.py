@@ -76,7 +76,7 @@ class Conditions:
 
     @classmethod
     def from_shapes(cls, shapes: Sequence[Shape], num_classes: int | Sequence[int | None] | None) -> Conditions:
-        """The conditions of networks that take inputs of these shapes beside `x` or `z`.
+        """The conditions of networks that take inputs of these shapes in addition to `x` or `z`.
 
         Args:
             shapes: one per condition.
@@ -110,7 +110,7 @@ class Conditions:
         self._each(y, Condition.check_spec)
 
     def encode(self, y: Any) -> tuple[Tensor, ...]:
-        """What the networks see beside `x` or `z`: a tuple of tensors `(batch, ...)`."""
+        """What the networks see in addition to `x` or `z`: a tuple of tensors `(batch, ...)`."""
         encoded = self._each(y, Condition.encode)
         return encoded if isinstance(encoded, tuple) else (encoded,)
 

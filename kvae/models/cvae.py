@@ -35,7 +35,7 @@ class CVAE(VAE):
         penalty, name, dtype, trainable: as in `VAE`.
 
     Raises:
-        ValueError: as `VAE`, and if the networks' condition does not have `num_classes` entries.
+        ValueError: as for `VAE`, and if the networks' condition does not have `num_classes` entries.
 
     Example:
 

@@ -49,7 +49,7 @@ class EncoderDecoder(BaseModel):
     # Methods on tensors.
 
     def condition(self, y: Any) -> tuple[Tensor, ...]:
-        """What both networks see of `y` beside their input: tensors `(batch, ...)`, none without a condition."""
+        """What both networks see of `y`, next to their input: tensors `(batch, ...)`, none without a condition."""
         return () if self.conditions is None else self.conditions.encode(y)
 
     def inference(self, x: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:

@@ -24,7 +24,7 @@ class VAE(EncoderDecoder):
     p(x, z) = p(x|z) p(z), with p(z) = N(0, I) unless `prior` says otherwise; the decoder gives the parameters of
     p(x|z), the encoder those of q(z|x).
     Minimised, and logged as `loss`, is the negative bound; `reconstruction_loss` = −E_q[log p(x|z)], `kl_loss` =
-    KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged beside it. All in nats per example.
+    KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged as well. All in nats per example.
 
     Args:
         encoder: Functional Keras model from images `(batch, *image_shape)` to posterior parameters
@@ -161,7 +161,7 @@ class VAE(EncoderDecoder):
             x: tensor `(batch, *image_shape)`.
             z: tensor `(samples, batch, *latent_shape)`, drawn from q(z|x).
             params: parameters of q(z|x) `(batch, ..., parameters · size)`.
-            condition: what the networks see beside `x` and `z`, as `condition` gives it.
+            condition: what the networks see in addition to `x` and `z`, as `condition` gives it.
             seed: int or `keras.random.SeedGenerator`, for a prior that draws samples of its own.
             training: bool.
             log_posterior: log q(z|x) `(samples, batch)` if it is known, as from `sample_and_log_prob`.

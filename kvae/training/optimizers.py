@@ -1,4 +1,4 @@
-"""Several optimizers in one model, each for networks of its own, which Keras sees as one."""
+"""Several optimizers in one model, each for its own networks, which Keras sees as one."""
 
 from __future__ import annotations
 

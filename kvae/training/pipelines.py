@@ -100,7 +100,7 @@ def rows(
     shuffle: bool,
     entropy: Callable[[], Any] | None,
 ) -> Any:
-    """Like `pipeline`, but the step gathers its batch itself, which leaves less to the thread beside it.
+    """Like `pipeline`, but the step gathers its batch itself, which leaves less to the background thread.
 
     Args:
         x: images `(n, ...)`.
@@ -141,7 +141,7 @@ def _orders(total, n, shuffle, entropy):
 
 
 def numbered(seed: int, first_epoch: int = 0) -> Callable[[], Any]:
-    """A function that returns the integers to seed an epoch with: the seed and the epoch's number, which it counts."""
+    """A function that returns the integers to seed an epoch with: the seed and the number of the epoch, from `first_epoch` on."""
     return zip(itertools.repeat(seed % 2**64), itertools.count(first_epoch), strict=False).__next__
 
 

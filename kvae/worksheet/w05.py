@@ -196,7 +196,7 @@ EXERCISES = {
             (_with_path(lambda z, s, e: (1 + 0 * z, s * e)), "f'(z) is missing: this is ∇g alone"),
             (_with_path(lambda z, s, e: (f(z), f(z) * s * e)), "multiply by f'(z), not by f(z)"),
             (_with_path(lambda z, s, e: (slope(z) * s * e, slope(z))), "the columns are swapped: μ comes first"),
-            (_with_path(lambda z, s, e: (slope(e), slope(e) * s * e)), "you took f' at ε: take it at z = μ + σε"),
+            (_with_path(lambda z, s, e: (slope(e), slope(e) * s * e)), "f' is evaluated at ε: use z = μ + σε"),
             (_with_path(lambda z, s, e: (slope(z), slope(z) * z)), "∂z/∂log σ is σε, without μ"),
             (lambda m, t, e: _wrong_path(m, t, t, e), "z = μ + σε: take exp(log_sigma) first"),
             (lambda m, t, e: _wrong_path(m, np.exp(2 * t), t, e), "you scaled ε by the variance: scale it by σ"),

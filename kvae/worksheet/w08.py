@@ -289,7 +289,7 @@ EXERCISES = {
         wrong=[
             (
                 _by_digit(lambda p, a, k: np.mean(a[p == k] == k)),
-                "you divided by the images that the judge takes for k: divide by those asked for as k",
+                "you divided by the images that the judge classified as k: divide by those requested as k",
             ),
             (lambda p, a: np.mean(p == a), "this is one number for all digits: one per digit, where asked == k"),
             (

@@ -378,7 +378,7 @@ fixed_codes = kvae.worksheet.check("1.6", fixed_codes)
 # along which the data vary. The second broken component is roughly our first. Reconstructions would not have revealed the bug: k uncentred components do about as well as k − 1 centred ones.
 
 # %% [markdown]
-# ## Exercise 1.7, stretch: draw digits from PCA (at home, or if you are early)
+# ## Exercise 1.7, stretch: draw digits from PCA (at home, or if you finish early)
 #
 # Any method with an energy can be turned into a generative model, says lecture 002. For PCA: the codes have mean 0 and variance $\lambda_j = \sigma_j^2 / N$ in
 # direction $j$. Sample from a Gaussian with exactly these moments,

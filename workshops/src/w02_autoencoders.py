@@ -369,7 +369,7 @@ print(f"largest difference from your decode_tied: {float(ops.max(ops.abs(yours -
 # changed. The loss fell, as it does in nearly every broken model; only a comparison (with the deep network, or of $W_3$ with $W_2^T$) reveals the bug.
 
 # %% [markdown]
-# ## Exercise 2.7, stretch: from one digit to another (at home, or if you are early)
+# ## Exercise 2.7, stretch: from one digit to another (at home, or if you finish early)
 #
 # A small step in code space should be a small step in image space. Walk along the straight line between two codes:
 #

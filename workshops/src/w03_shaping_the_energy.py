@@ -377,7 +377,7 @@ print(f"mean energy with your centres {Centres(kmeans(fixed_centres)).energy(x_t
 # get all of them, and the others stay where they are. Shift the data by 5 and the result looks quite different: a bug that depends on the choice of origin.
 
 # %% [markdown]
-# ## Exercise 3.7, stretch: the dynamics goes to the manifold (at home, or if you are early)
+# ## Exercise 3.7, stretch: the dynamics goes to the manifold (at home, or if you finish early)
 #
 # One arrow of the denoising autoencoder points towards the data. Follow the arrows: $\mathbf x \leftarrow G(\mathbf x)$, again and again.
 #

@@ -428,7 +428,7 @@ fixed_elbo = kvae.worksheet.check("4.6", fixed_elbo)
 # log σ² in both; neither a shape nor an error distinguishes the two. Since σ < 1, the KL comes out too small and the bound too high.
 
 # %% [markdown]
-# ## Exercise 4.7, stretch: the optimal $q$ (at home, or if you are early)
+# ## Exercise 4.7, stretch: the optimal $q$ (at home, or if you finish early)
 #
 # If $q(\mathbf z \mid \mathbf x) = p(\mathbf z \mid \mathbf x)$, then $w = p(\mathbf x)$ for every $\mathbf z$: *one* sample is enough, and the ELBO is exact. For a linear model the posterior is
 # Gaussian with

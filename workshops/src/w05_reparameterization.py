@@ -402,7 +402,7 @@ for name, gradient in [
 # negative. The shape and the value of the loss are unchanged, and there is no error and no NaN: only the gradient differs.
 
 # %% [markdown]
-# ## Exercise 5.6, stretch: a baseline (at home, or if you are early)
+# ## Exercise 5.6, stretch: a baseline (at home, or if you finish early)
 #
 # The score has expectation 0, so subtracting a constant from $f$ introduces no bias: $\mathbb E[(f(z) - c) \nabla \log q] = \mathbb E[f(z) \nabla \log q]$. A good constant is about the mean of $f$. But a mean that *includes* sample $s$ depends on $z_s$. So
 # for each sample use the mean of **the others**, and return

@@ -382,7 +382,7 @@ fixed_loss = kvae.worksheet.check("6.6", fixed_loss)
 # loss looks better in nats per pixel.
 
 # %% [markdown]
-# ## Exercise 6.7, stretch: the KL without a closed form (at home, or if you are early)
+# ## Exercise 6.7, stretch: the KL without a closed form (at home, or if you finish early)
 #
 # For most posteriors there is no closed form. But the KL is an expectation, which we can estimate from samples:
 #

@@ -360,7 +360,7 @@ kvae.worksheet.show(draw_warmups({"theirs": broken, "fixed": fixed}))
 # Python float. `run_eagerly=True` hides the bug, which makes it so hard to find. `kvae.callbacks.KLWarmup` does it right.
 
 # %% [markdown]
-# ## Exercise 7.6, stretch: free bits (at home, or if you are early)
+# ## Exercise 7.6, stretch: free bits (at home, or if you finish early)
 #
 # Another remedy for collapse: each dimension may hold λ nats **at no cost**, so no gradient pushes it below λ. The KL in the loss becomes
 #

@@ -14,7 +14,7 @@
 # **50 minutes.** After it you can
 #
 # 1. turn a VAE into a conditional VAE, and say where the label $y$ enters the derivation;
-# 2. draw a requested digit, ten digits in one handwriting, and your own handwriting as another digit;
+# 2. draw a requested digit, all ten digits in one handwriting, and another digit in your own;
 # 3. measure whether a model draws what it was asked for, and say what that number does not tell you;
 # 4. recognise a model that ignores its label, although its loss looks good.
 #
@@ -394,7 +394,7 @@ kvae.worksheet.show(kvae.plots.style_by_digit(repaired, n_styles=3, title="Fixed
 # if the decoder does not see the labels, if `shuffle` is applied to two data sets separately, or after a join on the wrong key.
 
 # %% [markdown]
-# ## Exercise 8.7, stretch: the model as a classifier (at home, or if you are early)
+# ## Exercise 8.7, stretch: the model as a classifier (at home, or if you finish early)
 #
 # The model nearly knows $p_\theta(\mathbf x \mid y)$: $\mathcal L(\mathbf x, y)$ bounds its logarithm. So Bayes' rule tells us which digit an image shows, without a trained classifier:
 #

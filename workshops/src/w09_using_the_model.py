@@ -351,7 +351,7 @@ kvae.worksheet.show(kvae.plots.rate_distortion(curves, title="Rate and distortio
 # data.
 
 # %% [markdown]
-# ## Exercise 9.7, stretch: super-resolution (at home, or if you are early)
+# ## Exercise 9.7, stretch: super-resolution (at home, or if you finish early)
 #
 # Super-resolution is the same problem again. We observe a small image in which each pixel is the **mean of a block** of $2 \times 2$. The sum of squares runs over the small pixels, but the answer has the large ones: so downsample the decoded
 # images for `log_likelihood`, but not for `posterior_mean`.
