@@ -132,9 +132,9 @@ class ELBO(Bound):
             raise ValueError(f'`kl` must be "closed_form" or "monte_carlo". Received: {kl!r}')
         self.free_bits = checks.number(free_bits, "free_bits", at_least=0)
         if kl == "monte_carlo" and free_bits:
-            raise ValueError(f'`free_bits` must go with kl="closed_form". Received: free_bits={free_bits}, kl={kl!r}')
+            raise ValueError(f'`free_bits` requires kl="closed_form". Received: free_bits={free_bits}, kl={kl!r}')
         if kl == "closed_form" and gradient == "doubly_reparameterized":
-            raise ValueError(f'gradient="doubly_reparameterized" must go with kl="monte_carlo". Received: kl={kl!r}')
+            raise ValueError(f'gradient="doubly_reparameterized" requires kl="monte_carlo". Received: kl={kl!r}')
         self.kl = kl
 
     def __call__(self, sample, beta):

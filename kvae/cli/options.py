@@ -204,6 +204,6 @@ def complete(options: Mapping[str, Any]) -> dict[str, Any]:
         for called, other, fitting in option.needed(completed[option.name]):
             if completed[other] not in fitting:
                 raise ValueError(
-                    f"{called} must go with {other}={' or '.join(fitting)}. Received: {other}={completed[other]}"
+                    f"{called} requires {other}={' or '.join(fitting)}. Received: {other}={completed[other]}"
                 )
     return completed

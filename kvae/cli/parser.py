@@ -52,7 +52,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.set_defaults(resume=None, strategy="none")
 
     sub = command("train")
-    sub.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; further options override it")
+    sub.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; other options override it")
     sub.add_argument("--resume", metavar="DIR", help="continue a run that was interrupted, with its own options")
     for option in options.TRAIN:
         option.add_to(sub)

@@ -180,5 +180,5 @@ class Gumbel(LocationScale):
 
 
 def _another(seed):
-    """A second seed: a generator moves on by itself, an int would give the same numbers again."""
+    """A second seed. A generator advances by itself; the same int would give the same numbers again."""
     return seed + 1 if isinstance(seed, int) else seed

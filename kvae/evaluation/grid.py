@@ -15,7 +15,7 @@ from kvae.evaluation.compiled import Compiled, chunks, even_share
 from kvae.evaluation.likelihood import check_data
 from kvae.types import Array, ArrayLike
 
-COARSE = 0.1  # nats, tolerated error of every second point alone; the error of all points is then below 1e-3
+COARSE = 0.1  # nats: tolerated error when only every second point is used; with all points it is then below 1e-3
 EDGE = 1e-3  # posterior mass tolerated at the grid's boundary
 
 

@@ -85,7 +85,7 @@ class VAE(EncoderDecoder):
         self.seed_generator = strategy.SeedGenerator(seed)
         networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.conditions is not None)
         self.prior = self._bind(self._as_prior(prior))
-        # A variable, not a float: a float would freeze into the compiled step.
+        # A variable, because a float would be compiled into the step as a constant.
         self.beta = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(self._initial_beta),

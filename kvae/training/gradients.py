@@ -115,7 +115,7 @@ def maximise(
     True
     """
     climber = _Climber(objective, start, noise)
-    # TensorFlow loops over the steps of an execution inside the graph; JAX would unroll them, and PyTorch has none.
+    # TensorFlow loops over the steps of an execution inside the graph. JAX would unroll the loop; PyTorch has no graph.
     at_once = min(steps, 100) if keras.backend.backend() == "tensorflow" else 1
     climber.compile(optimizer=keras.optimizers.Adam(learning_rate, beta_2=beta_2), steps_per_execution=at_once)
     climber.fit(np.zeros((steps, 1), "float32"), batch_size=1, shuffle=False, verbose=0)

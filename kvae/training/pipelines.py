@@ -53,7 +53,7 @@ def pipeline(
         dynamic: whether to draw new binary pixels from the grey values in each epoch.
         seed: int.
         first_epoch: number of the first epoch that is drawn from the dataset.
-        entropy: function that is called when an epoch begins and returns the integers to seed it with, in place of the
+        entropy: function that is called when an epoch begins and returns the integers to seed it with, instead of the
             seed and the epoch's number.
         multiple: int that every batch size must be divisible by; surplus examples of the last batch are left out.
 
@@ -141,7 +141,7 @@ def _orders(total, n, shuffle, entropy):
 
 
 def numbered(seed: int, first_epoch: int = 0) -> Callable[[], Any]:
-    """A function that returns the integers to seed an epoch with: the seed and the number of the epoch, from `first_epoch` on."""
+    """A function that returns the integers to seed each epoch with: the seed and the epoch's number."""
     return zip(itertools.repeat(seed % 2**64), itertools.count(first_epoch), strict=False).__next__
 
 

@@ -204,7 +204,7 @@ kvae.worksheet.show(kvae.plots.latent_scatter(codes, y_test, title="Test images 
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Some classes are well separated (4 and 0, for example); in the middle everything overlaps. Two directions hold less than a third of the variance;
-# the rest of what distinguishes the digits is not in this plane. Worksheet 2 replaces the plane by a curved surface.
+# the rest of what distinguishes the digits is not in this plane. Worksheet 2 replaces the plane with a curved surface.
 
 # %% [markdown]
 # ## Exercise 1.4: the way back (5 minutes)

@@ -69,7 +69,7 @@ def _mean_reduction(figures):
     return Finding(
         "mean_reduction",
         "warning" if 0.5 <= beta <= 2 else "problem",
-        f"In the loss {' and '.join(said)}. With β = {figures.beta:g} this is equivalent to β = {beta:.4g} with sums, "
+        f"In the loss, {' and '.join(said)}. With β = {figures.beta:g} this is equivalent to β = {beta:.4g} with sums, "
         "and the loss is not in nats.",
         "sum over pixels and latent dimensions, and average only over examples.",
         equals,
