@@ -86,7 +86,10 @@ CONFIGS = {
     "a function": (asks_for("function", module="builtins"), "asks for builtins.function"),
     "an array type": (asks_for("__numpy__"), "asks for keras.layers.__numpy__"),
     "a tensor called a model": (asks_for("__tensor__", registered_name="kvae>VAE"), "asks for keras.layers.__tensor__"),
-    "a Keras class under another name": (asks_for("Dense", registered_name="mine>Dense"), "asks for keras.layers.Dense"),
+    "a Keras class under another name": (
+        asks_for("Dense", registered_name="mine>Dense"),
+        "asks for keras.layers.Dense",
+    ),
     "a registered name of kvae": (asks_for("Dense", registered_name="kvae>TiedDense"), "asks for keras.layers.Dense"),
     "a class of a module that is not imported": (asks_for("Mine", module="my_layers"), "is not registered: decorate"),
     "a utility of Keras": (asks_for("get_file", module="keras.utils"), "asks for keras.utils.get_file"),
