@@ -281,7 +281,7 @@ def test_a_model_that_has_learnt_nothing(digits):
 
 def test_models_and_data_that_cannot_be_looked_at(digits):
     pair = networks.mlp((8, 8, 1), 2, hidden=(4,), posterior=None)
-    with pytest.raises(ValueError, match="must have a density"):
+    with pytest.raises(ValueError, match="must have densities"):
         diagnose(kvae.Autoencoder(*pair), digits.x_test)
     with pytest.raises(ValueError, match=r"shape \(n, 8, 8, 1\)"):
         diagnose(build(), digits.x_test[..., 0])
@@ -365,7 +365,7 @@ def test_the_callback_wants_a_density_and_an_interval(digits):
     pair = networks.mlp((8, 8, 1), 2, hidden=(4,), posterior=None)
     model = kvae.Autoencoder(*pair)
     model.compile()
-    with pytest.raises(ValueError, match="must have a density"):
+    with pytest.raises(ValueError, match="must have densities"):
         model.fit(digits.x_train, verbose=0, callbacks=[kvae.callbacks.Diagnosis(digits.x_test)])
     with pytest.raises(ValueError, match="`every` must be an integer of at least 1"):
         kvae.callbacks.Diagnosis(digits.x_test, every=0)

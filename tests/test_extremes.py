@@ -188,9 +188,7 @@ def test_digits_train_as_well_in_half_precision(policy, digits, tmp_path):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
 def test_what_half_precision_cannot_carry_is_refused_by_layer(policy):
-    with pytest.raises(
-        ValueError, match=r"Contractive requires an encoder in float32.*layer 'dense.*' in bfloat16"
-    ):
+    with pytest.raises(ValueError, match=r"Contractive requires an encoder in float32.*layer 'dense.*' in bfloat16"):
         autoencoder(penalty=Contractive(0.1))
     assert autoencoder(hidden=(), penalty=Contractive(0.1)).penalties  # one dense layer: exact, no differences
 
