@@ -141,7 +141,7 @@ def build(start, bound, gradient, data):
 
 
 def train(model, data, k, mode, folder, rate):
-    """Train with initial learning rate `rate` and save the model; resumes after its last epoch."""
+    """Train with initial learning rate `rate` and save the model; an interrupted run resumes after its last epoch."""
     epochs = EPOCHS[mode][k]
     batch_size = 20 if mode == "paper" else 100
     steps = -(-len(data.x_train) // batch_size)

@@ -50,7 +50,7 @@ def test_no_other_file_has_a_private_name():
 
 
 def test_private_attributes_are_the_projects_own():
-    """An unlisted private name of Keras is read somewhere but not defined here, or defined by both."""
+    """A private name that is read is defined here, and is not one that Keras defines too; the exceptions are listed."""
     trees = {path: private_attributes(ast.parse(path.read_text())) for path in FILES}
     made = {"_replace", "_fields", "_asdict", "_exit"}.union(*(own for _, own in trees.values()))
     bases = keras.Model, keras.layers.Layer, keras.optimizers.Adam, keras.metrics.Mean, keras.callbacks.Callback

@@ -75,7 +75,7 @@ def test_the_grid_is_exact(linear_gaussian):  # noqa: F811
     grid = evaluation.grid_log_likelihood(model, x[:20], points=121)
     np.testing.assert_allclose(grid.values, exact[:20], atol=1e-4)
     assert grid.accuracy.max() < 0.01
-    # Its posterior is the closed form of tests/test_exact.py, N(mean, diag(var)).
+    # Its posterior is the closed form of tests/test_grid.py, N(mean, diag(var)).
     mean, log_var = model.posterior(x[:20])
     points = np.stack(np.meshgrid(grid.axis, grid.axis, indexing="ij"), axis=-1)
     expected = multivariate_normal(mean[3], np.diag(np.exp(log_var[3]))).logpdf(points)

@@ -97,7 +97,7 @@ CONFIGS = {
     "a gigantic layer": (dense_of(10**7), r"model of at least \d{3},\d{3},\d{3} numbers, and its weights have"),
     "a gigantic image": (wide_image, r"`batch_shape` \[None, 1000000000\] has more than"),
     "a gigantic prior": (many_components, "model of at least"),
-    "nesting": (nested, "nested more than 100 deep"),
+    "nesting": (nested, "nested more than 100 levels deep"),
 }
 
 

@@ -135,7 +135,7 @@ def decompress(model: Any, file: bytes | bytearray) -> Array:
     split = n * latent_dim * code_type.itemsize
     try:
         whole = split + n * columns * label_type.itemsize
-        unpacker = zlib.decompressobj()  # of what the header promises and no more; deflate's best is 1,032 times
+        unpacker = zlib.decompressobj()  # no more than the header announces; deflate's maximum is 1,032 times
         payload = unpacker.decompress(file[HEADER.size :], min(whole, 1100 * len(file)) + 1)
         if len(payload) != whole or not unpacker.eof:
             raise ValueError(f"the codes should take {whole} bytes")

@@ -20,7 +20,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     Args:
         functions: dict from the commands' names to the functions that run them; their docstrings are the help.
     """
-    top = _Parser(prog="kvae", description="Variational autoencoders in Keras 3, for teaching and for use.")
+    top = _Parser(prog="kvae", description="Variational autoencoders in Keras 3, for teaching and practice.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -34,7 +34,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
 
     def run_folder(sub, default):
         sub.add_argument("--out", default=default, metavar="DIR", help="run folder to write; default: %(default)s")
-        sub.add_argument("--force", action="store_true", help="replace the run that is in it")
+        sub.add_argument("--force", action="store_true", help="replace an existing run")
 
     def own_modules(sub):
         sub.add_argument(
@@ -53,7 +53,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
 
     sub = command("train")
     sub.add_argument("--config", metavar="FILE", help="config.json of a run to repeat; other options override it")
-    sub.add_argument("--resume", metavar="DIR", help="continue a run that was interrupted, with its own options")
+    sub.add_argument("--resume", metavar="DIR", help="continue an interrupted run, with its original options")
     for option in options.TRAIN:
         option.add_to(sub)
     sub.add_argument("--strategy", choices=STRATEGIES, default="none", help="for several devices or machines")
@@ -65,7 +65,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
         own_modules(sub)
 
     def dataset_argument(sub):
-        sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the run's own")
+        sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the one that the run used")
 
     sub = command("generate")
     model_argument(sub)
@@ -78,7 +78,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     model_argument(sub)
     seed(sub)
     dataset_argument(sub)
-    sub.add_argument("--num-samples", type=int, default=20, metavar="L", help="per example; default: %(default)s")
+    sub.add_argument("--num-samples", type=int, default=20, metavar="L", help="posterior samples per example; default: %(default)s")
     sub.add_argument("--doctor", action="store_true", help="also report what is wrong with the model, and what to try")
     sub.add_argument("--out", metavar="FILE", help="JSON file to write the numbers to")
 
@@ -93,7 +93,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     seed(sub)
     sub.add_argument("--dataset", default="digits", metavar="NAME", help=options.DATA_HELP + "; default: %(default)s")
     sub.add_argument("--latent-dim", type=int, default=2, metavar="K", help="latent dimensions; default: %(default)s")
-    sub.add_argument("--epochs", type=int, default=40, metavar="N", help="of each network; default: %(default)s")
+    sub.add_argument("--epochs", type=int, default=40, metavar="N", help="for each network; default: %(default)s")
     sub.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
     sub.add_argument("--out", default="runs/ladder", metavar="DIR", help="folder to write to; default: %(default)s")
 
@@ -105,8 +105,8 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--count", type=int, default=100, metavar="N", help="test images; default: %(default)s")
     methods = "anomaly: elbo, importance, reconstruction; denoise, inpaint, super-resolve: gibbs, metropolis, optimise"
     sub.add_argument("--method", metavar="NAME", help=methods)
-    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="noise, for denoise; default: %(default)s")
-    sub.add_argument("--factor", type=int, default=2, metavar="F", help="for super-resolve; default: %(default)s")
+    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="noise level, for denoise; default: %(default)s")
+    sub.add_argument("--factor", type=int, default=2, metavar="F", help="scale factor, for super-resolve; default: %(default)s")
     sub.add_argument("--strange", metavar="NAME", help="anomalous data; default: the test images upside down")
     sub.add_argument("--out", metavar="FILE", help="picture to write; default: next to the model")
 

@@ -24,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     sub = actions.add_parser("grade", help="run a folder of notebooks and assign points", description=GRADE)
     sub.add_argument("folder", metavar="DIR", help="folder of submissions; subfolders are searched too")
     sub.add_argument("--out", metavar="CSV", help="also write the points to this table")
-    sub.add_argument("--worksheet", type=int, metavar="N", help="the assigned one; default: that of most notebooks")
-    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="run in parallel; default: %(default)s")
+    sub.add_argument("--worksheet", type=int, metavar="N", help="the assigned number; default: that of most notebooks")
+    sub.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks run in parallel; default: %(default)s")
     _limits(sub)
 
 

@@ -265,7 +265,7 @@ def _kind(path):
             )
         wrong = [found for found in paths if found.suffix not in tfrecord.SUFFIXES]
         if wrong:
-            raise FileError(f"`path` as a pattern must match only TFRecord files. Received: {wrong[0]}")
+            raise FileError(f"`path`, if it is a pattern, must match only TFRecord files. Received: {wrong[0]}")
         return "records", paths
     if path.is_file():
         if path.suffix in tfrecord.SUFFIXES:

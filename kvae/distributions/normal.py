@@ -123,7 +123,7 @@ class Normal(Distribution):
         low, high = float(np.min(value)), float(np.max(value))
         if max(-low, high) > LARGEST_VALUE:
             raise ValueError(
-                f"`{name}` must hold values of at most {LARGEST_VALUE:g} in size, so that their squares are finite: "
+                f"`{name}` must hold values of magnitude at most {LARGEST_VALUE:g}, so that their squares are finite: "
                 f"rescale. Received: values from {low:g} to {high:g}"
             )
 

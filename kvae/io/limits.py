@@ -64,14 +64,14 @@ def parse_json(content: bytes | str) -> Any:
     try:
         value = json.loads(content)
     except RecursionError as error:
-        raise ValueError(f"nested more than {DEPTH} deep") from error
+        raise ValueError(f"nested more than {DEPTH} levels deep") from error
     level = [value]
     for _ in range(DEPTH):
         inside = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
         level = [each for group in inside for each in group]
         if not level:
             return value
-    raise ValueError(f"nested more than {DEPTH} deep")
+    raise ValueError(f"nested more than {DEPTH} levels deep")
 
 
 def archive_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

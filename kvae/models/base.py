@@ -33,7 +33,7 @@ class BaseModel(keras.Model):
     As in Keras, a `sample_weight` multiplies its example's terms before that average.
 
     A subclass that logs more extends the names, `term_names = (*kvae.VAE.term_names, "accuracy")`, and returns the
-    term in `BatchResult.terms`; its `val_` twin comes by itself.
+    term in `BatchResult.terms`; its `val_` twin is added automatically.
     """
 
     term_names: tuple[str, ...] = ()

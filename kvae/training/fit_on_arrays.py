@@ -20,7 +20,7 @@ from kvae import checks
 from kvae.training import keras_internals, pipelines, strategy
 from kvae.types import Array, Tensor
 
-MOST_STEPS = 100  # per execution: more gain nothing, and Ctrl-C takes effect after one
+MOST_STEPS = 100  # per execution: more would gain nothing, and Ctrl-C takes effect only after one
 BARS = 20  # updates of the progress bar per epoch
 BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 

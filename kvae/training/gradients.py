@@ -1,4 +1,4 @@
-"""Gradients outside of a model's `fit`: of a function of tensors, and uphill to its maximum, on every backend."""
+"""Gradients outside of a model's `fit`, on every backend: of a function of tensors, and gradient ascent to a maximum."""
 
 from __future__ import annotations
 

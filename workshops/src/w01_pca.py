@@ -231,8 +231,8 @@ def reconstruct(x, mean, w):
 reconstruct = kvae.worksheet.check("1.4", reconstruct)
 
 # %% [markdown]
-# **Predict before you run.** Below are test images, reconstructed from 0, 2, 10 and 30 numbers. What do you get from no numbers at all? From which $k$ on can
-# you read the digits?
+# **Predict before you run.** Below are test images, reconstructed from 0, 2, 10 and 30 numbers. What do you get from no numbers at all? How large must
+# $k$ be before you can read the digits?
 
 # %%
 all_components = principal_components(centred(x_train), 40)

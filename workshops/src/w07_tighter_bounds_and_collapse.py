@@ -357,7 +357,7 @@ kvae.worksheet.show(draw_warmups({"theirs": broken, "fixed": fixed}))
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* With β frozen at 0 the model is an autoencoder: its loss is lower than that of any other model here, its KL grows without limit, and its samples are useless. The same happens to a learning rate, a temperature or a dropout rate kept as a
-# Python float. `run_eagerly=True` hides the bug, which makes it so hard to find. `kvae.callbacks.KLWarmup` does it right.
+# Python float. `run_eagerly=True` hides the bug, which makes it hard to find. `kvae.callbacks.KLWarmup` does it right.
 
 # %% [markdown]
 # ## Exercise 7.6, stretch: free bits (at home, or if you finish early)
