@@ -78,7 +78,9 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     model_argument(sub)
     seed(sub)
     dataset_argument(sub)
-    sub.add_argument("--num-samples", type=int, default=20, metavar="L", help="posterior samples per example; default: %(default)s")
+    sub.add_argument(
+        "--num-samples", type=int, default=20, metavar="L", help="posterior samples per example; default: %(default)s"
+    )
     sub.add_argument("--doctor", action="store_true", help="also report what is wrong with the model, and what to try")
     sub.add_argument("--out", metavar="FILE", help="JSON file to write the numbers to")
 
@@ -105,8 +107,12 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--count", type=int, default=100, metavar="N", help="test images; default: %(default)s")
     methods = "anomaly: elbo, importance, reconstruction; denoise, inpaint, super-resolve: gibbs, metropolis, optimise"
     sub.add_argument("--method", metavar="NAME", help=methods)
-    sub.add_argument("--sigma", type=float, default=0.5, metavar="S", help="noise level, for denoise; default: %(default)s")
-    sub.add_argument("--factor", type=int, default=2, metavar="F", help="scale factor, for super-resolve; default: %(default)s")
+    sub.add_argument(
+        "--sigma", type=float, default=0.5, metavar="S", help="noise level, for denoise; default: %(default)s"
+    )
+    sub.add_argument(
+        "--factor", type=int, default=2, metavar="F", help="scale factor, for super-resolve; default: %(default)s"
+    )
     sub.add_argument("--strange", metavar="NAME", help="anomalous data; default: the test images upside down")
     sub.add_argument("--out", metavar="FILE", help="picture to write; default: next to the model")
 
