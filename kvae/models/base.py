@@ -233,7 +233,7 @@ class BaseModel(keras.Model):
             self.train_function = self.test_function = None  # they have the old number compiled in
 
     def count_finite_steps(self):
-        """Let `finite_steps` count from now on, at the cost of a few small operations a step."""
+        """Make `finite_steps` count from now on, at the cost of a few small operations a step."""
         if not self._counts_finite_steps:
             self._counts_finite_steps = True
             self.train_function = self.test_function = None  # they were compiled without

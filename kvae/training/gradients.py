@@ -1,4 +1,4 @@
-"""Gradients outside of a model's `fit`, on every backend: of a function of tensors, and gradient ascent to a maximum."""
+"""Gradients outside a model's `fit`, on every backend: of a function of tensors, and gradient ascent to a maximum."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def maximise(
 ) -> Array:
     """Maximise an objective of one value per example with Adam, compiled.
 
-    The examples are independent: the sum over them is maximised, and Adam scales each coordinate by itself.
+    The examples are independent: the sum over them is maximised, and Adam scales each coordinate separately.
 
     Args:
         objective: function of a tensor of the shape of `start`, to a tensor `(n,)`. Models that it uses are constant.
