@@ -101,10 +101,10 @@ class Bound:
     def from_config(cls, config: dict[str, Any]) -> Bound:
         return cls(**config)
 
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bound) and type(self) is type(other) and self.get_config() == other.get_config()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((type(self), tuple(sorted(self.get_config().items()))))
 
 
@@ -137,7 +137,7 @@ class ELBO(Bound):
             raise ValueError(f'gradient="doubly_reparameterized" requires kl="monte_carlo". Received: kl={kl!r}')
         self.kl = kl
 
-    def __call__(self, sample, beta):
+    def __call__(self, sample: PosteriorSample, beta: Tensor) -> tuple[Tensor, ...]:
         if self.kl == "monte_carlo":
             kl = sample.sampled_kl()
         elif self.free_bits:
@@ -149,7 +149,7 @@ class ELBO(Bound):
             kl = sample.total_kl()
         return -ops.mean(sample.log_likelihood, axis=0), beta * kl
 
-    def path_weights(self, log_weights, beta):
+    def path_weights(self, log_weights: Tensor, beta: Tensor) -> Tensor:
         return ops.ones_like(log_weights)
 
     def get_config(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class Renyi(Bound):
         if alpha == -math.inf and gradient == "doubly_reparameterized":
             raise ValueError(f'`alpha` must be finite with gradient="doubly_reparameterized". Received: {alpha!r}')
 
-    def __call__(self, sample, beta):
+    def __call__(self, sample: PosteriorSample, beta: Tensor) -> tuple[Tensor, ...]:
         return (-self.from_log_weights(sample.log_weights(beta)),)
 
     def from_log_weights(self, log_weights: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class Renyi(Bound):
         far = log_mean_exp(deviations)
         return ops.stop_gradient(center) + ops.where(ops.max(deviations, axis=0) < 1.0, near, far) / power
 
-    def path_weights(self, log_weights, beta):
+    def path_weights(self, log_weights: Tensor, beta: Tensor) -> Tensor:
         # With v_s = w_s^(1−α) / Σ_t w_t^(1−α) the gradient is Σ_s v_s ∇ log w_s. Its score part, −β Σ_s v_s ∇ log q,
         # equals in expectation −β (1−α) Σ_s v_s (1 − v_s) ∂ log w_s/∂z ∇ z, since ∂v_s/∂ log w_s = (1−α) v_s (1 − v_s).
         power = 1.0 - self.alpha

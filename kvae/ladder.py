@@ -102,7 +102,7 @@ def climb(
     sizes: dict[str, Any] = {} if hidden is None else {"hidden": tuple(hidden)}
     end = int(np.argmax(data.y_test != data.y_test[0]))  # end of the interpolation
 
-    def pair(**kwargs) -> tuple[keras.Model, keras.Model]:
+    def pair(**kwargs: Any) -> tuple[keras.Model, keras.Model]:
         return networks.mlp(data.image_shape, latent_dim, **sizes, **kwargs)
 
     models = {

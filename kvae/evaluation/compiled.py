@@ -44,7 +44,7 @@ class Compiled(keras.Model):
         self.noise = keras.random.SeedGenerator(seed)  # tracked, so that each run draws new noise
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         return self.function(self.noise, *inputs)
 
     def run(self, *arrays: Any) -> Any:
@@ -85,7 +85,7 @@ def chunks(
 class _Progress:
     """Progress of long runs: a Keras progress bar, or at most ten lines if the output is not a terminal."""
 
-    def __init__(self, total, label):
+    def __init__(self, total: int, label: str) -> None:
         self.total, self.label, self.start = total, label, time.perf_counter()
         self.bar = keras.utils.Progbar(total, unit_name="example") if sys.stdout.isatty() else None
         self.tenths = 0

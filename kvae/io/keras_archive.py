@@ -143,7 +143,7 @@ def check_size(config: Any, most: int) -> None:
 class _Budget(keras.StatelessScope):
     """A scope that refuses to read a variable of more than `most` numbers, because reading it would allocate it."""
 
-    def __init__(self, most):
+    def __init__(self, most: int) -> None:
         super().__init__(initialize_variables=False)
         self.most = most
 

@@ -22,7 +22,7 @@ from kvae.training import fit_on_arrays, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
 from kvae.training.finite_steps import FiniteSteps
 from kvae.training.pipelines import Rows
-from kvae.types import Array, ArrayLike, Shape
+from kvae.types import Array, ArrayLike, Shape, Tensor
 
 
 class BaseModel(keras.Model):
@@ -60,7 +60,7 @@ class BaseModel(keras.Model):
         return self.term_names
 
     @property
-    def compute_dtype(self):
+    def compute_dtype(self) -> str:
         """Always float32, for images, densities and sums; the networks follow their own dtype policies."""
         return "float32"
 
@@ -125,22 +125,22 @@ class BaseModel(keras.Model):
             super().compute_metrics(None, images, images)
             self.reset_metrics()
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any]:
         """As Keras's, but optimizers by their public names: under PyTorch Keras writes some that only PyTorch loads."""
         return keras_internals.with_public_optimizers(super().get_compile_config())
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as the saved model was; Keras leaves this to a class with a `compile` of its own."""
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{name: value for name, value in config.items() if value is not None})
         if self.optimizer is not None:  # so that its saved state finds its variables
             self.optimizer.build(self.trainable_variables)
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         """Forward pass, minimise `sum(self.losses)`, update the trackers; on JAX the state comes before the data."""
         return self._step(super().train_step, *args)
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> Any:
         """Like `train_step` without the update."""
         return self._step(super().test_step, *args)
 
@@ -152,13 +152,15 @@ class BaseModel(keras.Model):
             data = fit_on_arrays.gathered(*data[0])
         return _reducible(step(*state, self._pack(data)))
 
-    def predict_step(self, *args):
+    def predict_step(self, *args: Any) -> Any:
         """Reconstruct a batch."""
         *state, data = args
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         return super().predict_step(*state, (x if self.conditions is None or y is None else (x, y),))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
         """The sum of the registered losses, such that its gradient is that of the whole batch on several replicas."""
         batch, result = x, y_pred
         loss = super().compute_loss(batch, y, result, sample_weight, training)
@@ -169,7 +171,7 @@ class BaseModel(keras.Model):
         loss = ops.where(share > 0, loss, 0.0)  # a replica may get none of a short last batch, whose mean is NaN
         return share * loss + ops.stop_gradient((1 - share) * loss)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the trackers with the terms of each example and return all logs."""
         batch, result = x, y_pred
         names = [tracker.name for tracker in self.term_trackers]
@@ -226,13 +228,13 @@ class BaseModel(keras.Model):
         with plain_errors():
             return super().fit(**arguments)
 
-    def take_steps(self, steps):
+    def take_steps(self, steps: int) -> None:
         """Run `steps` steps per execution, unless `compile` was given a number."""
         if not self.steps_given and self.steps_per_execution != steps:
             self.steps_per_execution: int = steps
             self.train_function = self.test_function = None  # they have the old number compiled in
 
-    def count_finite_steps(self):
+    def count_finite_steps(self) -> None:
         """Make `finite_steps` count from now on, at the cost of a few small operations a step."""
         if not self._counts_finite_steps:
             self._counts_finite_steps = True

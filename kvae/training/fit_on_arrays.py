@@ -9,7 +9,7 @@ distribution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -123,8 +123,7 @@ def _split(train, fraction, validation):
     cut = int(n * (1 - fraction)) if 0 < fraction < 1 else 0
     if cut in (0, n):
         raise ValueError(f"`validation_split` must leave examples on both sides. Received: {fraction} of {n} examples")
-    train, validation = (pipelines.each(lambda a, part=part: a[part], train) for part in (slice(cut), slice(cut, None)))
-    return train, validation
+    return pipelines.each(lambda a: a[:cut], train), pipelines.each(lambda a: a[cut:], train)
 
 
 def _convolves(model):
@@ -146,14 +145,16 @@ class _Entropy(keras.callbacks.Callback):
         seed = ops.convert_to_numpy(self.model.seed_generator.state)[0]
         self.now = int(seed), int(self.model.optimizer.iterations)
 
-    def __call__(self):
+    def __call__(self) -> tuple[int, int]:
         return self.now
 
 
 class _Batches(keras.utils.PyDataset):
     """The batches of an epoch, gathered whole from memory."""
 
-    def __init__(self, arrays, batch_size, steps, shuffle=False, entropy=None):
+    def __init__(
+        self, arrays: Sequence[Any], batch_size: int, steps: int, shuffle: bool = False, entropy: Any = None
+    ) -> None:
         super().__init__()
         x, *others = arrays
         self.arrays = self._hold(pipelines.smallest(x), *others)
@@ -166,7 +167,7 @@ class _Batches(keras.utils.PyDataset):
     def _hold(self, *arrays):
         return arrays
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.cuts) - 1
 
     def on_epoch_begin(self):
@@ -174,7 +175,7 @@ class _Batches(keras.utils.PyDataset):
         if self.shuffle:
             self.order = np.random.default_rng(self.entropy()).permutation(self.order)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
         x, *others = self.arrays
         x = pipelines.GREYS[x[rows]] if x.dtype == "uint8" else x[rows]
@@ -187,7 +188,7 @@ class _Executions(_Batches):
     def _hold(self, *arrays):
         return pipelines.each(ops.convert_to_tensor, arrays)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = self.order[self.cuts[index] : self.cuts[index + 1]]
         return (pipelines.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
 

@@ -128,7 +128,9 @@ class _Climber(keras.Model):
     Models inside the function `objective` are not tracked, so their weights are constant.
     """
 
-    def __init__(self, objective: Callable[[Tensor], Tensor], start: Any, noise: keras.random.SeedGenerator | None):
+    def __init__(
+        self, objective: Callable[[Tensor], Tensor], start: Any, noise: keras.random.SeedGenerator | None
+    ) -> None:
         super().__init__(name="climber")
         self.objective = objective
         self.noise = noise  # tracked, which advances it at each step on JAX too

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,6 +199,6 @@ def smallest(x: ArrayLike, block: int = 64) -> Array:
     return quantised
 
 
-def each(function, arrays):
+def each(function: Callable[[Any], Any], arrays: Iterable[Any]) -> tuple[Any, ...]:
     """`function` of each array; labels may be a tuple of arrays, and what is `None` stays so."""
     return tuple(each(function, a) if isinstance(a, tuple) else None if a is None else function(a) for a in arrays)

@@ -29,7 +29,7 @@ class Finding:
     advice: str
     value: float | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.severity}: {self.message}" + (f" Try: {self.advice}" if self.advice else "")
 
 
