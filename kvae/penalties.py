@@ -12,7 +12,7 @@ from kvae import checks, networks
 from kvae.settings import Settings
 from kvae.types import Network, Seed, Tensor
 
-DIFFERENCE_STEP = 1e-3  # of the input, times N(0, I); smaller drowns in float32's rounding, larger sees the curvature
+DIFFERENCE_STEP = 1e-3  # of the input, times N(0, I); less drowns in float32's rounding, more sees the curvature
 
 
 class Penalty(Settings):

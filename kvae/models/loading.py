@@ -1,4 +1,4 @@
-"""Loading a saved model, with an error that says what the file is instead."""
+"""Loading a saved model, with errors that say what a file is if it is not one."""
 
 from __future__ import annotations
 

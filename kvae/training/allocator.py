@@ -1,4 +1,4 @@
-"""Let the C library keep freed memory between two training steps."""
+"""Make the C library keep freed memory between training steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEPT = 16 * 2**20  # bytes at the top of each arena; more gains nothing
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep 16 MB of freed memory in each of its arenas for the next step, for the rest of the process.
+    """Make glibc keep 16 MB of freed memory in each of its arenas for the next step, for the rest of the process.
 
     By default it returns that memory to the system, which hands it out again page by page, cleared: for a small model
     200 page faults per step on TensorFlow and 1,700 on PyTorch, a fifth of the time (`benchmarks/README.md`). This

@@ -1,6 +1,6 @@
 """The only module that uses names which Keras does not promise to keep.
 
-Each function says what it is for and what happens once Keras has the name no longer: the same result on a slower path,
+Each function says what it is for and what happens once Keras no longer has the name: the same result on a slower path,
 or one line that says what to do instead. `NAMES` lists them; a test keeps them out of every other file.
 """
 
@@ -68,7 +68,7 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def begin_at_epoch(model: keras.Model, epoch: int | None) -> bool:
-    """Let a running `fit` begin at an epoch, from `on_train_begin` of a callback; `None` undoes it.
+    """Make a running `fit` start at an epoch, when called in a callback's `on_train_begin`; `None` undoes it.
 
     Without the name: `False`, and the caller asks for `fit(initial_epoch=...)`.
 

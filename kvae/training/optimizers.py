@@ -11,7 +11,7 @@ SUFFIX = "_optimizer"  # of the arguments of `compile`
 
 
 class _Shares:
-    """What each member of a `GroupedOptimizer` trains. Neither Keras nor TensorFlow look into it when they save."""
+    """What each member of a `GroupedOptimizer` trains. Neither Keras nor TensorFlow looks into it when saving."""
 
     def __init__(self, variables: list[keras.Variable], parts: list[list[keras.Variable]]) -> None:
         self.variables = variables
@@ -160,7 +160,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         self.shares = _Shares(list(variables), list(parts.values()))
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
-        """Let each member update its variables.
+        """Update the variables of each member.
 
         Args:
             grads: list of gradients, `None` for a variable without one.
