@@ -253,7 +253,7 @@ def main(arguments=None):
     unmet = []
     with tempfile.TemporaryDirectory() as scratch:
         trainings = Trainings(scratch)
-        print("| fault | exit code | what the user saw | in the folder | gone on with | seconds |")
+        print("| fault | exit code | what the user saw | in the folder | resumed | seconds |")
         print("| --- | --- | --- | --- | --- | --- |")
         for name in names:
             met, line = inflict(trainings, name)
