@@ -340,7 +340,7 @@ BAD = {
     ),
     "no labels": (("train", "--dataset", "faces.npz"), 1, "needs labels"),
     "out is a file": (("train", "--out", "damaged.npz"), 1, "must be a folder"),
-    "out holds other files": (("train", "--out", "."), 1, "holds other files"),
+    "out contains other files": (("train", "--out", "."), 1, "contains other files"),
     "unwritable out": (("train", "--out", "/proc/run"), 1, "output folder must be writable"),
     "bad config": (("train", "--config", "damaged.npz"), 1, "config.json of a run"),
     "no model": (("generate", "absent.keras", "--label", "1"), 1, "does not exist"),

@@ -165,9 +165,9 @@ def test_what_a_backend_cannot_do_is_said_by_name(backend, name, needed, monkeyp
 
 def test_jax_devices_take_equal_parts(digits, monkeypatch):
     monkeypatch.setattr(strategy, "num_devices", lambda: 8)
-    with pytest.raises(ValueError, match=r"`batch_size` must be divisible by .* 8: take 96\. Received: 100"):
+    with pytest.raises(ValueError, match=r"`batch_size` must be divisible by .* 8: use 96\. Received: 100"):
         digits.batches(batch_size=100)
-    with pytest.raises(ValueError, match=r"`len\(x\)` must be divisible by .* 8: take 1432\. Received: 1437"):
+    with pytest.raises(ValueError, match=r"`len\(x\)` must be divisible by .* 8: use 1432\. Received: 1437"):
         tiny(digits).fit(digits.x_train)
     sizes = [len(x) for x in digits.batches(labels=False, batch_size=256)]
     assert sizes == [256] * 5 + [1432 - 5 * 256]

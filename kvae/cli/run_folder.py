@@ -23,10 +23,10 @@ def check(out: Path, force: bool) -> None:
         raise FileError(f"`out` must be a folder. Received: the file {out}")
     if out.is_dir() and set(out.iterdir()) - set(atomic.halves(out)):
         if not (out / "config.json").is_file():
-            raise FileError(f"`out` must be empty or an earlier run. Received: {out}, which holds other files")
+            raise FileError(f"`out` must be empty or an earlier run. Received: {out}, which contains other files")
         if not force:
             raise FileError(
-                f"`out` holds a run already: choose another folder, add --force, or --resume it. Received: {out}"
+                f"`out` already contains a run: choose another folder, or use --force or --resume. Received: {out}"
             )
 
 
@@ -108,7 +108,7 @@ def options_to_resume(out: Path, backend: str) -> dict[str, Any]:
         raise FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
     before = _config(out / "config.json", "backend")
     if before != backend:
-        raise ValueError(f"`resume` needs the run's own backend: set KERAS_BACKEND={before}. Received: {backend}")
+        raise ValueError(f"`resume` requires the backend of the run: set KERAS_BACKEND={before}. Received: {backend}")
     if (out / "metrics.json").is_file() and not (out / CHECKPOINT).is_file():
         raise ValueError(
             f"`resume` must be a run that was interrupted: nothing is left to do. Received: {out}, finished"

@@ -20,7 +20,7 @@ LOG_2PI = math.log(2.0 * math.pi)
 LOG_VAR_RANGE = (-14.0, 14.0)
 
 # log σ² of the single learned σ is this many times its weight. Adam moves a weight by about its learning rate per step,
-# so an unscaled weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL wins.
+# so an unscaled weight would need thousands of steps from σ = 1 to the 0.1 or so of images, while the KL dominates.
 LEARNED_SPEED = 10.0
 
 # The squares of larger values, divided by the smallest σ² and summed over an image, overflow float32.

@@ -12,8 +12,8 @@ from kvae.distributions.location_scale import LOG_SCALE_RANGE
 from kvae.distributions.normal import Normal
 from kvae.types import Seed, Tensor
 
-# log z of a log-normal is kept in this range: float32 holds neither e^89 nor e^-104, and a z of infinity or 0 would
-# make its log-density NaN; nor the squares that a network computes from e^60.
+# log z of a log-normal is kept in this range: float32 can represent neither e^89 nor e^-104 (a z of infinity or 0
+# would make the log-density NaN), nor the squares that a network computes from e^60.
 LOG_RANGE = (-30.0, 30.0)
 
 

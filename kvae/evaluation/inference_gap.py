@@ -135,5 +135,5 @@ def _optimise(model, parts, num_samples, steps, learning_rate, seed):
         return ops.mean(sample.log_likelihood, axis=0) - sample.total_kl()
 
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    # β₂ = 0.9: a poor encoder gives steep gradients at first, which a longer memory would let slow Adam down.
+    # β₂ = 0.9: a poor encoder gives steep gradients at first; a longer memory of them would slow Adam down.
     return maximise(elbo, params, steps, rate, beta_2=0.9, noise=noise)

@@ -37,7 +37,7 @@ LAYERS = set(  # those that only compute: they neither run code from the file no
     AdditiveAttention MultiHeadAttention
     """.split()  # noqa: SIM905
 )
-DATA = {"__keras_tensor__", "__slice__", "__ellipsis__"}  # Keras's notation for values that are no objects
+DATA = {"__keras_tensor__", "__slice__", "__ellipsis__"}  # Keras's notation for values that are not objects
 KINDS = {
     "keras.initializers": keras.initializers.Initializer,
     "keras.regularizers": keras.regularizers.Regularizer,

@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in limits.archive_members(archive)}
             return {name: _array(archive, member) for name, member in members.items() if _is_numeric(archive, member)}
-    except Exception as error:  # a damaged file makes NumPy, zipfile and zlib raise many types
+    except Exception as error:  # NumPy, zipfile and zlib raise many types of errors for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(f"{path} is not an .npz file of numeric arrays, or is damaged: {reason}") from error
 

@@ -168,7 +168,7 @@ class BaseModel(keras.Model):
         if share is None:
             return loss
         # Keras weights the value by the number of examples when it is logged, but not its gradient.
-        loss = ops.where(share > 0, loss, 0.0)  # a replica may get none of a short last batch, whose mean is NaN
+        loss = ops.where(share > 0, loss, 0.0)  # NaN if a short last batch has no example for this replica
         return share * loss + ops.stop_gradient((1 - share) * loss)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

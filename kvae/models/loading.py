@@ -52,7 +52,7 @@ def load_model(path: PathLike) -> BaseModel:
         model = keras.saving.load_model(path)
     except keras_archive.UnknownClassError as error:
         raise ValueError(f"{wanted}: it {error}") from error
-    except Exception as error:  # Keras, h5py and zipfile raise many kinds on a damaged file
+    except Exception as error:  # Keras, h5py and zipfile raise many kinds of errors for a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{wanted}, which is damaged or was written by another program: {reason[0][:200]}") from error
     if not isinstance(model, BaseModel):

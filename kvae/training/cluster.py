@@ -52,7 +52,7 @@ def read_cluster(text: str | None = None) -> Cluster:
     cluster, task = config.get("cluster"), config.get("task")
     must(isinstance(cluster, dict) and cluster, "have a `cluster` of workers")
     must(isinstance(task, dict), "have a `task` that says which worker this is")
-    must(set(cluster) <= set(TYPES), f"have a `cluster` of {' and '.join(TYPES)} alone", sorted(cluster))
+    must(set(cluster) <= set(TYPES), f"have a `cluster` of only {' and '.join(TYPES)}", sorted(cluster))
     for addresses in cluster.values():
         must(isinstance(addresses, list) and addresses and all(map(_is_address, addresses)), "list host:port addresses")
     addresses = [address for kind in TYPES for address in cluster.get(kind, [])]
@@ -98,7 +98,7 @@ def _reach(address, deadline, seconds):
         try:
             socket.create_connection(_host_and_port(address), timeout=max(0.1, deadline - time.monotonic())).close()
             return
-        except (OSError, UnicodeError) as error:  # the latter for a name that cannot be a host's
+        except (OSError, UnicodeError) as error:  # the latter for an invalid host name
             if time.monotonic() > deadline:
                 raise ValueError(
                     f"TF_CONFIG must name workers that can be reached: start the one at {address}, or correct its "

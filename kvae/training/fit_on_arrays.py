@@ -66,7 +66,7 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
     shuffle, arguments["shuffle"] = arguments.get("shuffle", True), False
     callbacks = arguments.get("callbacks") or []
     entropy = _Entropy()
-    if isinstance(callbacks, keras.callbacks.CallbackList):  # it has its progress bar already, and may have any hook
+    if isinstance(callbacks, keras.callbacks.CallbackList):  # it already has its progress bar, and may have any hook
         entropy.set_model(model)
         callbacks.append(entropy)
         steps = 1

@@ -133,7 +133,7 @@ class _Climber(keras.Model):
     ) -> None:
         super().__init__(name="climber")
         self.objective = objective
-        self.noise = noise  # tracked, which advances it at each step on JAX too
+        self.noise = noise  # tracked, so that it advances at each step on JAX too
         self.point = self.add_weight(shape=start.shape, initializer="zeros", name="point")
         self.point.assign(start)
 

@@ -97,8 +97,8 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         for key, each in {"optimizer": main, **named}.items():
             if isinstance(each, keras.optimizers.LossScaleOptimizer) or each.loss_scale_factor is not None:
                 raise ValueError(
-                    "Optimizers of one model share its loss and cannot scale it apart: pass the inner optimizer, which "
-                    f"the policy mixed_float16 wraps with the others. Received: {key}={type(each).__name__}"
+                    "Optimizers of one model share its loss and cannot scale it separately: pass the inner optimizer; "
+                    f"under mixed_float16, all are wrapped together. Received: {key}={type(each).__name__}"
                 )
         self.main = main
         self.named = dict(named)

@@ -218,7 +218,7 @@ def check_equal_parts(number: int, name: str) -> None:
     if number % devices:
         fitting = number // devices * devices or devices
         raise ValueError(
-            f"`{name}` must be divisible by the number of devices, {devices}: take {fitting}. Received: {number}"
+            f"`{name}` must be divisible by the number of devices, {devices}: use {fitting}. Received: {number}"
         )
 
 

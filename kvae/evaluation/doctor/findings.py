@@ -41,7 +41,7 @@ def pixels(x: Array, shape: Shape) -> Finding | None:
             "pixels",
             "problem",
             f"The largest pixel is {top:.4g}, about 1/255: the images seem to have been divided by 255 twice.",
-            "divide by 255 once; kvae.load_data returns pixels in [0, 1] already.",
+            "divide by 255 once; kvae.load_data already returns pixels in [0, 1].",
             top,
         )
     if len(shape) == 3 and bottom >= 0 and 2 < top <= 255 and np.all(np.mod(x, 1) == 0):
