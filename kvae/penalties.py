@@ -138,7 +138,7 @@ class KLSparsity(Penalty):
 
     def __call__(self, x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed) -> Tensor:
         rho = self.target
-        mean = ops.clip(ops.mean(z, axis=(0, 1)), 1e-6, 1.0 - 1e-6)  # ρ̂; a dead or saturated unit costs a lot, but not ∞
+        mean = ops.clip(ops.mean(z, axis=(0, 1)), 1e-6, 1.0 - 1e-6)  # ρ̂; a dead or saturated unit costs a lot, not ∞
         kl = rho * ops.log(rho / mean) + (1.0 - rho) * ops.log((1.0 - rho) / (1.0 - mean))
         return self.weight * ops.sum(kl) * ops.ones(ops.shape(params)[:1])
 

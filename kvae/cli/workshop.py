@@ -14,7 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     sub = actions.add_parser("copy", help="copy a worksheet to fill in", description=COPY)
     sub.add_argument("number", type=int, metavar="N", help="the worksheet's number, as `kvae workshop list` shows it")
-    sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="folder to copy to; default: the current one")
+    sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="folder to copy to; default: current folder")
     sub.add_argument("--force", action="store_true", help="replace an existing copy, with everything filled in")
 
     sub = actions.add_parser("check", help="run a notebook and report on each exercise", description=CHECK)

@@ -86,7 +86,7 @@ class Placement:
             f"{max(card.values):.2f} nats, mean {card.mean:.2f} ± {card.standard_error:.2f}, {len(card.values)} seeds."
         )
         if self.differs:
-            words += f" No card matches the options of this run, which differs from this one in {', '.join(self.differs)}."
+            words += f" No card matches this run's options; it differs from this one in {', '.join(self.differs)}."
         published = card.published
         if published["value"] is None:
             return f"{words} No published figure is comparable: {published['why']}."

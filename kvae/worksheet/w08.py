@@ -304,7 +304,7 @@ EXERCISES = {
             (_by_digit(lambda p, a, k: np.mean(p == k)), "this is how often the judge says k, whatever was asked for"),
             (
                 _by_digit(lambda p, a, k: np.mean((p == k) == (a == k))),
-                "this also counts images that were neither asked for as k nor taken for k",
+                "this also counts images that were neither requested nor classified as k",
             ),
         ],
     ),

@@ -37,7 +37,7 @@ class Planar(Distribution):
     def log_prob(self, value, params, event_ndim=1):
         z, log_det = value, 0.0
         for u, w, b, wu in map(self.map, reversed(range(self.depth))):
-            a = ops.sum(z * w, axis=-1)  # s = wᵀz_0 solves s + wᵀû tanh(s + b) = a, whose left-hand side increases with s
+            a = ops.sum(z * w, axis=-1)  # s = wᵀz_0 solves s + wᵀû tanh(s + b) = a, whose left side increases with s
             low, high = a - ops.abs(wu), a + ops.abs(wu)
             for _ in range(30):
                 s = 0.5 * (low + high)

@@ -424,7 +424,7 @@ for number in (1, 10, 100):
 # - −ELBO = reconstruction + KL. Both are **summed** within an image (over pixels, over latent dimensions) and **averaged** over images.
 # - The noise enters from outside: $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$.
 # - `add_loss` in `call` keeps the objective next to the values that it is computed from; `train_step` minimises `sum(self.losses)`.
-# - Before training, the reconstruction term is $d \log 2$. If it is not, look for a mean instead of a sum, or for a sigmoid too many or too few.
+# - Before training, the reconstruction term is $d \log 2$. If it is not, look for a mean instead of a sum, or for one sigmoid too many or too few.
 # - If the KL is near 0 and all samples look alike, the posterior has collapsed. First check that the two terms have the same units.
 #
 # **Next:** worksheet 7 gives the KL a weight on purpose, and makes the bound tighter.
