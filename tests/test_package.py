@@ -25,6 +25,8 @@ LAYERS = [
     ["cli"],
 ]
 BACKENDS = {"tensorflow", "jax", "torch"}
+# Where a module is not named like the distribution that it comes from.
+DISTRIBUTIONS = {"google": "protobuf", "PIL": "pillow", "sklearn": "scikit-learn"}
 
 
 def imports(path):
@@ -33,6 +35,14 @@ def imports(path):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def imports_at_once(path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
 
 
 def part(path):
@@ -55,6 +65,28 @@ def test_imports_go_one_way(path):
             assert height[rest[0]] <= height[part(path)], f"{path.name} imports {name}"
         assert root not in BACKENDS or part(path) in ("data", "training"), f"{path.name} imports {name}"
         assert not name.startswith("matplotlib.pyplot"), f"{path.name} imports pyplot"
+
+
+def declared(*groups):
+    return {re.match(r"[\w-]+", each)[0].lower() for group in groups for each in group}
+
+
+def test_every_imported_package_is_declared():
+    """What a module needs to be imported is a dependency; what a function imports may come with an extra for users."""
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    core, users = project["dependencies"], [extras[name] for name in ("jax", "torch", "tensorboard", "worksheets")]
+
+    def needed(names):
+        roots = {name.split(".")[0] for name in names} - {"kvae", *sys.stdlib_module_names}
+        return {DISTRIBUTIONS.get(root, root).lower() for root in roots}
+
+    everywhere = needed(name for path in PACKAGE.rglob("*.py") for name in imports(path))
+    at_once = needed(name for path in PACKAGE.rglob("*.py") for name in imports_at_once(path))
+    assert {"keras", "scipy", "wrapt"} <= at_once < everywhere
+    assert at_once <= declared(core)
+    assert everywhere <= declared(core, *users)
 
 
 def test_files_stay_short():
