@@ -65,7 +65,7 @@ def main(num_examples=1000, rounds=3, num_samples=5000, batch_size=5000):
     """Print the median times, and the median of the ratios within a round."""
     model, x = build(num_examples)
     bare, numpy_bare = products(model, batch_size)
-    times = num_examples * num_samples // batch_size  # calls that decode equally many rows
+    times = num_examples * num_samples // batch_size  # calls that decode the same number of rows
 
     def estimate():
         return kvae.evaluation.log_likelihood(model, x, num_samples=num_samples, batch_size=batch_size, seed=0)

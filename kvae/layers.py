@@ -67,7 +67,7 @@ def tied_decoder(encoder: keras.Model, decoder: keras.Model) -> keras.Model:
 
     Args:
         encoder: Functional Keras model in which only `Dense` layers have weights.
-        decoder: Functional Keras model that mirrors the encoder: equally many dense layers, in reverse order and with
+        decoder: Functional Keras model that mirrors the encoder: as many dense layers, in reverse order and with
             inputs and outputs swapped. Its biases stay its own.
 
     Returns:

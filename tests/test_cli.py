@@ -158,7 +158,7 @@ def test_apply_writes_a_picture_and_prints_the_number(trained, monkeypatch, caps
     ("arguments", "code", "message"),
     [
         (("colourise",), 2, "invalid choice"),
-        (("super-resolve", "--factor", "3"), 1, "divides height and width"),
+        (("super-resolve", "--factor", "3"), 1, "divides the height and width"),
         (("denoise", "--sigma", "-1"), 1, "`sigma` must be a finite number above 0"),
         (("inpaint", "--method", "magic"), 1, "`method` must be one of"),
         (("anomaly", "--method", "magic"), 1, "`method` must be"),

@@ -206,7 +206,7 @@ def _import_modules(names: Sequence[str]) -> None:
     if names and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for name in names:
-        wanted = f"`import` must name a module, such as my_models for my_models.py in this folder. Received: {name}"
+        wanted = f"`import` must name an importable module, such as my_models for my_models.py. Received: {name}"
         if not all(part.isidentifier() for part in name.split(".")):
             raise ImportError(wanted)
         try:

@@ -64,7 +64,7 @@ class Stream:
         """Return the data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
 
         The order and the binary pixels of an epoch depend only on the seed and the epoch's index. Worker i of n reads
-        every n-th block. All workers yield as many images as the one with the fewest, hence equally many batches.
+        every n-th block. All workers yield as many images as the one with the fewest, hence the same number of batches.
 
         Args:
             batch_size: int, examples per batch of this worker.

@@ -140,7 +140,7 @@ def from_chief(content: bytes) -> bytes:
 
 
 def _chiefs(numbers):
-    """The chief's small integers as an array; all workers must pass equally many."""
+    """The chief's small integers as an array; all workers must pass the same number."""
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()
@@ -192,7 +192,7 @@ def share(num_examples: Tensor) -> Tensor | None:
         num_examples: int tensor, the size of the replica's part of a batch.
 
     Returns:
-        Float tensor, 1 if all replicas have equally many examples; `None` with a single replica, and on JAX, which
+        Float tensor, 1 if all replicas have the same number of examples; `None` with a single replica, and on JAX, which
         divides the work within one step.
     """
     if keras.backend.backend() != "tensorflow":
