@@ -29,7 +29,7 @@ def small_model(bound, num_samples, posterior="normal", beta=1.0, width=None):
 def gradients(model, x=X, steps=STEPS, batch=BATCH):
     """Gradients `(steps, weights)` of encoder and decoder, each averaged over `batch` samples, from SGD steps.
 
-    A batch repeats one image. The weights are reset after each step, the noise generator is not.
+    A batch repeats one image. The weights are reset after each step; the noise generator is not.
     """
     model.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
     networks, rows = [part for part in (model.encoder, model.decoder, model.posterior_family) if part.weights], []

@@ -192,8 +192,8 @@ def share(num_examples: Tensor) -> Tensor | None:
         num_examples: int tensor, the size of the replica's part of a batch.
 
     Returns:
-        Float tensor, 1 if all replicas have the same number of examples; `None` with a single replica, and on JAX, which
-        divides the work within one step.
+        Float tensor, 1 if all replicas have the same number of examples; `None` with a single replica, and on JAX,
+        which divides the work within one step.
     """
     if keras.backend.backend() != "tensorflow":
         return None

@@ -66,7 +66,7 @@ def build(name):
 
 
 def examples(model):
-    """Images, codes and labels (or `None`), the same for ever: formulas, so that no generator can change them."""
+    """Images, codes and labels (or `None`), always the same: formulas, so that no generator can change them."""
     x = np.modf(np.arange(EXAMPLES * np.prod(SHAPE)) * 0.61803398875)[0].reshape(EXAMPLES, *SHAPE).astype("float32")
     z = np.linspace(-2, 2, 2 * EXAMPLES).reshape(EXAMPLES, 2).astype("float32")
     return x, z, np.arange(EXAMPLES) % CLASSES if model.conditions is not None else None
