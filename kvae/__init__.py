@@ -1,4 +1,4 @@
-"""kvae: variational autoencoders in Keras 3, for teaching and for use.
+"""kvae: variational autoencoders in Keras 3, for teaching and practice.
 
 The examples in the documentation assume `import keras, kvae`, `import numpy as np` and `from keras import ops`. Unless
 an example defines them itself, `data` is the result of `kvae.load_data("digits")` and `x` its test images; `model` is a
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 if not TYPE_CHECKING:  # to a type checker, it would make every name an attribute
 
     def __getattr__(name):
-        """Import a public name when it is first used: pictures and scikit-learn take a second."""
+        """Import a public name when it is first used: Matplotlib and scikit-learn take a second to import."""
         if name not in __all__:
             raise AttributeError(f"module 'kvae' has no attribute {name!r}")
         if name in _HOMES:

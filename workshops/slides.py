@@ -96,7 +96,7 @@ def reparameterization():
 
 
 def importance():
-    """Estimates of log p(x) from samples of the prior and of a good proposal, over the number of samples."""
+    """Estimates of log p(x) from samples of the prior and of a good proposal, against the number of samples."""
     figure, axes = slide("Sample z where the posterior is")
     numbers = np.logspace(0, 4, 13).astype(int)
     for name, proposal, color, marker in (("the prior p(z)", False, ORANGE, "s"), ("q(z | x)", True, BLUE, "o")):
@@ -114,7 +114,7 @@ def importance():
 
 
 def bounds():
-    """Importance-weighted bounds over K, for the toy model: from the ELBO up to log p(x)."""
+    """Importance-weighted bounds against K, for the toy model: from the ELBO up to log p(x)."""
     figure, axes = slide("More samples, a tighter bound")
     numbers = [1, 2, 5, 10, 50, 500]
     values = [toy_estimates(k, True, repeats=200_000 // k, seed=k).mean() for k in numbers]

@@ -23,7 +23,7 @@ def bound(options: dict[str, Any]) -> bounds.Bound:
 
 
 def likelihood(options: dict[str, Any]) -> str | Distribution:
-    """The likelihood that `options` describe: a name, or a Gaussian with the σ asked for."""
+    """The likelihood that `options` describe: a name, or a Gaussian with the requested σ."""
     if options["sigma"] is None:
         return options["likelihood"]
     return Normal(sigma=None if options["sigma"] == "per_pixel" else options["sigma"])

@@ -43,7 +43,7 @@ def draw(
         The path of each picture, once it is written.
 
     Raises:
-        ValueError: if a picture that was asked for does not fit the model.
+        ValueError: if a requested picture does not fit the model.
     """
     model_path = Path(model_path)
     model = load_model(model_path)
@@ -160,7 +160,7 @@ def _test(model, data, count):
 
 
 def _condition(model, data, label):
-    """What to decode under: the class asked for, or the first test image's attributes where there are no classes."""
+    """The condition to decode under: the requested class, or the first test image's attributes without classes."""
     attributes = label is None and capabilities.has(model, "condition") and not _by_class(model)
     return data.y_test[0] if attributes else label
 

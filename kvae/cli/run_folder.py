@@ -45,7 +45,7 @@ def clear(out: Path) -> None:
 
 @contextlib.contextmanager
 def claimed(out: Path, options: dict[str, Any], resume: bool) -> Iterator[None]:
-    """Keep the folder of a run for this process, tidied up and, unless it is resumed, with a `config.json` only.
+    """Lock the folder of a run and clean it up; unless the run is resumed, it then contains only a `config.json`.
 
     Args:
         out: the folder; created if it does not exist.

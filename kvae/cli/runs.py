@@ -67,7 +67,7 @@ def train(
     The learning rate falls to zero along a cosine. An interruption (Ctrl-C, SIGTERM) ends training early and keeps its
     result; so does a loss that is NaN or infinite, with the weights of the last good epoch. A run that was interrupted
     in any way resumes after its last finished epoch and ends with the same numbers, to the bit. Of several workers only
-    the first writes, and its options hold for all.
+    the first writes, and its options apply to all.
 
     Args:
         options: dict with keys of `options.DEFAULTS`; missing ones take their defaults. Ignored with `resume`.
@@ -84,7 +84,7 @@ def train(
     Raises:
         ValueError: for options that are unknown or do not fit together, if training fails in its first epoch, and if
             there is nothing to resume.
-        FileError: if `out` holds something already, cannot be written to, or is being written by another process.
+        FileError: if `out` already contains something, cannot be written to, or is being written by another process.
         ConnectionError: if another worker is lost.
     """
     start, out = time.perf_counter(), Path(out)

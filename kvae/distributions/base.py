@@ -128,7 +128,7 @@ class Distribution(keras.layers.Layer):
         return None if kl is None else sum_event(kl, event_ndim)
 
     def standard_prior(self) -> Distribution:
-        """The family of the prior that goes with this one as a posterior; with all parameters 0 it is the standard."""
+        """The family of the prior that goes with this one as a posterior; with all parameters 0 it is standard."""
         return type(self)()
 
     def check(self, value: Array, name: str) -> None:

@@ -57,7 +57,7 @@ LOSSES = {"mse": SquaredError, "cross_entropy": CrossEntropy}
 class Autoencoder(EncoderDecoder):
     """Autoencoder, trained with `fit(x)`: an encoder z = f(x) and a decoder x̂ = g(z) that undoes it.
 
-    What is minimised, and logged as `loss`, is `reconstruction_loss` + `penalty_loss`, both per example, the first
+    The sum `reconstruction_loss` + `penalty_loss` is minimised and logged as `loss`; both are per example, the first
     summed over pixels. Linear networks learn the space of the first principal components (Bourlard & Kamp 1988;
     Baldi & Hornik 1989); deeper ones a curved one. Its relatives are arguments: denoising (`noise`), sparse and
     contractive (`penalty`), tied weights (`tied`).
@@ -159,7 +159,7 @@ class Autoencoder(EncoderDecoder):
         return params
 
     def energy(self, x: ArrayLike) -> Array:
-        """The squared reconstruction error ‖x − x̂‖² of each example, whatever loss trains: low where data were.
+        """The squared reconstruction error ‖x − x̂‖² of each example, whatever the training loss: low near the data.
 
         Args:
             x: images `(n, *image_shape)`.
@@ -185,7 +185,7 @@ class Autoencoder(EncoderDecoder):
         """Codes from a Gaussian of the mean and standard deviation that training codes have in each dimension.
 
         This is a naive replacement for a prior. Most of these codes do not decode to a digit: the codes of data
-        fill only a part of that Gaussian, of another shape.
+        fill only part of that Gaussian, and their region has a different shape.
 
         Args:
             n: number of codes.

@@ -126,7 +126,7 @@ class BaseModel(keras.Model):
             self.reset_metrics()
 
     def get_compile_config(self) -> dict[str, Any]:
-        """As Keras's, but optimizers by their public names: under PyTorch Keras writes some that only PyTorch loads."""
+        """Like Keras's, but with public names of optimizers: under PyTorch, Keras writes names that load only there."""
         return keras_internals.with_public_optimizers(super().get_compile_config())
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class BaseModel(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
     def train_step(self, *args: Any) -> Any:
-        """Forward pass, minimise `sum(self.losses)`, update the trackers; on JAX the state comes before the data."""
+        """Minimise `sum(self.losses)` and update the trackers; on JAX, the state comes before the data."""
         return self._step(super().train_step, *args)
 
     def test_step(self, *args: Any) -> Any:
@@ -187,13 +187,13 @@ class BaseModel(keras.Model):
         return super().compute_metrics(batch, batch.x, result.reconstruction, batch.sample_weight)
 
     def _make_trackers(self):
-        """Create what the logged terms are averaged in, once: a subclass and its parts have their names by then."""
+        """Create the trackers of the logged terms, once, when a subclass and its parts have named their terms."""
         if not hasattr(self, "term_trackers"):
             self.term_trackers = [keras.metrics.Mean(name=name) for name in self.logged_terms]
             self.finite_steps = FiniteSteps(len(self.term_trackers), name="finite_steps")
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Train as in Keras, after a check of what came; arrays are fed faster than there.
+        """Like `keras.Model.fit`, with validated inputs and a faster input pipeline for arrays.
 
         Args:
             x: images `(n, *image_shape)`, a `tf.data.Dataset` or a `keras.utils.PyDataset`. Arrays are shuffled by the
@@ -241,14 +241,14 @@ class BaseModel(keras.Model):
             self.train_function = self.test_function = None  # they were compiled without
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate as in Keras, after the same check as `fit`."""
+        """Like `keras.Model.evaluate`, with inputs validated as in `fit`."""
         if not keras_internals.is_validation_in_fit(kwargs):  # `fit` has checked already
             x, y = self._check_data(x, y, kwargs.get("sample_weight"))
         with plain_errors():
             return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Reconstructions of `x` (`(x, y)` for a model with a condition), as in Keras, with validated arrays."""
+        """Like `keras.Model.predict`, with validated arrays: reconstructions of `x`, or `(x, y)` with a condition."""
         if self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2:
             x = self._check_data(*x)
         else:
@@ -268,7 +268,7 @@ class BaseModel(keras.Model):
         return (Batch(x, None if self.conditions is None else y, sample_weight),)
 
     def _check_data(self, x, y=None, sample_weight=None, prefix=""):
-        """Check arrays by value, datasets by what they declare; return `(x, y)` as Keras should get them."""
+        """Check arrays by their values and datasets by their declared types; return `(x, y)` as Keras needs them."""
         if hasattr(x, "element_spec"):  # tf.data
             if hasattr(x, "cardinality") and int(x.cardinality()) == 0:
                 raise ValueError("The dataset must give at least one batch. Received: an empty one")

@@ -1,6 +1,6 @@
-"""What a model can do, asked in one way.
+"""What a model can do.
 
-A model lists its abilities in an attribute `capabilities`; what lists none, such as a PCA baseline, has none of them.
+A model lists its abilities in an attribute `capabilities`; anything without it, such as a PCA baseline, has none.
 """
 
 from typing import Any

@@ -46,7 +46,7 @@ class Condition:
         return y
 
     def check_spec(self, y: Any) -> None:
-        """Raise a `ValueError` unless a dataset's `y`, of which shape and type are known, can be this condition."""
+        """Raise a `ValueError` unless a dataset's `y`, whose shape and type are known, can be this condition."""
         rank = getattr(y.shape, "rank", len(tuple(y.shape)))
         if rank is None:
             return

@@ -22,8 +22,8 @@ class VAE(DensityModel):
 
     p(x, z) = p(x|z) p(z), with p(z) = N(0, I) unless `prior` says otherwise; the decoder gives the parameters of
     p(x|z), the encoder those of q(z|x).
-    Minimised, and logged as `loss`, is the negative bound; `reconstruction_loss` = −E_q[log p(x|z)], `kl_loss` =
-    KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged as well. All in nats per example.
+    The negative bound is minimised and logged as `loss`; `reconstruction_loss` = −E_q[log p(x|z)], `kl_loss` =
+    KL(q(z|x) ‖ p(z)) and `elbo`, their negative sum whatever β is, are logged as well. All are in nats per example.
 
     Args:
         encoder: Functional Keras model from images `(batch, *image_shape)` to posterior parameters

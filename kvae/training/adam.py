@@ -36,7 +36,7 @@ def fuse_adam(optimizer: keras.optimizers.Optimizer | None) -> None:
 
 
 def _update_step(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) -> Any:
-    """As Keras's `update_step(gradient, variable, learning_rate)`, for TensorFlow variables."""
+    """Like Keras's `update_step(gradient, variable, learning_rate)`, for TensorFlow variables."""
     import tensorflow as tf
 
     moments = adam_moments(optimizer, variable)

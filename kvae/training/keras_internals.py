@@ -118,12 +118,12 @@ class TransparentScope(keras.StatelessScope):
     A subclass overrides `seen` to change what is read. Keras's own scope hides the one around it, such as that of a
     step on JAX, and forgets the assignments of random streams and of batch normalization.
 
-    Keras tells a scope of an assignment through `add_update`. If it did so by another name, assignments inside would be
+    Keras reports an assignment to a scope through `add_update`. If that had another name, assignments inside would be
     lost with the scope, as in Keras's own.
     """
 
     def seen(self, variable: keras.Variable, value: Any) -> Any:
-        """What `variable` is, to who reads it in this scope; `value` is what it is outside."""
+        """The value of `variable` for readers inside this scope; `value` is the one outside."""
         return value
 
     def get_current_value(self, variable: keras.Variable) -> Any:

@@ -110,7 +110,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Those of all members, in the order of `members()`."""
+        """The variables of all members, in the order of `members()`."""
         return [variable for member in self.members() for variable in member.variables]
 
     @property
@@ -120,7 +120,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self) -> Any:
-        """That of the main optimizer."""
+        """The learning rate of the main optimizer."""
         return self.main.learning_rate
 
     @learning_rate.setter

@@ -1,6 +1,6 @@
 """Worksheet 1, principal component analysis: reference answers and common mistakes.
 
-The references take another route to the same numbers than the worksheet: NumPy's covariance, kvae's `PCA`, Pythagoras.
+The references reach the worksheet's numbers by a different route: NumPy's covariance, kvae's `PCA`, Pythagoras.
 """
 
 import numpy as np

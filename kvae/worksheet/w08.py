@@ -38,7 +38,7 @@ def style_transfer(encode, decode, x, y, digits):
 
 
 def agreement(predicted, asked):
-    """Share of the images asked for as k that are classified as k, `(10,)`."""
+    """Share of the images requested as k that are classified as k, `(10,)`."""
     return np.array([np.mean(predicted[asked == k] == k) for k in range(NUM_CLASSES)])
 
 

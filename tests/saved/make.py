@@ -1,7 +1,7 @@
-"""Save a small model of each kind, with values that it gives, for the releases to come: `python tests/saved/make.py`.
+"""Save a small model of each kind, with its outputs, to test future releases: `python tests/saved/make.py`.
 
-Once a release and backend (`KERAS_BACKEND`); the folder is named after both. What is there is never written again:
-`tests/test_old_files.py` loads all of them.
+Run once per release and backend (`KERAS_BACKEND`); the folder is named after both. Existing files are never
+overwritten: `tests/test_old_files.py` loads all of them.
 """
 
 import sys
@@ -53,7 +53,7 @@ TRAINED = {"vae", "cvae-conv-learned"}  # saved with their optimizer
 
 
 def build(name):
-    """A model whose weights, and with them its values, are like nobody else's."""
+    """A model with weights, and therefore values, that no other model has."""
     keras.utils.set_random_seed(0)
     model, rng = MODELS[name](), np.random.default_rng(0)
     x, _, y = examples(model)
