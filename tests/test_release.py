@@ -27,7 +27,7 @@ def test_only_the_newest_entry_of_the_changelog_may_be_unreleased():
 
 
 def test_the_changelog_has_an_entry_for_each_version_with_saved_models():
-    """The version at work has none until its release, where there was no release before it."""
+    """Before the first release, the current version has only the entry `Unreleased`."""
     versions = [version for version, _ in RELEASES][::-1]
     assert versions == SAVED or (versions == SAVED[:-1] == [] and HEADINGS[0] == "Unreleased")
 

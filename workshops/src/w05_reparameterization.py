@@ -158,7 +158,7 @@ kvae.worksheet.show(figure)
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The legend shows mean ± standard deviation. The number of samples that gives
-# the same error grows with the square of the ratio of the standard deviations. With more dimensions the score function gets worse, the pathwise gradient hardly.
+# the same error grows with the square of the ratio of the standard deviations. With more dimensions the score function gets worse; the pathwise gradient hardly does.
 
 # %% [markdown]
 # ## What noise does to training
@@ -210,7 +210,7 @@ paths = {
 kvae.worksheet.show(draw_paths(paths, "Climbing the ELBO, 10 samples per step"))
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The −20 nats make it so bad here: they do not change the exact gradient, but they do change the weight of every sample. Without them (REST = 0) the paths look alike, which is the idea of 5.6. Why use the score function at all? It does not need f'. If z is discrete, or f is the score of a game, there is no f': reinforcement
+# *For the instructor.* The −20 nats are what makes it so bad here: they do not change the exact gradient, but they do change the weight of every sample. Without them (REST = 0) the paths look alike, which is the idea of 5.6. Why use the score function at all? It does not need f'. If z is discrete, or f is the score of a game, there is no f': reinforcement
 # learning calls this estimator REINFORCE.
 
 # %% [markdown]
