@@ -34,7 +34,7 @@ def mlp(
         image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables.
         latent_dim: int, latent dimensions.
         hidden: units of the encoder's hidden layers, starting at the image; reversed in the decoder.
-        num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` for none.
+        num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` otherwise.
         posterior: name or `Distribution`; sets the number of outputs per latent dimension. `None` for the plain code of
             an `Autoencoder`: one.
         likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.

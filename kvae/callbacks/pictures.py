@@ -28,7 +28,7 @@ class Picture(keras.callbacks.Callback):
     Args:
         folder: str or path of the folder for the PNG files, which is created.
         every: int, number of epochs between figures.
-        tensorboard: str or path of a log directory to which the figures are also written; `None` for none.
+        tensorboard: str or path of a log directory to which the figures are also written, if any.
 
     Raises:
         ValueError: if `every` is not a positive integer.

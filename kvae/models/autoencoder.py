@@ -71,7 +71,7 @@ class Autoencoder(EncoderDecoder):
         loss: "mse", the squared error of pixel values; or "cross_entropy", whose decoder outputs are logits.
         noise: a `kvae.corruption.Noise` on the encoder's input, in training only; the target stays clean (Vincent et
             al. 2010).
-        penalty: a `kvae.penalties.Penalty` on the code, or a list of them; `None` for none.
+        penalty: a `kvae.penalties.Penalty` on the code, or a list of them; `None` for no penalty.
         tied: whether the decoder's dense kernels are the encoder's transposed, W_{L−l+1} = W_lᵀ. Then `model.decoder`
             is a new network like `decoder`, without kernels of its own.
         seed: int for reproducible noise; `None` for a random one.

@@ -141,7 +141,7 @@ def rate_distortion(
 
     Args:
         curves: dict from names to results of `applications.rate_distortion`.
-        png: float, the rate of lossless PNG compression, in bits per pixel; `None` for none.
+        png: float, the rate of lossless PNG compression, in bits per pixel; `None` to omit it.
         title: str.
 
     Returns:

@@ -164,7 +164,7 @@ def order(answer):
     if images.shape != x.shape or labels.shape != y.shape:
         raise ValueError(f"images {x.shape} and labels {y.shape} were returned as {images.shape} and {labels.shape}")
     yes = {
-        "is each image beside its label (1: yes)": (images[:, 0] == labels).all(),
+        "does each image still have its label (1: yes)": (images[:, 0] == labels).all(),
         "are the images in a new order (1: yes)": (images != x).any(),
         "are the labels in a new order (1: yes)": (labels != y).any(),
         "are all images still present (1: yes)": np.array_equal(np.sort(images[:, 0]), y),
