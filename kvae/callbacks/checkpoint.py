@@ -144,7 +144,7 @@ def restore(model: keras.Model, path: PathLike) -> tuple[dict[str, list[float]],
 
 
 def _content(path):
-    """The bytes of the checkpoint, which the first of several workers reads for all; empty if there is none."""
+    """The bytes of the checkpoint, which the first of several workers reads for all; empty without one."""
     here = strategy.writes() and path.is_file()
     return strategy.from_chief(path.read_bytes() if here else b"")
 

@@ -81,7 +81,7 @@ def evaluate(
 
 
 def add_card(metrics: dict[str, Any], options: dict[str, Any]) -> None:
-    """Add the numbers' place on their reference card to `metrics`, under "card"; nothing if there is none."""
+    """Add the numbers' place on their reference card to `metrics`, under "card"; nothing without a card."""
     placement = reference_cards.place(metrics, options, run_options.DEFAULTS) if options else None
     if placement is not None:
         metrics["card"] = placement.summary()

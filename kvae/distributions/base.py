@@ -98,7 +98,7 @@ class Distribution(keras.layers.Layer):
         raise NotImplementedError
 
     def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
-        """KL(q ‖ p) of each element in closed form, in nats; `None` where there is none.
+        """KL(q ‖ p) of each element in closed form, in nats; `None` without one.
 
         Args:
             params: tensor `(..., num_parameters * size)`, of q, which is of this family.

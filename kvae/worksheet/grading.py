@@ -273,7 +273,7 @@ def _is_submission(path: Path) -> bool:
 
 
 def _usual_worksheet(paths: Iterable[Path]) -> int | None:
-    """The most frequent worksheet among the files; `None` if there is none."""
+    """The most frequent worksheet among the files; `None` without any."""
     found: collections.Counter[str] = collections.Counter()
     for path in paths:
         try:

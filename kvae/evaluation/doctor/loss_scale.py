@@ -165,7 +165,7 @@ def _log_masses(family, shape, support):
 
 
 def _bisect(function, low=1e-6, high=1e6):
-    """The root of a decreasing function of c; `None` if there is none within the limits."""
+    """The root of a decreasing function of c; `None` if it has no root within the limits."""
     if not function(low) > 0 > function(high):
         return None
     for _ in range(60):
