@@ -103,7 +103,7 @@ def test_a_config_repeats_its_run(trained):
 def test_a_run_is_not_overwritten_without_force(trained):
     folder, _ = trained
     before = (folder / "run" / "model.keras").read_bytes()
-    assert "add --force" in run_here(*QUICK, cwd=folder, code=1)
+    assert "use --force" in run_here(*QUICK, cwd=folder, code=1)
     assert (folder / "run" / "model.keras").read_bytes() == before
     run_here(*QUICK, "--force", "--epochs", "1", "--out", "again", "--model", "vae", cwd=folder)
     assert json.loads((folder / "again" / "metrics.json").read_text())["model"] == "VAE"

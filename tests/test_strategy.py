@@ -49,7 +49,7 @@ def config(cluster=TWO, task=FIRST):
         ("{}", "have a `cluster`"),
         (config(cluster={}), "have a `cluster`"),
         (json.dumps({"cluster": TWO}), "have a `task`"),
-        (config({"worker": ["a:1"], "ps": ["b:2"]}), "chief and worker alone.*'ps'"),
+        (config({"worker": ["a:1"], "ps": ["b:2"]}), "only chief and worker.*'ps'"),
         (config({"worker": []}), "host:port"),
         (config({"worker": "a:1"}), "host:port"),
         (config({"worker": ["a"]}), "host:port"),
