@@ -219,7 +219,7 @@ FAULTS = {  # name: (fault, text required in the last line)
     ),
     "config.json damaged": (damaged("config.json", lambda whole: whole[:-9]), "must be the config.json of a run"),
     "resume of a finished run": (finished, "nothing is left to do"),
-    "folder of another run": (taken, "add --force"),
+    "folder of another run": (taken, "use --force"),
     "loss becomes NaN": (diverged, "Training stopped in epoch 1"),
     "data set deleted": (no_data, "images.npz"),
     "resume on another backend": (other_backend, "set KERAS_BACKEND=tensorflow"),
