@@ -151,7 +151,7 @@ for i in range({len(trained)}):
     assert lines == [f"{i} True 6" for i in range(len(trained))]
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", BUILD)
 def test_a_resumed_training_ends_as_if_uninterrupted(trained, name, tmp_path):
     path = tmp_path / "checkpoint.npz"
     fitted(name, epochs=1, callbacks=[Checkpoint(path)])
