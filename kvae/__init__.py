@@ -7,9 +7,11 @@ and `decoder` are a pair from `kvae.networks.mlp`.
 """
 
 import importlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrapt import when_imported
+from wrapt import register_post_import_hook
 
 from kvae.training.allocator import keep_freed_memory
 
@@ -99,10 +101,20 @@ def __dir__():
     return sorted([*globals(), *__all__])
 
 
-@when_imported("keras")
-def _register_models(keras):
+def _register_models(imported):
     """Register kvae's classes with Keras, imported before or after kvae, so that `keras.saving.load_model` finds them.
 
-    Without Keras there is nothing to register them with: `kvae --help` does not wait for it.
+    Without Keras there is nothing to register them with: `kvae --help` does not wait for it. Where a module of kvae is
+    the first to import Keras, `kvae.models` would import that half-made module, so it waits until the module is done.
     """
-    importlib.import_module("kvae.models")
+    modules = [module for name, module in sys.modules.items() if name.startswith("kvae.") and module is not imported]
+    half_made = any(getattr(module.__spec__, "_initializing", False) for module in modules)
+    if "keras" in sys.modules and not half_made:
+        importlib.import_module("kvae.models")
+
+
+_package = Path(__file__).parent
+for _path in _package.rglob("*.py"):
+    _module = ".".join(_path.relative_to(_package.parent).with_suffix("").parts).removesuffix(".__init__")
+    register_post_import_hook(_register_models, _module)
+register_post_import_hook(_register_models, "keras")

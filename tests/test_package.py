@@ -111,6 +111,12 @@ def test_importing_kvae_registers_the_models_and_loads_little_else():
     assert not {"kvae.plots", "kvae.callbacks", "kvae.baselines"} & set(loaded)
 
 
+@pytest.mark.parametrize("module", ["kvae.bounds", "kvae.training.keras_internals"])
+def test_a_module_that_the_models_need_may_be_imported_first(module):
+    code = f"import {module}, sys; print('kvae>VAE' in sys.modules['keras'].saving.get_custom_objects())"
+    assert fresh(code) == ["True"]
+
+
 def test_the_commands_help_needs_no_keras():
     loaded = fresh(
         "import sys; from kvae.cli.main import main\n"
