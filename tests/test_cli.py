@@ -224,20 +224,40 @@ def test_tasks_have_the_commands_names():
 
 
 def test_other_data_and_models(tmp_path, rng):
-    np.savez(tmp_path / "own.npz", images=rng.random((40, 7, 6, 3)), attributes=rng.integers(2, size=(40, 3)))
+    np.savez(tmp_path / "own.npz", images=rng.random((40, 8, 6, 3)), attributes=rng.integers(2, size=(40, 3)))
     run_here(
-        *QUICK, "--dataset", "own.npz", "--network", "conv", "--hidden", "4", "--latent-dim", "3", "--prior", "learned",
-        "--kl-warmup", "1", "--beta", "2", "--binarization", "static", cwd=tmp_path,
+        *QUICK, "--dataset", "own.npz", "--network", "conv", "--hidden", "4", "--prior", "learned", "--kl-warmup", "1",
+        "--beta", "2", "--binarization", "static", cwd=tmp_path,
     )  # fmt: skip
+    names = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert {"sample_grid_epoch_0002.png", "latent_manifold_epoch_0002.png"} <= names
     run_here("plot", "run/model.keras", cwd=tmp_path)
-    assert not (tmp_path / "run" / "plots" / "manifold.png").exists()
-    assert "must be one of" in run_here("plot", "run/model.keras", "--kind", "manifold", cwd=tmp_path, code=1)
-    run_here(*QUICK, "--model", "autoencoder", "--noise", "0.3", "--out", "denoising", cwd=tmp_path)
-    run_here("plot", "denoising/model.keras", cwd=tmp_path)
-    assert "needs a prior" in run_here("generate", "denoising/model.keras", cwd=tmp_path, code=1)
-    run_here(*QUICK, "--model", "vae", "--binarization", "dynamic", "--out", "other", cwd=tmp_path)
+    assert (tmp_path / "run" / "plots" / "manifold.png").is_file()
+    assert "negative elbo" in run_here("evaluate", "run/model.keras", cwd=tmp_path)
+    for task in ("anomaly", "compress"):
+        run_here("apply", task, "run/model.keras", "--count", "8", cwd=tmp_path)
+    vector = ("--attributes", "1", "0", "0", "1", "1", "0")
+    run_here("generate", "run/model.keras", *vector, "--count", "4", "--out", "some.npz", cwd=tmp_path)
+    model = kvae.load_model(tmp_path / "run" / "model.keras")
+    expected = model.generate(labels=np.tile([1, 0, 0, 1, 1, 0], (4, 1)), seed=0)
+    np.testing.assert_allclose(np.load(tmp_path / "some.npz")["images"], expected, atol=1e-6)
+    for wrong in ((), ("--label", "1"), vector[:-1]):
+        printed = run_here("generate", "run/model.keras", *wrong, cwd=tmp_path, code=1)
+        assert "`attributes` must be the 6 numbers of one example" in printed
+    assert "no class labels" in run_here("plot", "run/model.keras", "--label", "1", cwd=tmp_path, code=1)
+    np.savez(tmp_path / "bare.npz", images=rng.random((40, 8, 6, 3)))
+    for command in ("plot", "evaluate"):
+        bare = (command, "run/model.keras", "--dataset", "bare.npz")
+        assert "`dataset` must have labels" in run_here(*bare, cwd=tmp_path, code=1)
+    run_here(*QUICK, "--model", "autoencoder", "--noise", "0.3", "--latent-dim", "3", "--out", "auto", cwd=tmp_path)
+    run_here("plot", "auto/model.keras", cwd=tmp_path)
+    assert "must be one of" in run_here("plot", "auto/model.keras", "--kind", "manifold", cwd=tmp_path, code=1)
+    assert "needs a prior" in run_here("generate", "auto/model.keras", cwd=tmp_path, code=1)
+    vae = ("--model", "vae", "--latent-dim", "3", "--binarization", "dynamic", "--out", "other")
+    run_here(*QUICK, *vae, cwd=tmp_path)
     run_here("generate", "other/model.keras", "--count", "2", cwd=tmp_path)
     run_here("plot", "other/model.keras", cwd=tmp_path)
+    assert not (tmp_path / "other" / "plots" / "manifold.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     model_argument(sub)
     seed(sub)
     sub.add_argument("--label", type=int, nargs="+", metavar="Y", help="labels for a conditional model")
+    help = "the numbers of one example, for a model of attribute vectors"
+    sub.add_argument("--attributes", type=float, nargs="+", metavar="A", help=help)
     sub.add_argument("--count", type=int, default=16, metavar="N", help="images per label; default: %(default)s")
     sub.add_argument("--out", metavar="FILE", help="a .png picture or an .npz array; default: next to the model")
 

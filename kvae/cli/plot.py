@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kvae import baselines, plots
+from kvae import baselines, checks, plots
 from kvae.cli import saved_model
 from kvae.data import Dataset
 from kvae.io import limits
@@ -60,7 +60,16 @@ def draw(
     for kind in kinds or fitting:
         if kind not in fitting:
             raise ValueError(f"`kind` must be one of {sorted(fitting)} for this model. Received: {kind!r}")
+    if label is not None:
+        if not _by_class(model):
+            raise ValueError(
+                "`label` must be left out: this model has no class labels"
+                + ("; pictures are drawn for the first test image's attributes" if _conditional(model) else "")
+                + f". Received: {label}"
+            )
+        checks.class_labels([label], model.num_classes, name="label")
     data = saved_model.dataset_of(model_path, dataset)
+    saved_model.conditions(data, model)  # a data set without the labels that the model needs draws nothing
     folder = Path(out) if out else model_path.with_name("plots")
     for kind in kinds or fitting:
         path = folder / f"{kind}.png"
@@ -87,7 +96,7 @@ def read_history(path: PathLike) -> dict[str, list[float]]:
 
 def samples(model: Any, data: Dataset, label: int | None) -> Figure:
     """New images; for a conditional model one row per label."""
-    if not capabilities.has(model, "condition"):
+    if not _conditional(model):
         return plots.sample_grid(model.generate(64, seed=0), title="Samples from the prior")
     labels = np.repeat(np.arange(model.num_classes), COUNT) if _by_class(model) else _test(model, data, 64)[1]
     return plots.sample_grid(model.generate(labels=labels, seed=0), labels, title="Samples by label")
@@ -151,17 +160,21 @@ PICTURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {  # and th
 }
 
 
+def _conditional(model):
+    return capabilities.has(model, "condition")
+
+
 def _by_class(model):
     return capabilities.has(model, "classes")
 
 
 def _test(model, data, count):
-    return data.x_test[:count], data.y_test[:count] if capabilities.has(model, "condition") else None
+    return data.x_test[:count], data.y_test[:count] if _conditional(model) else None
 
 
 def _condition(model, data, label):
     """The condition to decode under: the requested class, or the first test image's attributes without classes."""
-    attributes = label is None and capabilities.has(model, "condition") and not _by_class(model)
+    attributes = label is None and _conditional(model) and not _by_class(model)
     return data.y_test[0] if attributes else label
 
 

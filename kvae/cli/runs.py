@@ -200,10 +200,11 @@ def pictures(run: Run) -> list[callbacks.Picture]:
         callbacks.PCABaseline(out, data.x_train, run.x_test, data.y_test, every=last),
     ]
     if capabilities.has(model, "prior"):
-        attributes = None if run.y_test is None or data.num_classes else run.y_test[:10]
+        # A model without classes is shown under the attributes of test images.
+        attributes = None if run.y_test is None or capabilities.has(model, "classes") else run.y_test[:10]
         hooks.append(callbacks.SampleGrid(out, every=every, labels=attributes))
         if model.latent_dim == 2:
-            hooks.append(callbacks.LatentManifold(out, every=last))
+            hooks.append(callbacks.LatentManifold(out, None if attributes is None else attributes[0], every=last))
     return hooks
 
 

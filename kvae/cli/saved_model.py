@@ -38,7 +38,22 @@ def test_arrays(data: Dataset, seed: int, model: BaseModel) -> tuple[Array, Arra
     x = data.x_test
     if data.binarization == "dynamic":
         x = binarize(x, np.random.default_rng(seed))
-    return x, data.y_test if capabilities.has(model, "condition") else None
+    return x, conditions(data, model)[1]
+
+
+def conditions(data: Dataset, model: BaseModel) -> tuple[Array | None, Array | None]:
+    """The conditions of training and test images: a data set's labels, or `None` for a model that takes none.
+
+    Raises:
+        ValueError: if the model needs labels and the data set has none.
+    """
+    if not capabilities.has(model, "condition"):
+        return None, None
+    if data.y_train is None:
+        raise ValueError(
+            f"`dataset` must have labels, which this model needs: add them to the file. Received: {data.name}"
+        )
+    return data.y_train, data.y_test
 
 
 def evaluate(
@@ -94,5 +109,4 @@ def diagnose(
     x_train = data.x_train
     if data.binarization == "dynamic":
         x_train = binarize(x_train, np.random.default_rng(seed))
-    y_train = data.y_train if capabilities.has(model, "condition") else None
-    return evaluation.diagnose(model, x_test, y_test, x_train, y_train, seed)
+    return evaluation.diagnose(model, x_test, y_test, x_train, conditions(data, model)[0], seed)
