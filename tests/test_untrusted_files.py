@@ -75,6 +75,39 @@ def many_components(config):
     }  # fmt: skip
 
 
+def metric(name, **settings):
+    """A change that compiles the model with a metric."""
+    asked = {"module": "keras.metrics", "class_name": name, "config": settings, "registered_name": None}
+    return lambda config: config["compile_config"].update(metrics=[asked])
+
+
+def constant(value, dtype, **labels):
+    """A change of an initializer to one of a constant array."""
+    array = {"class_name": "__numpy__", "config": {"value": value, "dtype": dtype}, **labels}
+    asked = {"module": "keras.initializers", "class_name": "Constant", "config": {"value": array}}
+    return lambda config: layers(config)[2]["config"].update(bias_initializer={**asked, "registered_name": None})
+
+
+def in_compiling(value):
+    return lambda config: config["compile_config"].update(loss_weights=value)
+
+
+LAMBDA = {"class_name": "__lambda__", "module": "kvae.models.vae", "registered_name": "kvae>VAE",
+          "config": {"value": ["x", None, None]}}  # fmt: skip
+FUNCTION = {"class_name": "function", "module": "builtins", "registered_name": "function", "config": "relu"}
+
+
+def built_with(value):
+    return lambda config: layers(config)[2].update(build_config={"input_shape": value})
+
+
+def operation_on(*arguments):
+    """A change that appends a call of `ops.tile`, whose result would have 10⁹ numbers."""
+    tile = {"module": OPERATION_MODULES[0], "class_name": "Tile", "config": {"repeats": [10**9]},
+            "registered_name": "Tile", "name": "tile"}  # fmt: skip
+    return lambda config: layers(config).append({**tile, "inbound_nodes": [{"args": list(arguments), "kwargs": {}}]})
+
+
 def nested(config):
     for _ in range(200):
         config["config"] = {"config": config["config"]}
@@ -98,6 +131,25 @@ CONFIGS = {
     "a gigantic image": (wide_image, r"`batch_shape` \[None, 1000000000\] has more than"),
     "a gigantic prior": (many_components, "model of at least"),
     "nesting": (nested, "nested more than 100 levels deep"),
+    "an array of padded text": (constant(["x"], "S2000000000"), "asks for None.__numpy__"),
+    "an array of numbers with a name": (constant([1.0], "float32", registered_name="kvae>VAE"), "__numpy__"),
+    "text as numbers": (constant(["1"], "float32"), "asks for None.__numpy__"),
+    "an array in compile_config": (in_compiling({"class_name": "__numpy__", "config": {}}), "asks for None.__numpy__"),
+    "a lambda in compile_config": (in_compiling(LAMBDA), "asks for kvae.models.vae.__lambda__"),
+    "a lambda in build_config": (built_with(LAMBDA), "asks for kvae.models.vae.__lambda__"),
+    "a function in compile_config": (in_compiling([FUNCTION]), "asks for builtins.function"),
+    "a function in build_config": (built_with({"a": [FUNCTION]}), "asks for builtins.function"),
+    "a metric of functions": (metric("MeanMetricWrapper", fn=FUNCTION), "asks for builtins.function"),
+    "a hundred million thresholds": (metric("AUC", num_thresholds=10**8), "metrics hold at least 1,048,577 numbers"),
+    "thresholds without end": (metric("AUC", num_thresholds=float("inf")), "metrics hold at least"),
+    "thresholds for each label": (
+        metric("AUC", num_thresholds=1100, num_labels=1100),
+        "metrics hold at least 1,210,000",
+    ),
+    "a confusion matrix": (metric("MeanIoU", num_classes=30_000), "metrics hold at least 900,000,000 numbers"),
+    "an operation on numbers": (operation_on([1.0]), "calls a layer on numbers"),
+    "an operation on nothing": (operation_on(), "calls a layer on numbers"),
+    "an unrolled layer": (lambda config: layers(config)[2]["config"].update(unroll=True), "save it with unroll=False"),
 }
 
 
@@ -107,6 +159,27 @@ def test_configurations(keras_file, name):
     with pytest.raises(ValueError, match=message) as caught:
         kvae.load_model(keras_file(change))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (constant([1.0, 2, True], "float32"), 0),
+        (metric("AUC", num_thresholds=200, num_labels=None), 200),
+        (metric("MeanIoU", num_classes=9), 81),
+    ],
+)
+def test_constants_and_metrics_of_ordinary_size_load(keras_file, change, state):
+    with zipfile.ZipFile(keras_file(change)) as file:
+        assert keras_archive.check_config(json.loads(file.read("config.json"))) == state
+
+
+def test_constants_that_keras_writes_are_accepted(tmp_path):
+    images = keras.Input((8, 8, 1))
+    shifted = keras.ops.add(keras.ops.multiply(images, 2.0), np.full((8, 8, 1), -1.0))
+    encoder = keras.Model(images, keras.layers.Dense(4)(keras.layers.Flatten()(shifted)))
+    kvae.VAE(encoder, kvae.networks.mlp((8, 8, 1), 2, hidden=(3,))[1]).save(tmp_path / "m.keras")
+    keras_archive.check(tmp_path / "m.keras")
 
 
 class NotALayer:
@@ -211,6 +284,14 @@ def test_members(keras_file, member, message):
         kvae.load_model(keras_file(more=[member], packing=zipfile.ZIP_DEFLATED))
 
 
+def test_weights_of_zeros(keras_file):
+    path = keras_file(
+        weights=lambda file: file.create_dataset("more", data=np.zeros(10**6)), packing=zipfile.ZIP_DEFLATED
+    )
+    with pytest.raises(ValueError, match=r"its weights unpack to more than 20 times their size"):
+        kvae.load_model(path)
+
+
 def test_sizes_of_archives(keras_file, monkeypatch):
     path = keras_file()
     assert kvae.load_model(path).latent_dim == 2
@@ -232,6 +313,8 @@ def test_counting_a_model_makes_none_of_it_and_leaves_nothing_behind(monkeypatch
     keras_archive.check_size(config, size)
     with pytest.raises(ValueError, match=rf"at least {size} numbers, and its weights have {size - 1} bytes"):
         keras_archive.check_size(config, size - 1)
+    with pytest.raises(ValueError, match=r"its metrics make 134,217,728 comparisons, over 67,108,864"):
+        keras_archive.check_size(config, size, 2**21)
     made = []
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: made.append(shape)

@@ -38,6 +38,10 @@ LAYERS = set(  # those that only compute: they neither run code from the file no
     """.split()  # noqa: SIM905
 )
 DATA = {"__keras_tensor__", "__slice__", "__ellipsis__"}  # Keras's notation for values that are not objects
+ARRAYS = {"__numpy__", "__tensor__"}  # constants of a network
+NUMBERS = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16",
+           "float32", "float64"}  # fmt: skip
+METRIC_STATE = {"num_thresholds": 1, "thresholds": 1, "num_labels": 1, "num_classes": 2}  # powers in a metric's state
 KINDS = {
     "keras.initializers": keras.initializers.Initializer,
     "keras.regularizers": keras.regularizers.Regularizer,
@@ -70,27 +74,47 @@ def check(path: PathLike) -> None:
             raise ValueError(f"its members must be {sorted(MEMBERS)}, but are {str(sorted(members))[:120]}")
         if members[CONFIG].file_size > limits.CONFIG:
             raise ValueError(f"its {CONFIG} has more than {limits.CONFIG:,} bytes")
+        if members[WEIGHTS].file_size > limits.WEIGHTS * members[WEIGHTS].compress_size:
+            raise ValueError(f"its weights unpack to more than {limits.WEIGHTS} times their size")
         config = limits.parse_json(archive.read(CONFIG))
         weights = archive.read(WEIGHTS)
-    check_config(config)
+    state = check_config(config)
     check_weights(weights)
-    check_size(config, len(weights))
+    check_size(config, len(weights), state)
 
 
-def check_config(config: Any) -> None:
-    """Raise a `ValueError` if a configuration names an unknown class, or a shape of more than `limits.EXAMPLE`."""
+def check_config(config: Any) -> int:
+    """Check every object of a configuration, in whichever part of it, before any is made.
+
+    Returns:
+        int, how many numbers the state of its metrics takes. It is allocated when a model is compiled, and is not among
+        its weights.
+
+    Raises:
+        UnknownClassError: if it names an unknown class.
+        ValueError: if a shape has more than `limits.EXAMPLE` numbers, the metrics more than `limits.METRICS`, or a
+            layer would compute something while the model is built.
+    """
+    state = 0
     waiting: list[tuple[str, Any]] = [("", config)]
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, dict):
             if "class_name" in value:
-                _check_class(value)
+                state += _metric_state(value) if issubclass(_check_class(value), keras.metrics.Metric) else 0
+            if value.get("unroll"):
+                raise ValueError("it unrolls a recurrent layer: save it with unroll=False")
             waiting += value.items()
         elif isinstance(value, list):
             numbers = [abs(number) for number in value if isinstance(number, (int, float))]
             if "shape" in key and math.prod(numbers) > limits.EXAMPLE:
                 raise ValueError(f"its `{key}` {str(value)[:60]} has more than {limits.EXAMPLE:,} numbers")
+            if key == "inbound_nodes" and not all(map(_is_symbolic, value)):
+                raise ValueError("it calls a layer on numbers, which would compute something, instead of on a layer")
             waiting += [(key, each) for each in value]
+    if state > limits.METRICS:
+        raise ValueError(f"its metrics hold at least {state:,} numbers, more than {limits.METRICS:,}")
+    return state
 
 
 def check_weights(content: bytes) -> None:
@@ -119,8 +143,10 @@ def check_weights(content: bytes) -> None:
         look(file)
 
 
-def check_size(config: Any, most: int) -> None:
+def check_size(config: Any, most: int, metric_state: int = 0) -> None:
     """Raise a `ValueError` if the model of a configuration has more than `most` numbers, without allocating them.
+
+    Metrics compare images when a model is compiled, each threshold with each pixel: the product is limited, too.
 
     The model is built in a scope in which Keras's variables have a shape but no value, and in a separate thread:
     Keras's record of them, which it keeps to initialise them later, is discarded with the thread.
@@ -130,6 +156,9 @@ def check_size(config: Any, most: int) -> None:
         with _Budget(most):
             # A copy, because Keras modifies a configuration while reading it.
             model = keras.saving.deserialize_keras_object({**copy.deepcopy(config), "compile_config": None})
+            pixels = math.prod(getattr(model, "image_shape", ()))
+            if pixels * metric_state > limits.EXAMPLE:
+                raise ValueError(f"its metrics make {pixels * metric_state:,} comparisons, over {limits.EXAMPLE:,}")
             return sum(math.prod(variable.shape) for variable in model.variables)
 
     if not isinstance(config, dict):
@@ -159,48 +188,90 @@ def _too_large(size, most):
 
 
 def _check_class(value):
-    """Raise an `UnknownClassError` unless an object of a configuration is of a class that may be instantiated."""
+    """Return the class of an object in a configuration.
+
+    Raises an `UnknownClassError` unless it is one that may be instantiated.
+    """
     module, name, registered = (value.get(key) for key in ("module", "class_name", "registered_name"))
     # Keras acts on these names before it looks up module and registered name, and runs the code of a __lambda__.
     if name == "function" or str(name).startswith("__"):
-        known = name in DATA and registered is None
+        data = name in DATA or (name in ARRAYS and _is_array(value.get("config")))
+        found = object if data and registered is None else None
     else:
-        known = isinstance(name, str) and (_is_builtin(module, name, registered) or _is_registered(name, registered))
-    if not known:
-        asked = f"asks for {str(module)[:60]}.{str(name)[:60]}"
-        if not isinstance(module, str) or module.split(".")[0] in ("keras", "builtins"):
-            raise UnknownClassError(f"{asked}, which is not loaded from files: it could run code or read other files")
-        raise UnknownClassError(
-            f"{asked}, which is not registered: decorate the class with keras.saving.register_keras_serializable, and "
-            "import its module first (--import MODULE)"
-        )
+        found = (_builtin(module, name, registered) or _registered(name, registered)) if isinstance(name, str) else None
+    if found is not None:
+        return found
+    asked = f"asks for {str(module)[:60]}.{str(name)[:60]}"
+    if not isinstance(module, str) or module.split(".")[0] in ("keras", "builtins"):
+        raise UnknownClassError(f"{asked}, which is not loaded from files: it could run code or read other files")
+    raise UnknownClassError(
+        f"{asked}, which is not registered: decorate the class with keras.saving.register_keras_serializable, and "
+        "import its module first (--import MODULE)"
+    )
 
 
-def _is_registered(name, registered):
-    """Whether `registered` is a class of that name, of kvae or derived from a base class of Keras's or kvae's.
+def _registered(name, registered):
+    """The class `registered`, if it has that name and is of kvae, or derived from a base class of Keras's or kvae's.
 
     The name has to be that of the class: Keras looks at `class_name` before it looks up `registered_name`.
     """
     found = keras.saving.get_registered_object(registered) if isinstance(registered, str) else None
     if not isinstance(found, type) or found.__name__ != name:
-        return False
+        return None
     own = any(base.__module__.split(".")[0] == "kvae" for base in found.__mro__)
-    return own or issubclass(found, (keras.layers.Layer, *KINDS.values()))
+    return found if own or issubclass(found, (keras.layers.Layer, *KINDS.values())) else None
 
 
-def _is_builtin(module, name, registered):
-    """Whether it is a Keras class that only computes, and whose name no other class is registered under."""
+def _builtin(module, name, registered):
+    """The Keras class, if it only computes, and no other class is registered under its name."""
     if not isinstance(module, str) or registered not in (None, name) or keras.saving.get_registered_object(name):
-        return False
-    if module == "keras.layers":
-        return name in LAYERS
-    if name in NETWORKS:
-        return module in ("keras", "keras.models", *NETWORK_MODULES)
-    if name == "DTypePolicy":
-        return module in ("keras", "keras.dtype_policies")
+        return None
     if module.startswith(f"{BACKEND_MODULES}torch.optimizers."):  # as Keras writes them under PyTorch
         module = "keras.optimizers"
-    if module in OPERATION_MODULES:
-        return name.isidentifier()
+    if name in NETWORKS:
+        known = module in ("keras", "keras.models", *NETWORK_MODULES)
+        return getattr(keras, name, keras.Model) if known else None
+    if name == "DTypePolicy":
+        return keras.DTypePolicy if module in ("keras", "keras.dtype_policies") else None
+    if module in OPERATION_MODULES:  # private modules: Keras looks in them for subclasses of Operation
+        return keras.Operation if name.isidentifier() else None
+    if module == "keras.layers":
+        return getattr(keras.layers, name) if name in LAYERS else None
     found = getattr(operator.attrgetter(module.removeprefix("keras."))(keras), name, None) if module in KINDS else None
-    return isinstance(found, type) and issubclass(found, KINDS[module])
+    return found if isinstance(found, type) and issubclass(found, KINDS[module]) else None
+
+
+def _is_array(config):
+    """Whether a constant is written as numbers: its type could be text of any length, which is padded with zeros."""
+    if not isinstance(config, dict) or set(config) != {"value", "dtype"} or str(config["dtype"]) not in NUMBERS:
+        return False
+    level = [config["value"]]
+    while any(isinstance(each, list) for each in level):
+        level = [each for group in level if isinstance(group, list) for each in group]
+    return all(isinstance(each, (int, float)) for each in level)
+
+
+def _is_symbolic(node):
+    """Whether the call of a layer has the output of a layer among its arguments. If not, Keras runs the layer."""
+    waiting = [node] if isinstance(node, dict) else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if value.get("class_name") == "__keras_tensor__":
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
+def _metric_state(value):
+    """How many numbers a metric holds: a threshold or a class is one, a confusion matrix the square of its classes."""
+    config = value.get("config")
+    state = 1
+    for key, power in METRIC_STATE.items() if isinstance(config, dict) else ():
+        number = config.get(key)
+        number = len(number) if isinstance(number, list) else number
+        if isinstance(number, (int, float)) and not abs(number) <= 1:  # NaN counts as too large
+            state *= min(abs(number), limits.METRICS + 1) ** power if number == number else limits.METRICS + 1
+    return state

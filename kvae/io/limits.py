@@ -27,6 +27,8 @@ REPORT = 2**20  # output of a student's notebook
 DEPTH = 100  # nesting of JSON lists and objects
 CLASSES = 100_000  # classes, or values of an attribute
 EXAMPLE = 2**26  # numbers in one example, an image or a code
+METRICS = 2**20  # numbers in the state of a model's metrics
+WEIGHTS = 20  # unpacked / packed size of a model's weights: trained ones hardly shrink
 
 
 def read_bytes(path: PathLike, most: int, name: str = "path") -> bytes:
