@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
-from kvae import checks
+from kvae import checks, outputs
 from kvae.distributions import Distribution, likelihood_family, posterior_family
 from kvae.types import Activation, Network, Shape, Tensor
 
@@ -191,14 +191,24 @@ def check_pair(
         likelihood: `Distribution` that the decoder parameterises.
         conditional: whether the model has a condition `y`.
     """
-    for network, role in ((encoder, "encoder"), (decoder, "decoder")):
+    for network, role, family in ((encoder, "encoder", posterior), (decoder, "decoder", likelihood)):
         inputs = getattr(network, "inputs", None)
         if not isinstance(network, keras.Model) or not inputs:
-            raise ValueError(f"`{role}` must be a built Functional keras.Model. Received: {network!r}")
+            raise ValueError(
+                f"`{role}` must be a built Functional keras.Model{_wrapping(role, conditional)}. Received: {network!r}"
+            )
         if (len(inputs) > 1) != conditional:
             wanted = "2 inputs or more" if conditional else "1 input"
             fix = "build it with num_classes=, or use VAE" if conditional else "use CVAE for a condition"
             raise ValueError(f"`{role}` must have {wanted} in this model: {fix}. Received: {len(inputs)}")
+        if len(network.outputs) > 1:
+            count = _outputs_per_dimension(family)  # as in [z_mean, z_log_var, z], whose z the model draws itself
+            several = f"keras.layers.Concatenate()({role}.outputs[:{count}])"
+            fix = several if count > 1 else f"{role}.outputs[0]"
+            raise ValueError(
+                f"`{role}` must have one output, with all parameters on its last axis: {role} = "
+                f"keras.Model({role}.input, {fix}). Received: {len(network.outputs)} outputs"
+            )
     if condition_shapes(encoder) != condition_shapes(decoder):
         raise ValueError(
             "`encoder` and `decoder` must take the same condition: build both networks with the same num_classes. "
@@ -221,6 +231,17 @@ def check_pair(
             f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
             f"Received: decoder output {decoder.output_shape}"
         )
+    if posterior is not None:
+        outputs.check(encoder, "encoder", posterior)
+    outputs.check(decoder, "decoder", likelihood)
+
+
+def _wrapping(role, conditional):
+    """How to turn a subclassed model, or a Sequential without an Input, into a Functional one."""
+    shape = "image_shape" if role == "encoder" else "(latent_dim,)"
+    if not conditional:
+        return f": {role} = keras.Sequential([keras.Input({shape}), {role}])"
+    return f": x, y = keras.Input({shape}), keras.Input((num_classes,)); {role} = keras.Model([x, y], {role}([x, y]))"
 
 
 def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation):

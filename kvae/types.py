@@ -25,6 +25,7 @@ class Network(Protocol):
     """A built Functional or Sequential `keras.Model`."""
 
     inputs: list[Any]
+    outputs: list[Any]
     layers: list[Any]
     input_shape: Any
     output_shape: Any

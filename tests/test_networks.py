@@ -1,8 +1,11 @@
 """Shapes of the networks, and mismatched pairs."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
+from keras import layers, ops
 
 import kvae
 from kvae.distributions import Normal
@@ -75,6 +78,153 @@ def test_conv_needs_an_image():
         conv((8, 8), 2)
     with pytest.raises(ValueError, match=r"`hidden` must hold at least one"):
         conv((8, 8, 1), 2, hidden=())
+
+
+def encoder_with(head):
+    x = keras.Input((8, 8, 1))
+    return keras.Model(x, head(layers.Dense(8, "relu")(layers.Flatten()(x))))
+
+
+def decoder_with(head, channels=1):
+    z = keras.Input((2,))
+    return keras.Model(z, layers.Reshape((8, 8, channels))(head(layers.Dense(8, "relu")(z))))
+
+
+def joined(mean, log_var, units=2, shape=None):
+    """A head of two dense layers, with an activation each."""
+
+    def head(h):
+        parts = [layers.Dense(units, each)(h) for each in (mean, log_var)]
+        return layers.Concatenate()([layers.Reshape(shape)(part) for part in parts] if shape else parts)
+
+    return head
+
+
+def ending(activation):
+    return lambda h: activation(layers.Dense(64)(h))
+
+
+BOUNDED = {  # a decoder's last layers, none of which can give every logit
+    "sigmoid": lambda h: layers.Dense(64, "sigmoid")(h),
+    "softmax": lambda h: layers.Dense(64, "softmax")(h),
+    "tanh": lambda h: layers.Dense(64, "tanh")(h),
+    "relu": lambda h: layers.Dense(64, "relu")(h),
+    "softplus": lambda h: layers.Dense(64, "softplus")(h),
+    "elu": lambda h: layers.Dense(64, "elu")(h),
+    "log_sigmoid": lambda h: layers.Dense(64, "log_sigmoid")(h),
+    "Activation": ending(layers.Activation("sigmoid")),
+    "ReLU": ending(layers.ReLU()),
+    "Softmax": ending(layers.Softmax()),
+    "ops": ending(ops.sigmoid),
+    "clip": ending(lambda h: ops.clip(h, 0.0, 1.0)),
+    "rescaled": ending(lambda h: 0.9 * ops.sigmoid(h) + 0.05),
+    "Lambda": ending(layers.Lambda(lambda h: ops.sigmoid(h))),
+    "nested": lambda h: keras.Sequential([keras.Input((8,)), layers.Dense(64, "sigmoid")])(h),
+    "conv": lambda h: layers.Conv2D(1, 3, padding="same", activation="sigmoid")(
+        layers.Reshape((8, 8, 1))(layers.Dense(64)(h))
+    ),
+    "wrapper": lambda h: layers.TimeDistributed(layers.Dense(1, "sigmoid"))(
+        layers.Reshape((64, 1))(layers.Dense(64)(h))
+    ),
+}
+UNBOUNDED = {
+    "leaky": ending(layers.LeakyReLU()),
+    "wide tanh": ending(lambda h: 10.0 * ops.tanh(h)),
+    "rescaled": lambda h: layers.Rescaling(20.0, -10.0)(layers.Dense(64, "sigmoid")(h)),
+    "sum": lambda h: layers.Add()([layers.Dense(64, "relu")(h), layers.Dense(64)(h)]),
+    "normalised": lambda h: layers.BatchNormalization()(layers.Dense(64, "relu")(h)),
+    "learned": ending(layers.PReLU()),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_decoder_whose_last_activation_bounds_the_logits_is_refused(name):
+    encoder, _ = mlp((8, 8, 1), 2, hidden=(4,))
+    with pytest.raises(ValueError, match=r"`decoder` must not bound the logits .*drop the last activation"):
+        kvae.VAE(encoder, decoder_with(BOUNDED[name]))
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_a_decoder_that_can_give_every_logit_is_accepted(name):
+    kvae.VAE(mlp((8, 8, 1), 2, hidden=(4,))[0], decoder_with(UNBOUNDED[name]))
+
+
+def test_an_activation_may_bound_means_but_no_logarithm_of_a_scale():
+    encoder, decoder = mlp((8, 8, 1), 2, hidden=(4,))
+    code = encoder_with(ending(ops.relu)), decoder_with(BOUNDED["sigmoid"])
+    fine = joined("sigmoid", None, 64, (8, 8, 1))
+    kvae.VAE(encoder, decoder_with(BOUNDED["sigmoid"]), likelihood="gaussian")
+    kvae.VAE(encoder, decoder_with(fine, 2), likelihood=Normal())
+    kvae.VAE(encoder_with(joined("tanh", None)), decoder)
+    kvae.Autoencoder(encoder_with(lambda h: layers.Dense(2, "relu")(h)), code[1])
+    both = decoder_with(lambda h: layers.Dense(128, "sigmoid")(h), 2)
+    conditional = mlp((8, 8, 1), 2, hidden=(4,), num_classes=3)
+    scale = keras.Sequential([keras.Input((3,)), layers.Dense(4, "softplus")])
+    top = keras.Sequential([keras.Input((2,)), layers.Dense(4, "softplus")]), mlp((2,), 2, likelihood=Normal())[1]
+    for build, message in (
+        (lambda: kvae.VAE(encoder, both, likelihood=Normal()), "`decoder` must not bound the log_var .*sigmoid"),
+        (lambda: kvae.VAE(encoder_with(joined(None, "softplus")), decoder), "`encoder` .*log_var.*Received: softplus"),
+        (lambda: kvae.VAE(encoder_with(lambda h: layers.Dense(4, "tanh")(h)), decoder), "log_var from -1 to 1"),
+        (lambda: kvae.VAE(encoder_with(joined(None, "relu")), decoder, posterior="laplace"), "log_scale"),
+        (lambda: kvae.Autoencoder(*code, loss="cross_entropy"), "codes of shape|logits"),
+        (lambda: kvae.CVAE(*conditional, num_classes=3, prior=scale), "`prior` must not bound the log_var"),
+        (lambda: kvae.VAE(*mlp((8, 8, 1), 2), prior=kvae.priors.Hierarchical(*top)), "`prior` must not bound"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build()
+
+
+def test_what_cannot_be_read_is_accepted():
+    """A subclassed layer may do anything with its `activation`; its outputs are the doctor's to look at."""
+
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.activation, self.dense = keras.activations.sigmoid, layers.Dense(64)
+
+        def call(self, x):
+            return self.dense(self.activation(x))
+
+        def compute_output_shape(self, shape):
+            return (*shape[:-1], 64)
+
+    kvae.VAE(mlp((8, 8, 1), 2, hidden=(4,))[0], decoder_with(lambda h: Own()(h)))
+
+
+def test_networks_with_several_outputs_and_the_cure(rng):
+    x = keras.Input((8, 8, 1))
+    z_mean, z_log_var = (layers.Dense(2)(layers.Flatten()(x)) for _ in range(2))
+    encoder = keras.Model(x, [z_mean, z_log_var, z_mean + z_log_var])  # as keras.io's example
+    _, decoder = mlp((8, 8, 1), 2, hidden=(4,))
+    with pytest.raises(ValueError, match=r"`encoder` must have one output.*Received: 3 outputs") as caught:
+        kvae.VAE(encoder, decoder)
+    code = re.search(r"encoder = (.*)\. Received", str(caught.value))[1]
+    z = eval(code, {"keras": keras, "encoder": encoder})
+    images = rng.random((3, 8, 8, 1), dtype="float32")
+    np.testing.assert_array_equal(kvae.VAE(z, decoder).posterior(images)[1], encoder(images)[1])
+    with pytest.raises(ValueError, match=r"decoder = keras.Model\(decoder.input, decoder.outputs\[0\]\)"):
+        kvae.VAE(z, keras.Model(decoder.input, [decoder.output, decoder.output]))
+
+
+def test_networks_that_are_not_functional_and_the_line_that_wraps_them(rng):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(4)
+
+        def call(self, inputs):
+            return self.dense(ops.concatenate([ops.reshape(inputs[0], (-1, 64)), inputs[1]], axis=-1))
+
+    names = {"keras": keras, "image_shape": (8, 8, 1), "num_classes": 3}
+    for network, conditional in ((keras.Sequential([layers.Flatten(), layers.Dense(4)]), False), (Own(), True)):
+        _, decoder = mlp((8, 8, 1), 2, hidden=(4,), num_classes=3 if conditional else None)
+        model = (lambda *pair: kvae.CVAE(*pair, num_classes=3)) if conditional else kvae.VAE
+        with pytest.raises(ValueError, match="`encoder` must be a built Functional") as caught:
+            model(network, decoder)
+        exec(re.search(r"Model: (.*)\. Received", str(caught.value))[1], names | {"encoder": network}, found := {})
+        wrapped = model(found["encoder"], decoder)
+        images = rng.random((3, 8, 8, 1), dtype="float32")
+        assert wrapped.encode(images, np.arange(3) if conditional else None).shape == (3, 2)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ PACKAGE = Path(kvae.__file__).parent
 LAYERS = [
     ["checks", "io", "settings", "training", "types"],
     ["distributions"],
-    ["bounds", "corruption", "data", "layers", "networks", "penalties", "priors"],
+    ["bounds", "corruption", "data", "layers", "networks", "outputs", "penalties", "priors"],
     ["models"],
     ["baselines", "energy", "evaluation"],
     ["applications"],

@@ -27,6 +27,7 @@ class Bernoulli(Distribution):
     """
 
     reparameterized = False
+    parameter_names = ("logits",)
 
     def sample(self, params: Tensor, num_samples: int, seed: Seed) -> Tensor:
         uniform = keras.random.uniform((num_samples, *ops.shape(params)), seed=seed)

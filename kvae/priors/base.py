@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvae import networks
+from kvae import networks, outputs
 from kvae.distributions import Distribution
 from kvae.distributions.base import sum_event
 from kvae.types import Network, Seed, Shape, Tensor
@@ -144,6 +144,7 @@ class Conditional(Single):
                 f"`prior` must give parameters of shape {self.params_shape} per example. "
                 f"Received: {self.network.input_shape} to {self.network.output_shape}"
             )
+        outputs.check(self.network, "prior", self.family)
 
     def params(self, condition: Sequence[Tensor]) -> Tensor:
         first, *others = condition

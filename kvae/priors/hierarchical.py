@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvae import networks
+from kvae import networks, outputs
 from kvae.distributions import Normal
 from kvae.priors.base import Prior
 from kvae.types import Network, Seed, Shape, Tensor
@@ -58,6 +58,8 @@ class Hierarchical(Prior):
                 f"`prior` must have an encoder from {expected[0]} to {expected[1]} and a decoder to {expected[2]}: use "
                 f"networks.mlp({self.latent_shape}, top_dim, likelihood=Normal()). Received: {shapes}"
             )
+        outputs.check(self.encoder, "prior", self.top_family)
+        outputs.check(self.decoder, "prior", self.family)
 
     def top_params(self, z: Tensor) -> Tensor:
         """Parameters of q(h|z), `(rows, 2 · top_dim)`, of codes `(rows, *latent_shape)`."""
