@@ -68,6 +68,21 @@ def wide_image(config):
     layers(config)[0]["config"]["batch_shape"] = [None, 10**9]
 
 
+def of_billions(**build):
+    module = {"module": "keras.layers", "class_name": "Dense", "registered_name": None, "name": "more"}
+    return {**module, "config": {"name": "more", "units": 10**9}, **build}
+
+
+BUILT = {"build_config": {"input_shape": [None, 4]}}
+
+
+def beside_the_network(config):
+    """A layer that no output depends on."""
+    history = {"shape": [None, 4], "dtype": "float32", "keras_history": ["posterior", 0, 0]}
+    node = {"args": [{"class_name": "__keras_tensor__", "config": history}], "kwargs": {}}
+    layers(config).append({**of_billions(), "inbound_nodes": [node]})
+
+
 def many_components(config):
     config["config"]["prior"] = {
         "module": "kvae.priors", "class_name": "Mixture", "registered_name": "kvae>Mixture",
@@ -130,6 +145,16 @@ CONFIGS = {
     "a gigantic layer": (dense_of(10**7), r"model of at least \d{3},\d{3},\d{3} numbers, and its weights have"),
     "a gigantic image": (wide_image, r"`batch_shape` \[None, 1000000000\] has more than"),
     "a gigantic prior": (many_components, "model of at least"),
+    "a gigantic layer beside the network": (beside_the_network, "model of at least 5,000,000,"),
+    "a gigantic layer without a call": (
+        lambda config: layers(config).append({**of_billions(**BUILT), "inbound_nodes": []}),
+        "at least 5,000,000,",
+    ),
+    "a gigantic layer as an initializer": (
+        lambda config: layers(config)[2]["config"].update(bias_initializer=of_billions(**BUILT)),
+        "could not be deserialized",
+    ),
+    "a gigantic layer in compile_config": (in_compiling(of_billions(**BUILT)), "compile_config has a layer, Dense"),
     "nesting": (nested, "nested more than 100 levels deep"),
     "an array of padded text": (constant(["x"], "S2000000000"), "asks for None.__numpy__"),
     "an array of numbers with a name": (constant([1.0], "float32", registered_name="kvae>VAE"), "__numpy__"),
@@ -315,6 +340,10 @@ def test_counting_a_model_makes_none_of_it_and_leaves_nothing_behind(monkeypatch
         keras_archive.check_size(config, size - 1)
     with pytest.raises(ValueError, match=r"its metrics make 134,217,728 comparisons, over 67,108,864"):
         keras_archive.check_size(config, size, 2**21)
+    with monkeypatch.context() as patch:  # without Keras's record of them, the variables of the model alone
+        patch.setattr(keras_archive, "deferred_variables", lambda: None)
+        with pytest.raises(ValueError, match=rf"at least {size} numbers"):
+            keras_archive.check_size(config, size - 1)
     made = []
     monkeypatch.setattr(
         keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: made.append(shape)

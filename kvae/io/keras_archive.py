@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from kvae.io import limits
-from kvae.training.keras_internals import BACKEND_MODULES, NETWORK_MODULES, OPERATION_MODULES
+from kvae.training.keras_internals import BACKEND_MODULES, NETWORK_MODULES, OPERATION_MODULES, deferred_variables
 from kvae.types import PathLike
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -92,26 +92,30 @@ def check_config(config: Any) -> int:
 
     Raises:
         UnknownClassError: if it names an unknown class.
-        ValueError: if a shape has more than `limits.EXAMPLE` numbers, the metrics more than `limits.METRICS`, or a
-            layer would compute something while the model is built.
+        ValueError: if a shape has more than `limits.EXAMPLE` numbers, the metrics more than `limits.METRICS`, a layer
+            would compute something while the model is built, or the compilation has layers.
     """
     state = 0
-    waiting: list[tuple[str, Any]] = [("", config)]
+    waiting: list[tuple[str, Any, bool]] = [("", config, False)]
     while waiting:
-        key, value = waiting.pop()
+        key, value, compiling = waiting.pop()
+        compiling = compiling or key == "compile_config"
         if isinstance(value, dict):
             if "class_name" in value:
-                state += _metric_state(value) if issubclass(_check_class(value), keras.metrics.Metric) else 0
+                found = _check_class(value)
+                state += _metric_state(value) if issubclass(found, keras.metrics.Metric) else 0
+                if compiling and issubclass(found, keras.layers.Layer):
+                    raise ValueError(f"its compile_config has a layer, {found.__name__}, which would not be counted")
             if value.get("unroll"):
                 raise ValueError("it unrolls a recurrent layer: save it with unroll=False")
-            waiting += value.items()
+            waiting += ((name, each, compiling) for name, each in value.items())
         elif isinstance(value, list):
             numbers = [abs(number) for number in value if isinstance(number, (int, float))]
             if "shape" in key and math.prod(numbers) > limits.EXAMPLE:
                 raise ValueError(f"its `{key}` {str(value)[:60]} has more than {limits.EXAMPLE:,} numbers")
             if key == "inbound_nodes" and not all(map(_is_symbolic, value)):
                 raise ValueError("it calls a layer on numbers, which would compute something, instead of on a layer")
-            waiting += [(key, each) for each in value]
+            waiting += ((key, each, compiling) for each in value)
     if state > limits.METRICS:
         raise ValueError(f"its metrics hold at least {state:,} numbers, more than {limits.METRICS:,}")
     return state
@@ -144,12 +148,17 @@ def check_weights(content: bytes) -> None:
 
 
 def check_size(config: Any, most: int, metric_state: int = 0) -> None:
-    """Raise a `ValueError` if the model of a configuration has more than `most` numbers, without allocating them.
-
-    Metrics compare images when a model is compiled, each threshold with each pixel: the product is limited, too.
+    """Raise a `ValueError` if a configuration asks for more than `most` numbers, without allocating them.
 
     The model is built in a scope in which Keras's variables have a shape but no value, and in a separate thread:
-    Keras's record of them, which it keeps to initialise them later, is discarded with the thread.
+    Keras's record of them, which it keeps to initialise them later, is discarded with the thread. All variables count,
+    also those of layers that no output depends on, or that nothing holds.
+
+    Args:
+        config: dict, the configuration of a model. Its classes are those of `check_config`.
+        most: int.
+        metric_state: int, what `check_config` returned. When a model is compiled, its metrics compare images, each
+            threshold with each pixel: the product is limited, too.
     """
 
     def build():
@@ -159,12 +168,14 @@ def check_size(config: Any, most: int, metric_state: int = 0) -> None:
             pixels = math.prod(getattr(model, "image_shape", ()))
             if pixels * metric_state > limits.EXAMPLE:
                 raise ValueError(f"its metrics make {pixels * metric_state:,} comparisons, over {limits.EXAMPLE:,}")
-            return sum(math.prod(variable.shape) for variable in model.variables)
+            created = deferred_variables()
+            return sum(math.prod(variable.shape) for variable in (model.variables if created is None else created))
 
     if not isinstance(config, dict):
         raise ValueError(f"its {CONFIG} is not that of a model")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         size = pool.submit(build).result()
+    most += 4 * metric_state  # the most that a metric keeps of each threshold, and that is not among the weights
     if size > most:
         raise _too_large(size, most)
 
@@ -273,5 +284,5 @@ def _metric_state(value):
         number = config.get(key)
         number = len(number) if isinstance(number, list) else number
         if isinstance(number, (int, float)) and not abs(number) <= 1:  # NaN counts as too large
-            state *= min(abs(number), limits.METRICS + 1) ** power if number == number else limits.METRICS + 1
+            state *= int(min(abs(number), limits.METRICS + 1) if number == number else limits.METRICS + 1) ** power
     return state

@@ -19,6 +19,7 @@ NAMES = (
     "_velocities",
     "add_update",
     "keras.src",
+    "uninitialized_variables",
 )
 
 # Where Keras's classes and functions live in a saved configuration, which names them by their private modules.
@@ -110,6 +111,17 @@ def with_public_optimizers(config: Any) -> Any:
             config["module"] = "keras.optimizers"
         return config
     return [with_public_optimizers(each) for each in config] if isinstance(config, list) else config
+
+
+def deferred_variables() -> list[keras.Variable] | None:
+    """The variables that this thread has created inside a `keras.StatelessScope`: they have a shape, and no value yet.
+
+    Without the names: `None`, and the caller knows only those that the created objects still hold.
+    """
+    source = _private(keras, "src")
+    if source is _GONE:
+        return None
+    return source.backend.common.global_state.get_global_attribute("uninitialized_variables")
 
 
 class TransparentScope(keras.StatelessScope):
