@@ -97,15 +97,7 @@ def array(x: ArrayLike, shape: Shape, name: str) -> Array:
         ValueError: if the shape is wrong, there are no examples, or a value is not a finite number.
     """
     x = np.asarray(x)
-    shape = tuple(shape)
-    expected = f"`{name}` must have shape (n, {', '.join(map(str, shape))})"
-    if x.shape[1:] != shape or x.ndim == 0:
-        fix = ""
-        if shape[-1:] == (1,) and x.shape[1:] == shape[:-1]:
-            fix = f": add the channel axis with {name}[..., None]"
-        elif x.shape == shape:
-            fix = f": add the batch axis with {name}[None]"
-        raise ValueError(f"{expected}{fix}. Received: shape {x.shape}")
+    example_shape(x, shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must contain at least one example. Received: shape {x.shape}")
     if x.dtype.kind not in "fiub":
@@ -120,39 +112,63 @@ def array(x: ArrayLike, shape: Shape, name: str) -> Array:
     return x
 
 
-def batch(element: Any, image_shape: Shape, conditions: Any = None, model: str = "model") -> None:
-    """Raise a `ValueError` unless what a dataset gives, or declares that it will give, is a batch for a model.
+def static_shape(x: Any) -> tuple[int | None, ...] | None:
+    """Shape of an array or tensor, with `None` for axes of unknown length; `None` if their number is unknown."""
+    return None if getattr(x.shape, "rank", 0) is None else tuple(x.shape)
+
+
+def example_shape(x: Any, example: Shape, name: str) -> None:
+    """Raise a `ValueError` if `x` cannot be a batch of examples.
 
     Args:
-        element: images, or a tuple of images, conditions and sample weights; arrays, or their shapes and types.
-        image_shape: tuple of ints, one example's shape.
-        conditions: the `kvae.models.conditions.Conditions` of the model; `None` for a model without a condition.
-        model: name of the model's class, for the message.
+        x: array or tensor, or what else has a `shape`; axes of unknown length may have any.
+        example: tuple of ints, one example's shape.
+        name: the argument's name, for the message.
     """
-    parts = element if isinstance(element, (tuple, list)) else (element,)
-    flat = [each for part in parts for each in (part if isinstance(part, (tuple, list)) else (part,))]
-    known = all(part is None or hasattr(part, "shape") for part in flat)
-    if not (1 <= len(parts) <= 3 and hasattr(parts[0], "shape") and known):
-        kinds = ", ".join(type(part).__name__ for part in parts)
-        raise ValueError(
-            f"The dataset must give images, (images, labels) or (images, labels, sample_weight). Received: ({kinds})"
-        )
-    x, y = (*parts, None)[:2]
-    if conditions is not None:
-        if y is None:
-            raise ValueError(f"{model} requires a dataset of (images, labels). Received: a dataset of images only")
-        conditions.check_spec(y)
-    rank = getattr(x.shape, "rank", len(tuple(x.shape)))
-    if rank is None:
+    have, example = static_shape(x), tuple(example)
+    if have is None or (len(have) == len(example) + 1 and _fits(have[1:], example)):
         return
-    fits = all(have in (None, want) for have, want in zip(x.shape[1:], image_shape, strict=False))
-    if not fits or rank != len(image_shape) + 1:
-        raise ValueError(
-            f"The dataset must give batches of shape (batch, {', '.join(map(str, image_shape))}): batch it, and give "
-            f"images a channel axis. Received: shape {tuple(x.shape)}"
-        )
-    if "uint8" in str(x.dtype):
-        raise ValueError("The dataset must give floats in [0, 1]: divide its images by 255. Received: uint8")
+    fix = ""
+    if example[-1:] == (1,) and len(have) == len(example) and _fits(have[1:], example[:-1]):
+        fix = f": add the channel axis with {name}[..., None]"
+    elif len(have) == len(example) and _fits(have, example):
+        fix = f": add the batch axis with {name}[None], or batch the dataset"
+    expected = f"`{name}` must have shape (n, {', '.join(map(str, example))})"
+    raise ValueError(f"{expected}{fix}. Received: shape {have}")
+
+
+def _fits(have, want):
+    return all(length in (None, wanted) for length, wanted in zip(have, want, strict=True))
+
+
+def vector(values: Any, name: str) -> Any:
+    """Return one number per example as a vector: an array or tensor `(n,)`, or a column `(n, 1)`.
+
+    Raises:
+        ValueError: if the shape is another one.
+    """
+    have = static_shape(values)
+    if have is not None and len(have) == 2 and have[1] == 1:
+        return values[:, 0]
+    if have is not None and len(have) != 1:
+        raise ValueError(f"`{name}` must have one number per example, shape (n,). Received: shape {have}")
+    return values
+
+
+def sample_weight(weights: Array, num_examples: int, name: str = "sample_weight") -> Array:
+    """Return the weights as a float32 array `(n,)`.
+
+    Args:
+        weights: array `(n,)` or `(n, 1)`.
+        num_examples: int, the expected n.
+        name: the argument's name, for the message.
+
+    Raises:
+        ValueError: if there is not one finite number per example.
+    """
+    weights = array(vector(weights, name), (), name)
+    same_length(weights, num_examples, name)
+    return weights.astype("float32")
 
 
 def class_labels(
@@ -161,7 +177,7 @@ def class_labels(
     """Return `labels` as an int array `(n,)` with values in 0..num_classes − 1.
 
     Args:
-        labels: array-like of integers `(n,)`.
+        labels: array-like of integers `(n,)`, or a column `(n, 1)`.
         num_classes: int.
         num_examples: int, the expected n; `None` if unknown.
         name: the argument's name, for the message.
@@ -174,10 +190,7 @@ def class_labels(
             f"`{name}` is missing: a conditional model needs one integer label in 0..{num_classes - 1} per example. "
             "Received: None"
         )
-    labels = np.asarray(labels)
-    if labels.ndim != 1:
-        fix = " (use np.argmax(labels, axis=-1) on one-hot labels)" if labels.shape[1:] == (num_classes,) else ""
-        raise ValueError(f"`{name}` must be one integer per example, shape (n,){fix}. Received: shape {labels.shape}")
+    labels = label_vector(np.asarray(labels), num_classes, name)
     same_length(labels, num_examples, name)
     if labels.dtype.kind not in "iu":
         raise ValueError(f"`{name}` must be integers: use .astype(int). Received: dtype {labels.dtype}")
@@ -187,6 +200,17 @@ def class_labels(
             f"Received: values from {labels.min()} to {labels.max()}"
         )
     return labels
+
+
+def label_vector(labels: Any, num_classes: int, name: str) -> Any:
+    """Return labels `(n,)` or `(n, 1)` as a vector; raise a `ValueError` for other shapes. Also for tensors."""
+    have = static_shape(labels)
+    if have is not None and len(have) == 2 and have[1] == num_classes > 1:
+        raise ValueError(
+            f"`{name}` must be one integer per example, shape (n,): use np.argmax({name}, axis=-1) on one-hot labels. "
+            f"Received: shape {have}"
+        )
+    return vector(labels, name)
 
 
 def same_length(y: Any, num_examples: int | None, name: str) -> None:

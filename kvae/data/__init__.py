@@ -1,7 +1,7 @@
 """In-memory data sets, binarization, and streaming of data sets that stay on disk."""
 
 from kvae.data.datasets import BINARIZATIONS, DATASETS, Dataset, binarize, load_data
-from kvae.data.streaming import Stream, plain_errors, stream
+from kvae.data.streaming import Stream, stream
 from kvae.data.tfrecord import write_records
 from kvae.training.pipelines import pipeline
 
@@ -13,7 +13,6 @@ __all__ = [
     "binarize",
     "load_data",
     "pipeline",
-    "plain_errors",
     "stream",
     "write_records",
 ]

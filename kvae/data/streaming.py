@@ -6,12 +6,9 @@ blocks, so that only the block indices and one window are in memory.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
-import re
 import warnings
-from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -184,8 +181,9 @@ def stream(
     Args:
         path: one of
 
-            - a folder of PNG, JPEG, BMP or GIF images, or of one subfolder per class; classes are numbered 0, 1, … in
-              the sorted order of their names.
+            - a folder of PNG, JPEG, BMP, GIF, WebP or TIFF images, or of one subfolder per class; classes are numbered
+              0, 1, … in the sorted order of their names. Images are turned upright as their EXIF orientation says; of
+              an animation, the first frame counts.
             - a TFRecord file, a folder of `.tfrecord` files, or a pattern such as "data/train-*.tfrecord". Records are
               `tf.train.Example`s with the features `image` (an encoded image, or raw uint8 with its `shape`) and
               optionally `label`, as `write_records` writes them. Opening a file scans the lengths of its records.
@@ -243,18 +241,6 @@ def stream(
     return Stream(source.image_shape, source.num_classes, num_examples, path.stem, unreadable, threads, source=source)
 
 
-@contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """Re-raise a `FileError` from inside a pipeline as itself, instead of TensorFlow's error that wraps it."""
-    try:
-        yield
-    except Exception as error:
-        found = None if isinstance(error, FileError) else re.search(r"\bFileError: (.*)", str(error))
-        if found is None:
-            raise
-        raise FileError(found[1]) from None
-
-
 def _kind(path):
     """The kind of data at a path, "arrays", "records" or "images", and the paths of the record files."""
     if not path.exists():
@@ -263,21 +249,25 @@ def _kind(path):
             raise FileError(
                 f"`path` must be an existing file or folder, or a pattern that matches files. Received: {path}"
             )
-        wrong = [found for found in paths if found.suffix not in tfrecord.SUFFIXES]
+        wrong = [found for found in paths if found.suffix.lower() not in tfrecord.SUFFIXES]
         if wrong:
             raise FileError(f"`path`, if it is a pattern, must match only TFRecord files. Received: {wrong[0]}")
         return "records", paths
-    if path.is_file():
-        if path.suffix in tfrecord.SUFFIXES:
+    if path.is_dir():
+        endings = collections.defaultdict(list)
+        for name in os.listdir(path):
+            if not name.startswith("."):
+                endings[os.path.splitext(name)[1].lower()].append(name)
+        paths = [path / name for ending in tfrecord.SUFFIXES for name in endings[ending]]
+        if paths:
+            return "records", sorted(paths)
+        return "arrays" if endings[".npy"] else "images", None
+    if path.is_file():  # not a device or a pipe
+        if path.suffix.lower() in tfrecord.SUFFIXES:
             return "records", [path]
-        if path.suffix in (".npy", ".npz"):
+        if path.suffix.lower() in (".npy", ".npz"):
             return "arrays", None
-        raise FileError(f"`path` must be a folder, or a file that ends in .tfrecord, .npy or .npz. Received: {path}")
-    there = [found for found in sorted(path.iterdir()) if not found.name.startswith(".")]
-    paths = [found for found in there if found.suffix in tfrecord.SUFFIXES]
-    if paths:
-        return "records", paths
-    return "arrays" if any(found.suffix == ".npy" for found in there) else "images", None
+    raise FileError(f"`path` must be a folder, or a file that ends in .tfrecord, .npy or .npz. Received: {path}")
 
 
 def _mixed(source, blocks, batch_size, rows, rng=None):

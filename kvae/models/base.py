@@ -15,10 +15,9 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.data.streaming import plain_errors  # `kvae.data` imports Keras, and Keras this module
 from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
-from kvae.training import fit_on_arrays, keras_internals, optimizers, strategy
+from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
 from kvae.training.finite_steps import FiniteSteps
 from kvae.training.pipelines import Rows
@@ -85,6 +84,12 @@ class BaseModel(keras.Model):
 
     # How the model plugs into Keras.
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the model as in Keras, with validated inputs; `call` says what they are."""
+        if not isinstance(inputs, Batch):
+            inputs = self._checked_inputs(inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Reconstruct a batch and register its losses.
 
@@ -95,11 +100,12 @@ class BaseModel(keras.Model):
         Returns:
             Pixel means `(batch, *image_shape)`.
         """
-        batch = inputs if isinstance(inputs, Batch) else self._as_batch(inputs)
+        is_batch = isinstance(inputs, Batch)
+        batch = inputs if is_batch else Batch(inputs) if self.conditions is None else Batch(*inputs)
         result = self.run_batch(batch._replace(x=ops.cast(batch.x, "float32")), training)
         for loss in result.losses:
             self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))
-        return result if isinstance(inputs, Batch) else result.reconstruction
+        return result if is_batch else result.reconstruction
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None, **kwargs: Any) -> None:
         """Configure training as in Keras, without `loss`; `metrics` compare the images with their reconstructions.
@@ -209,23 +215,21 @@ class BaseModel(keras.Model):
         Raises:
             ValueError: if images, labels or weights do not fit the model.
         """
-        arguments = inspect.signature(keras.Model.fit).bind_partial(self, x, y, *args, **kwargs).arguments
-        arguments = {name: value for name, value in arguments.items() if name not in ("self", "x", "y")}
-        x, y = self._check_data(x, y, arguments.get("sample_weight"))
+        arguments = _arguments(keras.Model.fit, self, x, y, *args, **kwargs)
+        x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            x_val, y_val, weight = keras.utils.unpack_x_y_sample_weight(tuple(validation))
-            x_val, y_val = self._check_data(x_val, y_val, weight, prefix="validation ")
-            arguments["validation_data"] = keras.utils.pack_x_y_sample_weight(x_val, y_val, weight)
+            validation = gate.admit(self, *keras.utils.unpack_x_y_sample_weight(tuple(validation)), "validation ")
+            arguments["validation_data"] = _with_targets(*validation)
         elif validation is not None:
-            arguments["validation_data"], _ = self._check_data(validation, prefix="validation ")
+            arguments["validation_data"] = gate.admit(self, validation, prefix="validation ")[0]
         if isinstance(x, np.ndarray) and fit_on_arrays.covers(self, arguments):
             arguments = fit_on_arrays.feed(self, x, y, arguments)
         else:
-            if hasattr(x, "element_spec"):
+            if not isinstance(x, (np.ndarray, keras.utils.PyDataset)):
                 arguments.setdefault("shuffle", False)  # it shuffles itself; Keras only warns of its default
             arguments |= {"x": x, "y": y}
-        with plain_errors():
+        with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().fit(**arguments)
 
     def take_steps(self, steps: int) -> None:
@@ -242,46 +246,52 @@ class BaseModel(keras.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.evaluate`, with inputs validated as in `fit`."""
-        if not keras_internals.is_validation_in_fit(kwargs):  # `fit` has checked already
-            x, y = self._check_data(x, y, kwargs.get("sample_weight"))
-        with plain_errors():
-            return super().evaluate(x, y, *args, **kwargs)
+        arguments = _arguments(keras.Model.evaluate, self, x, y, *args, **kwargs)
+        if keras_internals.is_validation_in_fit(kwargs):  # `fit` has checked already
+            x, y = (arguments.pop(name, None) for name in ("x", "y"))
+        else:
+            x, y = self._admit(arguments)
+        with gate.plain_errors(), keras_internals.variables_kept(self):
+            return super().evaluate(x, y, **arguments)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.predict`, with validated arrays: reconstructions of `x`, or `(x, y)` with a condition."""
-        if self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2:
-            x = self._check_data(*x)
-        else:
-            x, _ = self._check_data(x)
-        with plain_errors():
-            return super().predict(x, *args, **kwargs)
+        pair = self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2
+        x, y, _ = gate.admit(self, *x) if pair else gate.admit(self, x)
+        with gate.plain_errors(), keras_internals.variables_kept(self):
+            return super().predict((x, y) if pair else x, *args, **kwargs)
 
-    def _as_batch(self, inputs):
-        if self.conditions is None:
-            return Batch(inputs)
-        if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Like `keras.Model.train_on_batch`, with validated inputs."""
+        arguments = _arguments(keras.Model.train_on_batch, self, x, y, *args, **kwargs)
+        return super().train_on_batch(*self._admit(arguments), **arguments)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Like `keras.Model.test_on_batch`, with validated inputs."""
+        arguments = _arguments(keras.Model.test_on_batch, self, x, y, *args, **kwargs)
+        return super().test_on_batch(*self._admit(arguments), **arguments)
+
+    def _checked_inputs(self, inputs):
+        if self.conditions is not None and (not isinstance(inputs, (tuple, list)) or len(inputs) != 2):
             raise ValueError(f"{type(self).__name__} must be called on (images, labels). Received: images alone")
-        return Batch(*inputs)
+        x, y = gate.inputs(self, *((inputs, None) if self.conditions is None else inputs))
+        return x if self.conditions is None else (x, y)
 
     def _pack(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return (Batch(x, None if self.conditions is None else y, sample_weight),)
+        return (Batch(*gate.shaped(self, x, None if self.conditions is None else y, sample_weight)),)
 
-    def _check_data(self, x, y=None, sample_weight=None, prefix=""):
-        """Check arrays by their values and datasets by their declared types; return `(x, y)` as Keras needs them."""
-        if hasattr(x, "element_spec"):  # tf.data
-            if hasattr(x, "cardinality") and int(x.cardinality()) == 0:
-                raise ValueError("The dataset must give at least one batch. Received: an empty one")
-            checks.batch(x.element_spec, self.image_shape, self.conditions, type(self).__name__)
-        elif isinstance(x, keras.utils.PyDataset):
-            checks.batch(x[0], self.image_shape, self.conditions, type(self).__name__)
-        elif hasattr(x, "__array__") or isinstance(x, list):
-            x = self.check_images(x if hasattr(x, "shape") else np.asarray(x), prefix + "x")
-            y = y if self.conditions is None else self.check_condition(y, len(x))
-            strategy.check_equal_parts(len(x), f"len({prefix}x)")
-            if sample_weight is not None:
-                checks.same_length(sample_weight, len(x), prefix + "sample_weight")
-                y = np.zeros(len(x)) if y is None else y  # Keras drops the weights of data without targets
+    def _admit(self, arguments):
+        """Take `x`, `y` and `sample_weight` out of the arguments of `fit` and the like; return `(x, y)`, checked.
+
+        Checked weights go back into the arguments.
+        """
+        given = [arguments.pop(name, None) for name in ("x", "y", "sample_weight")]
+        if arguments.get("class_weight") is not None:
+            gate.check_class_weight(*given[:2])
+        x, y, sample_weight = _with_targets(*gate.admit(self, *given))
+        if sample_weight is not None:
+            arguments["sample_weight"] = sample_weight
         return x, y
 
 
@@ -292,3 +302,16 @@ def _reducible(logs):
 
 def _weighted(values, sample_weight):
     return values if sample_weight is None else values * ops.cast(sample_weight, values.dtype)
+
+
+def _arguments(method, *args, **kwargs):
+    """The arguments of one of Keras's methods by name, without `self`."""
+    arguments = inspect.signature(method).bind_partial(*args, **kwargs).arguments
+    return {name: value for name, value in arguments.items() if name not in ("self", "kwargs")} | arguments.get(
+        "kwargs", {}
+    )
+
+
+def _with_targets(x, y, sample_weight):
+    """Arrays as Keras takes them: it drops the weights of data without targets."""
+    return x, np.zeros(len(x)) if y is None and sample_weight is not None else y, sample_weight

@@ -45,21 +45,12 @@ class Condition:
         checks.same_length(y, num_examples, self.name)
         return y
 
-    def check_spec(self, y: Any) -> None:
-        """Raise a `ValueError` unless a dataset's `y`, whose shape and type are known, can be this condition."""
-        rank = getattr(y.shape, "rank", len(tuple(y.shape)))
-        if rank is None:
-            return
-        wanted = () if self.num_classes is not None else self.shape
-        fits = rank == len(wanted) + 1 and all(
-            have in (None, want) for have, want in zip(y.shape[1:], wanted, strict=True)
-        )
-        if not fits:
-            expected = ", ".join(map(str, ("batch", *wanted)))
-            raise ValueError(
-                f"The dataset must give `{self.name}` of shape ({expected}{',' if not wanted else ''}). "
-                f"Received: shape {tuple(y.shape)}"
-            )
+    def shaped(self, y: Tensor) -> Tensor:
+        """Return a batch's `y` in this condition's shape, a column of labels as a vector, or raise a `ValueError`."""
+        if self.num_classes is not None:
+            return checks.label_vector(y, self.num_classes, self.name)
+        checks.example_shape(y, self.shape, self.name)
+        return y
 
     def encode(self, y: Tensor) -> Tensor:
         """What the networks see of `y`: a float32 tensor `(batch, *shape)`."""
@@ -105,9 +96,14 @@ class Conditions:
         """Return `y` as an array or a tuple of arrays, or raise a `ValueError`; arguments as in `Condition.check`."""
         return self._each(y, lambda part, value: part.check(value, num_examples))
 
-    def check_spec(self, y: Any) -> None:
-        """Raise a `ValueError` unless what a dataset declares can be these conditions."""
-        self._each(y, Condition.check_spec)
+    def shaped(self, y: Any) -> Any:
+        """Return a batch's `y`, a tensor or a tuple of them, in the conditions' shapes, or raise a `ValueError`."""
+        return self._each(y, Condition.shaped)
+
+    def pairs(self, y: Any) -> tuple[tuple[Condition, Any], ...]:
+        """Each condition with its part of `y`."""
+        pairs = self._each(y, lambda part, value: (part, value))
+        return (pairs,) if len(self.parts) == 1 else pairs
 
     def encode(self, y: Any) -> tuple[Tensor, ...]:
         """What the networks see in addition to `x` or `z`: a tuple of tensors `(batch, ...)`."""

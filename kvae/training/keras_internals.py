@@ -6,6 +6,8 @@ or one line that says what to do instead. `NAMES` lists them; a test keeps them 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -95,6 +97,34 @@ def is_validation_in_fit(arguments: dict[str, Any]) -> bool:
         arguments: the keyword arguments of `evaluate`.
     """
     return bool(arguments.get("_use_cached_eval_dataset", False))
+
+
+@contextlib.contextmanager
+def variables_kept(model: keras.Model) -> Iterator[None]:
+    """Give a model its variables back if a `fit`, `evaluate` or `predict` fails.
+
+    On JAX, Keras takes the values out of the variables and passes them from step to step; where the first step fails,
+    or any step of `evaluate`, it does not put them back, and the model is lost. `jax_state_sync` puts back the state
+    of the last step. Without the name: the values before the call.
+
+    Args:
+        model: the model that runs.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    variables = [*model.variables, *(model.optimizer.variables if getattr(model, "optimizer", None) else [])]
+    before = [(variable, variable.value) for variable in variables]
+    try:
+        yield
+    except BaseException:
+        getattr(model, "jax_state_sync", lambda: None)()
+        for variable, value in before:
+            try:
+                variable.value  # noqa: B018
+            except TypeError:  # it was taken out
+                variable.assign(value)
+        raise
 
 
 def with_public_optimizers(config: Any) -> Any:
