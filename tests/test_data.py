@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 from conftest import SHARED_DATA
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 import kvae
 from kvae.data import binarize, pipeline
@@ -26,6 +27,18 @@ def test_the_split_is_fixed_and_stratified(digits):
     np.testing.assert_array_equal(again.x_test, digits.x_test)
     counts = np.bincount(digits.y_test) / np.bincount(digits.y_train)
     np.testing.assert_allclose(counts, 0.25, atol=0.02)
+
+
+def test_the_split_is_that_of_seed_0(digits, tmp_path, rng):
+    """As documented, so that results of several versions are about the same images."""
+    source = load_digits()
+    train, test = train_test_split(np.arange(1797), test_size=0.2, random_state=0, stratify=source.target)
+    np.testing.assert_array_equal(digits.y_test, source.target[test])
+    np.testing.assert_allclose(digits.x_train, source.images[train, ..., None] / 16, rtol=1e-6)
+    images = rng.integers(256, size=(10, 2, 2), dtype="uint8")
+    data = kvae.load_data(save(tmp_path / "own.npz", images=images))
+    _, test = train_test_split(np.arange(10), test_size=0.2, random_state=0)
+    np.testing.assert_allclose(data.x_test, images[test, ..., None] / 255, rtol=1e-6)
 
 
 def test_static_binarization_is_drawn_once_from_the_seed(digits):

@@ -236,14 +236,17 @@ def test_a_conditional_model_gives_log_p_of_x_under_y(rng):
     np.testing.assert_allclose(annealed.values, exact, atol=0.15)
 
 
-def test_annealing_starts_at_the_prior_of_the_label():
+def test_annealing_and_the_naive_estimate_start_at_the_prior_of_the_label():
     model = cvae(prior="learned")
     kernel, bias = model.prior.network.get_weights()
     model.prior.network.set_weights([kernel + np.random.default_rng(0).normal(size=kernel.shape), bias])
     x = np.random.default_rng(1).random((4, 8, 8, 1), dtype="float32")
     y = np.array([0, 1, 2, 0])
+    exact = evaluation.grid_log_likelihood(model, x, y).values
     annealed = evaluation.annealed_log_likelihood(model, x, y, num_chains=100, num_steps=50, seed=0)
-    np.testing.assert_allclose(annealed.values, evaluation.grid_log_likelihood(model, x, y).values, atol=0.2)
+    np.testing.assert_allclose(annealed.values, exact, atol=0.2)
+    naive = evaluation.prior_log_likelihood(model, x, y, num_samples=2000, batch_size=4000, seed=0)
+    np.testing.assert_allclose(naive.values, exact, atol=0.1)
 
 
 def test_two_stochastic_layers_draw_their_own_samples(digits):
@@ -253,9 +256,31 @@ def test_two_stochastic_layers_draw_their_own_samples(digits):
     assert few < many
 
 
+def test_the_noise_of_two_stochastic_layers_is_independent(rng):
+    """Both layers have 2 dimensions: with the same noise in both, the weights would not average to p(x)."""
+    prior = kvae.priors.Hierarchical(*kvae.networks.mlp((2,), 2, hidden=(), likelihood=Normal()))
+    to_z, to_x, s2 = np.array([[0.9, -0.3], [0.2, 0.8]]), rng.normal(size=(2, 3)), 0.5
+    prior.decoder.set_weights([np.hstack([to_z, np.zeros((2, 2))]), np.repeat([0.0, np.log(s2)], 2)])
+    covariance_h = np.linalg.inv(np.eye(2) + to_z @ to_z.T / s2)  # of p(h|z), whose mean is linear in z
+    to_h = to_z.T @ covariance_h / s2
+    spread = np.log(1.5 * np.diag(covariance_h))
+    prior.encoder.set_weights([np.hstack([to_h, np.zeros((2, 2))]), np.concatenate([np.zeros(2), spread])])
+    likelihood = Normal(sigma=SIGMA)
+    encoder, decoder = kvae.networks.mlp((3,), 2, hidden=(), likelihood=likelihood)
+    decoder.set_weights([to_x, np.zeros(3)])
+    precision = np.linalg.inv(to_z.T @ to_z + s2 * np.eye(2)) + to_x @ to_x.T / SIGMA**2
+    to_mean, spread = to_x.T @ np.linalg.inv(precision) / SIGMA**2, np.log(1.5 * np.diag(np.linalg.inv(precision)))
+    encoder.set_weights([np.hstack([to_mean, np.zeros((3, 2))]), np.concatenate([np.zeros(2), spread])])
+    model = kvae.VAE(encoder, decoder, likelihood=likelihood, prior=prior, seed=0)
+    exact = multivariate_normal(np.zeros(3), to_x.T @ (to_z.T @ to_z + s2 * np.eye(2)) @ to_x + SIGMA**2 * np.eye(3))
+    x = exact.rvs(20, random_state=1).astype("float32")
+    meets(lambda seed: evaluation.log_likelihood(model, x, num_samples=2500, seed=seed).values, exact.logpdf(x))
+
+
 def test_bits_per_dimension():
     assert evaluation.bits_per_dimension(-np.log(2.0) * 12, (2, 3, 1)) == pytest.approx(2.0)
     np.testing.assert_allclose(evaluation.bits_per_dimension(np.array([-6.0, 0.0]) * np.log(2), (3,)), [2.0, 0.0])
+    assert evaluation.bits_per_dimension(-np.log(2.0) * 12, (2, 1, 3)) == pytest.approx(2.0)  # channels count
 
 
 # The gap.

@@ -180,6 +180,28 @@ def test_each_sample_has_a_draw_of_its_own_in_the_second_layer(two_layers):
     assert len(np.unique(draws)) == 12
 
 
+def wide(spread):
+    """z|h ~ N(h, σ²) with as many dimensions in both layers, and log σ² = `spread`."""
+    prior = priors.Hierarchical(*kvae.networks.mlp((LATENT,), LATENT, hidden=(), likelihood=Normal()))
+    for network in (prior.encoder, prior.decoder):
+        network.set_weights([np.eye(LATENT, 2 * LATENT), np.repeat([0.0, spread], LATENT)])
+    return model_with(prior).prior
+
+
+def test_both_layers_draw_from_the_seed_and_not_the_same_numbers():
+    prior = wide(0.0)
+    z = numpy(prior.sample(20_000, (), seed()))
+    np.testing.assert_allclose(np.cov(z.T), 2 * np.eye(LATENT), atol=0.1)  # 4 if the noise of both were equal
+    narrow = wide(-14.0)  # the noise of h alone is left
+    assert np.abs(numpy(narrow.sample(9, (), seed(1))) - numpy(narrow.sample(9, (), seed(2)))).min() > 1e-3
+    prior.decoder.set_weights([0.0 * w for w in prior.decoder.get_weights()])  # the noise of z alone is left
+    assert np.abs(numpy(prior.sample(9, (), seed(1))) - numpy(prior.sample(9, (), seed(2)))).min() > 1e-3
+    zeros, prior = np.zeros((3, 4, LATENT), "float32"), wide(0.0)
+    first, again, other = (numpy(prior.log_prob(zeros, (), seed(number))) for number in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.isclose(first, other).any()
+
+
 def test_gradients_reach_both_networks_of_the_second_layer():
     prior = priors.Hierarchical(*kvae.networks.mlp((LATENT,), 3, hidden=(4,), likelihood=Normal()))
     model = model_with(prior, bound=ImportanceWeighted(), num_samples=2)
