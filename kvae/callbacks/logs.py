@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from kvae.io import atomic
+from kvae.io import FileError, atomic, limits
 from kvae.types import PathLike
 
 
@@ -21,6 +23,11 @@ class HistoryFile(keras.callbacks.Callback):
 
     Args:
         path: str or path of the file; its folder must exist.
+
+    Raises:
+        ValueError: when training resumes, if an existing file is not a table of numbers with a row for each epoch so
+            far.
+        FileError: if the file cannot be written.
 
     Example:
 
@@ -34,21 +41,63 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if not self.rows and epoch > 0 and self.path.is_file():
-            with open(self.path, newline="") as file:
-                self.rows = list(csv.DictReader(file))[:epoch]
+            columns = read_history(self.path)
+            found = min(map(len, columns.values()), default=0)
+            if found < epoch:
+                raise ValueError(
+                    f"`path` must contain the {epoch} epochs so far: delete it to record the remaining ones only. "
+                    f"Received: {self.path}, with {found}"
+                )
+            self.rows = [
+                {"epoch": row + 1, **{name: values[row] for name, values in columns.items()}} for row in range(epoch)
+            ]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}})
         with atomic.replacing(self.path) as aside, open(aside, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.rows[0])
+            names = dict.fromkeys(name for row in self.rows for name in row)  # validation may skip some epochs
+            writer = csv.DictWriter(file, list(names))
             writer.writeheader()
             writer.writerows(self.rows)
 
 
+def read_history(path: PathLike) -> dict[str, list[float]]:
+    """A file of `HistoryFile` as a dict from names to lists of floats, without the numbers of the epochs.
+
+    Args:
+        path: str or path.
+
+    Returns:
+        Dict of lists of equal length; NaN where a column has no value.
+
+    Raises:
+        ValueError: if it is not a table of numbers, or is larger than `limits.HISTORY`.
+        FileError: if it cannot be read.
+    """
+    try:
+        text = limits.read_bytes(path, limits.HISTORY).decode()
+        names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        return {name: [float(value or "nan") for value in column] for name, column in columns if name != "epoch"}
+    except FileError:
+        raise
+    except (ValueError, csv.Error) as error:
+        reason = limits.printable(error, 200)
+        raise ValueError(
+            f"`path` must be the history.csv of a run, a table of numbers. Received: {path} ({reason})"
+        ) from error
+
+
 class Progress(keras.callbacks.Callback):
-    """Show one Keras progress bar for all epochs, or print about ten lines if the output is not a terminal."""
+    """Show one Keras progress bar for all epochs, or print lines if the output is not a terminal.
+
+    About ten lines are printed, and more if an epoch ends `SECONDS` after the last one.
+    """
+
+    SECONDS = 30.0
 
     def on_train_begin(self, logs: Any = None) -> None:
+        self.printed = time.monotonic()
         self.steps = self.params["steps"] or 1
         self.bar = None
         if sys.stdout.isatty():
@@ -67,6 +116,11 @@ class Progress(keras.callbacks.Callback):
         shown = {name: logs[name] for name in ("loss", "val_loss") if name in logs}
         if self.bar:
             self.bar.update((epoch + 1) * self.steps, list(shown.items()), finalize=epoch + 1 == epochs)
-        elif (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs:
+        elif self._is_due(epoch + 1, epochs):
+            self.printed = time.monotonic()
             numbers = ", ".join(f"{name} {value:.2f}" for name, value in shown.items())
             print(f"epoch {epoch + 1}/{epochs}: {numbers} nats", flush=True)
+
+    def _is_due(self, epoch, epochs):
+        late = time.monotonic() - self.printed > self.SECONDS
+        return late or epoch % max(1, epochs // 10) == 0 or epoch == epochs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,20 @@ from kvae.callbacks.pictures import Picture, select, spaced_rows
 from kvae.types import ArrayLike, PathLike
 
 
+def fit_pca(latent_dim: int, x: ArrayLike) -> baselines.PCA:
+    """Fit PCA with `latent_dim` components, or with as many as images and pixels of `x` `(n, *image_shape)` allow."""
+    x = np.asarray(x)
+    pca = baselines.PCA(min(latent_dim, len(x), math.prod(x.shape[1:])))
+    pca.fit(x)
+    return pca
+
+
 class PCABaseline(Picture):
     """Compare the model with PCA of the same latent size in a figure, and log both reconstruction errors.
 
-    PCA is fitted once, before training. The mean squared errors per pixel over `x_test` are added to the logs of each
-    epoch as `reconstruction_mse` and `pca_reconstruction_mse`, so that `History`, and a `CSVLogger` later in the list
-    of callbacks, record them.
+    PCA is fitted once, before training, with fewer components if there are fewer pixels or images. The mean squared
+    errors per pixel over `x_test` are added to the logs of each epoch as `reconstruction_mse` and
+    `pca_reconstruction_mse`, so that `History`, and a `CSVLogger` later in the list of callbacks, record them.
 
     Args:
         folder: str or path.
@@ -53,7 +62,7 @@ class PCABaseline(Picture):
         self.x_test, self.y_test = select(x_test, y_test, slice(None))
 
     def on_train_begin(self, logs: Any = None) -> None:
-        pca = baselines.PCA(self.model.latent_dim).fit(self.x_train)
+        pca = fit_pca(self.model.latent_dim, self.x_train)
         self._pca_z = pca.encode(self.x_test)
         self._pca_reconstruction = pca.decode(self._pca_z)
         self._run_model()

@@ -26,7 +26,7 @@ class StopOnNaN(keras.callbacks.Callback):
     Attributes:
         message: text of the warning; `None` if there was none.
         stopped_epoch: the epoch in which training was stopped, counted from 1; 0 if it was not.
-        good_epochs: the last epoch whose state was kept; 0 for the state before training.
+        good_epochs: number of epochs before the state that was kept; 0 for an untrained model.
 
     Example:
 
@@ -39,6 +39,7 @@ class StopOnNaN(keras.callbacks.Callback):
         self.stopped_epoch = 0
         self.good_epochs = 0
         self._steps: Any = None
+        self._state: Any = None
 
     def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
@@ -46,8 +47,11 @@ class StopOnNaN(keras.callbacks.Callback):
             model.count_finite_steps()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.message, self.stopped_epoch, self._steps = None, 0, None
-        self._keep(0)
+        self.message, self.stopped_epoch, self._steps, self._state = None, 0, None, None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._state is None:  # only now has a checkpoint been restored
+            self._keep(epoch)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._read_steps()  # validation restarts the count

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kvae import applications, baselines, checks, evaluation, plots
+from kvae import applications, checks, evaluation, plots
+from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import saved_model
 from kvae.data import Dataset, load_data
 from kvae.io import atomic
@@ -138,9 +139,9 @@ def _super_resolve(job):
 
 def _compress(job):
     name = type(job.model).__name__
-    pca = baselines.PCA(min(job.model.latent_dim, np.prod(job.model.image_shape), len(job.data.x_train)))
+    pca = fit_pca(job.model.latent_dim, job.data.x_train)
     curves = {}
-    coders: list[tuple[Any, str, Any]] = [(job.model, name, job.y), (pca.fit(job.data.x_train), "PCA", None)]
+    coders: list[tuple[Any, str, Any]] = [(job.model, name, job.y), (pca, "PCA", None)]
     for coder, label, y in coders:
         deviation = (coder.encode(job.x) if y is None else coder.encode(job.x, y)).std()
         curves[label] = applications.rate_distortion(coder, job.x, deviation * np.array(STEPS), y)

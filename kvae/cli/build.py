@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from kvae import bounds, networks
 from kvae.cli.options import DEFAULTS
@@ -35,6 +36,8 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     if kind == "cvae":
         if data.y_train is None:
             raise ValueError(f"A cvae needs labels: use --model vae, or add them to the file. Received: {data.name}")
+        if data.num_classes and len(np.unique(data.y_train)) < 2:
+            raise ValueError(f"A cvae needs at least two classes: use --model vae. Received: {data.name}, with one")
         width = data.num_classes or data.y_train.shape[1]
     hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
     pair = networks.NETWORKS[options["network"]](

@@ -10,9 +10,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from kvae.cli import parser
+from kvae.cli import parser, streams
 from kvae.cli import workshop as workshops
 from kvae.cli.options import DEFAULTS, DEMO
+from kvae.io import atomic
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,25 +25,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 on success, 1 if it could not be done, 2 if the arguments are wrong.
     """
+    with streams.open_streams(), warnings.catch_warnings():
+        try:
+            arguments = parser.parser(COMMANDS).parse_args(argv)
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+        return _run(arguments)
+
+
+def _run(arguments: Namespace) -> int:
+    """Run the parsed command; an error is one line on standard error."""
+    command = f"kvae {arguments.command}"
+    streams.disarm_warnings()
     try:
-        arguments = parser.parser(COMMANDS).parse_args(argv)
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    try:
-        if not arguments.debug and getattr(arguments, "action", None) not in ("list", "copy"):  # these need no Keras
-            _start_quietly()
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"kvae {arguments.command}: {message}", file=sys.stderr)
-            _import_modules(getattr(arguments, "modules", ()))
-            return COMMANDS[arguments.command](arguments) or 0
-    except (ValueError, OSError, ImportError, MemoryError, OverflowError) as error:
-        if arguments.debug:
+        if getattr(arguments, "action", None) not in ("list", "copy"):  # these need no Keras
+            _start(quietly=not arguments.debug)
+        warnings.showwarning = lambda message, *_: print(f"{command}: {message}", file=sys.stderr)
+        _import_modules(getattr(arguments, "modules", ()))
+        if arguments.command in WRITERS and arguments.out:
+            atomic.check_replaceable(arguments.out)  # rather than when the work is done
+        code = COMMANDS[arguments.command](arguments) or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as interruption:
+        print(f"{command}: {interruption or 'interrupted'}", file=sys.stderr)
+    except Exception as error:
+        expected = isinstance(error, (ValueError, OSError, ImportError, MemoryError, OverflowError))
+        if arguments.debug or not (expected or _is_out_of_memory(error)):
             raise
-        print(f"kvae {arguments.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"kvae {arguments.command}: interrupted", file=sys.stderr)
-        return 1
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if _is_out_of_memory(error):
+            reason = f"out of memory: use a smaller --batch-size, or a smaller network. Received: {reason[:200]}"
+        print(f"{command}: {reason}", file=sys.stderr)
+    return 1
+
+
+def _is_out_of_memory(error):
+    """Whether a backend, or NumPy, could not allocate memory: each has a type of error, or only words, of its own."""
+    words = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory", "Unable to allocate")
+    names = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
+    return type(error).__name__ in names or any(word in str(error) for word in words)
 
 
 def demo(arguments: Namespace) -> int:
@@ -68,7 +90,6 @@ def generate(arguments: Namespace) -> None:
     import numpy as np
 
     from kvae import checks, plots
-    from kvae.io import atomic
     from kvae.models import load_model
 
     checks.positive_integer(arguments.count, "count")
@@ -98,9 +119,13 @@ def evaluate(arguments: Namespace) -> None:
     model = load_model(arguments.model)
     dataset = saved_model.dataset_of(arguments.model, arguments.dataset)
     x_test, y_test = saved_model.test_arrays(dataset, arguments.seed, model)
-    metrics = saved_model.evaluate(model, dataset, x_test, y_test, arguments.seed, arguments.num_samples)
+    with printing.busy(f"evaluating on {len(x_test):,} test images"):
+        metrics = saved_model.evaluate(model, dataset, x_test, y_test, arguments.seed, arguments.num_samples)
     saved_model.add_card(metrics, saved_model.options_of(arguments.model))
-    found = saved_model.diagnose(model, dataset, x_test, y_test, arguments.seed) if arguments.doctor else []
+    found = []
+    if arguments.doctor:
+        with printing.busy("looking for what is wrong"):
+            found = saved_model.diagnose(model, dataset, x_test, y_test, arguments.seed)
     if found:
         metrics["findings"] = [vars(finding) for finding in found]
     if arguments.out:
@@ -123,7 +148,8 @@ def apply(arguments: Namespace) -> None:
     from kvae.cli.apply import run_task
 
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "debug", "modules")}
-    numbers, paths = run_task(model_path=given.pop("model"), **given)
+    with printing.busy(f"{arguments.task} on {arguments.count:,} test images"):
+        numbers, paths = run_task(model_path=given.pop("model"), **given)
     printing.metrics(numbers)
     print(f"written to {' and '.join(map(str, paths))}")
 
@@ -152,7 +178,6 @@ def ladder(arguments: Namespace) -> None:
     from kvae import plots
     from kvae.cli import printing, run_folder
     from kvae.data import load_data
-    from kvae.io import atomic
 
     dataset = load_data(arguments.dataset)
     out = atomic.make_folder(arguments.out)
@@ -175,19 +200,31 @@ def workshop(arguments: Namespace) -> int | None:
     return workshops.run(arguments)
 
 
+WRITERS = ("generate", "evaluate", "apply", "data")  # of a file, --out
 COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, ladder, data, workshop)}
 
 
-def _start_quietly():
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def _start(quietly: bool) -> None:
     """Import Keras and touch a device, discarding what TensorFlow's C++ side prints meanwhile."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        import keras
-
+        if quietly:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+        try:
+            import keras
+        except ValueError as error:  # an unknown backend
+            raise ValueError(f"KERAS_BACKEND must be one of {BACKENDS}. Received: {error}") from error
+        backend = keras.backend.backend()
+        if backend not in BACKENDS:
+            raise ValueError(
+                f"KERAS_BACKEND, or keras.json, must name one of {BACKENDS}, which can train. Received: {backend}"
+            )
         if "TF_CONFIG" not in os.environ:  # several workers must find one another before anything else
             keras.ops.zeros(1)
     finally:
@@ -253,12 +290,12 @@ def _train(options: dict[str, Any], arguments: Namespace) -> int:
     resume, devices = bool(arguments.resume), arguments.strategy
     metrics, interrupted = runs.train(options, arguments.out, arguments.force, resume, devices=devices)
     if not metrics:
-        print("done; the first worker writes the run folder")
+        print("interrupted" if interrupted else "done; the first worker writes the run folder")
         return int(interrupted)
     printing.metrics(metrics)
     print(f"\nwritten to {arguments.out}: model.keras, metrics.json, history.csv, config.json, pictures/")
     if interrupted:
-        how = f"what was trained so far is saved; resume with: kvae train --resume {arguments.out}"
+        how = f"what was trained so far is saved; resume with: {runs.how_to_resume(arguments.out, devices)}"
         print(f"kvae {arguments.command}: interrupted; {how}", file=sys.stderr)
         return 1
     return 1 if "stopped_in_epoch" in metrics else 0

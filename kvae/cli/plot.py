@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kvae import baselines, checks, plots
+from kvae import checks, plots
+from kvae.callbacks.logs import read_history
+from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import saved_model
 from kvae.data import Dataset
-from kvae.io import limits
 from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
 from kvae.types import PathLike
@@ -77,23 +76,6 @@ def draw(
         yield path
 
 
-def read_history(path: PathLike) -> dict[str, list[float]]:
-    """A run's `history.csv` as a dict from names to lists of floats.
-
-    Raises:
-        ValueError: if it is not a table of numbers, or is larger than `limits.HISTORY`.
-    """
-    try:
-        text = limits.read_bytes(path, limits.HISTORY).decode()
-        names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        columns = zip(names, zip(*rows, strict=True), strict=True)
-        return {name: [float(value) for value in column] for name, column in columns if name != "epoch"}
-    except (ValueError, csv.Error) as error:
-        raise ValueError(
-            f"`path` must be the history.csv of a run, a table of numbers. Received: {path} ({error})"
-        ) from error
-
-
 def samples(model: Any, data: Dataset, label: int | None) -> Figure:
     """New images; for a conditional model one row per label."""
     if not _conditional(model):
@@ -105,16 +87,16 @@ def samples(model: Any, data: Dataset, label: int | None) -> Figure:
 def reconstructions(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """Test images, the model's reconstructions and PCA's."""
     x, y = _test(model, data, COUNT)
-    pca = baselines.PCA(model.latent_dim).fit(data.x_train)
+    pca = fit_pca(model.latent_dim, data.x_train)
     return plots.reconstruction_grid(
-        x, model.reconstruct(x, y), {f"PCA({model.latent_dim})": pca.reconstruct(x)}, title="Reconstructions"
+        x, model.reconstruct(x, y), {f"PCA({pca.latent_dim})": pca.reconstruct(x)}, title="Reconstructions"
     )
 
 
 def scatter(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """Posterior means of test images, beside PCA's coordinates."""
     x, y = _test(model, data, SCATTER_POINTS)
-    pca = baselines.PCA(model.latent_dim).fit(data.x_train)
+    pca = fit_pca(model.latent_dim, data.x_train)
     return plots.beside_pca(
         x, model.reconstruct(x, y), pca.reconstruct(x), model.encode(x, y), pca.encode(x), _classes(data, len(x))
     )

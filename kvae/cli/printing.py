@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +15,35 @@ if TYPE_CHECKING:
 
 
 def metrics(numbers: Mapping[str, Any]) -> None:
-    """Print numbers, one per line, and then how they compare with the reference card."""
+    """Print numbers, one per line, then notes on them and how they compare with the reference card."""
     for name, value in numbers.items():
         if not isinstance(value, (dict, list)):
-            shown = f"{value:.4g}" if isinstance(value, float) else value
+            shown = "–" if value is None else f"{value:.4g}" if isinstance(value, float) else value
             print(f"{name.replace('_', ' '):>30}  {shown}")
+    for note in numbers.get("notes", ()):
+        _paragraph("note:", note)
     if "card" in numbers:
         _paragraph("Is it good?", numbers["card"]["text"])
+
+
+@contextlib.contextmanager
+def busy(doing: str, after: float = 2.0, every: float = 15.0) -> Iterator[None]:
+    """Print what is being done if it takes longer than `after` seconds, and again each time `every` seconds pass."""
+    done, start = threading.Event(), time.monotonic()
+
+    def report():
+        if not done.wait(after):
+            print(f"{doing} …", flush=True)
+        while not done.wait(every):
+            print(f"{doing}: {time.monotonic() - start:.0f} s so far …", flush=True)
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reporter.join()
 
 
 def findings(found: Iterable[Finding]) -> None:

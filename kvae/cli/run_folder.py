@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import math
 import platform
 import shutil
+import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kvae.io import FileError, atomic, limits
 from kvae.types import PathLike
 
+if TYPE_CHECKING:
+    from kvae.data import Dataset
+
 CHECKPOINT = "checkpoint.npz"  # there until the run is finished
+INFINITIES = {"inf": math.inf, "-inf": -math.inf}
 FILES = ("config.json", "history.csv", "model.keras", "metrics.json", "pictures")
 
 
@@ -37,36 +47,91 @@ def sweep(out: Path) -> None:
 
 
 def clear(out: Path) -> None:
-    """Remove a run's files from its folder, and no others."""
+    """Remove a run's files from its folder, and no others; of a symbolic link, only the link."""
     for name in (*FILES, CHECKPOINT):
         path = out / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def claimed(out: Path, options: dict[str, Any], resume: bool) -> Iterator[None]:
+def claimed(out: Path, options: dict[str, Any], resume: bool, data: Dataset, devices: str) -> Iterator[None]:
     """Lock the folder of a run and clean it up; unless the run is resumed, it then contains only a `config.json`.
+
+    If an error ends the run before its first epoch is complete, the folder is removed again.
 
     Args:
         out: the folder; created if it does not exist.
         options: complete options of the run.
         resume: whether to keep the files of a run that was interrupted.
+        data: the data set, which a resumed run must share.
+        devices: what to train on, a name of `strategy.scope`.
 
     Raises:
         FileError: if the folder cannot be written to, or another process is writing there.
+        ValueError: if a run is resumed with other data; other versions or devices are only warned about.
     """
     import keras
 
-    import kvae
-
+    config = {
+        "options": {name: _finite(value) for name, value in options.items()},
+        "backend": keras.backend.backend(),
+        "versions": versions(),
+        "devices": devices,
+        "data": describe(data),
+    }
     with atomic.locked(atomic.make_folder(out)):
         sweep(out)
-        if not resume:
+        if resume:
+            _compare(out / "config.json", config)
+        else:
             clear(out)
-            versions = {"kvae": kvae.__version__, "keras": keras.__version__, "python": platform.python_version()}
-            config = {"options": options, "backend": keras.backend.backend(), "versions": versions}
             write_json(out / "config.json", config)
-        yield
+        try:
+            yield
+        except BaseException:
+            if not resume and not (out / CHECKPOINT).is_file():
+                remove(out)
+            raise
+
+
+def versions() -> dict[str, str]:
+    """The versions on which the numbers of a run may depend, by name."""
+    import keras
+
+    names = ("kvae", "keras", "numpy", keras.backend.backend())
+    found = {name: importlib.import_module(name).__version__ for name in names}
+    return {**found, "python": platform.python_version()}
+
+
+def describe(data: Dataset) -> dict[str, Any]:
+    """What tells a data set from another one: its sizes, and a checksum of its arrays."""
+    checksum = 0
+    for array in (data.x_train, data.y_train, data.x_test, data.y_test):
+        checksum = zlib.crc32(b"" if array is None else np.ascontiguousarray(array).view("uint8").data, checksum)
+    return {
+        "training_images": len(data.x_train),
+        "test_images": len(data.x_test),
+        "image_shape": list(data.image_shape),
+        "checksum": f"{checksum:08x}",
+    }
+
+
+def _compare(path, config):
+    """Compare a run's `config.json` at `path` with what the run would be today."""
+    before = {key: _config(path, key) for key in ("data", "versions", "devices")}
+    if before["data"] != config["data"]:
+        raise ValueError(
+            f"`resume` requires the data that the run began with: restore it, or start a new run. Expected: "
+            f"{limits.printable(before['data'])}. Received: {config['data']}"
+        )
+    for key in ("versions", "devices"):
+        if before[key] != config[key]:
+            warnings.warn(
+                f"The numbers may differ from those of an uninterrupted run, which began with other {key}: "
+                f"{limits.printable(before[key])}, and is resumed with {config[key]}",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def remove(out: Path) -> None:
@@ -77,9 +142,22 @@ def remove(out: Path) -> None:
 
 
 def write_json(path: PathLike, content: Any) -> None:
-    """Write `content` as indented JSON to `path`."""
+    """Write `content` as indented JSON to `path`; numbers that JSON does not have, NaN and infinity, become null."""
     with atomic.replacing(path) as aside:
-        aside.write_text(json.dumps(content, indent=2) + "\n")
+        aside.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
+
+
+def _without_nan(content):
+    if isinstance(content, dict):
+        return {name: _without_nan(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _finite(value):
+    """An option's value as JSON has it: infinity is a text there."""
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def read_options(path: PathLike) -> dict[str, Any]:
@@ -91,7 +169,7 @@ def read_options(path: PathLike) -> dict[str, Any]:
     options = _config(path, "options")
     if not isinstance(options, dict):
         raise ValueError(f"`config` must be the config.json of a run. Received: {path} (its options are not a dict)")
-    return options
+    return {name: INFINITIES.get(value, value) if isinstance(value, str) else value for name, value in options.items()}
 
 
 def options_to_resume(out: Path, backend: str) -> dict[str, Any]:

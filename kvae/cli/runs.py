@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 import keras
 
 from kvae import callbacks
-from kvae.cli import build, run_folder, saved_model
+from kvae.callbacks import checkpoint as checkpoints
+from kvae.cli import build, printing, run_folder, saved_model
 from kvae.cli.options import complete
 from kvae.data import Dataset, load_data
 from kvae.io import FileError, atomic
@@ -86,22 +88,25 @@ def train(
             there is nothing to resume.
         FileError: if `out` already contains something, cannot be written to, or is being written by another process.
         ConnectionError: if another worker is lost.
+        KeyboardInterrupt: for an interruption before the first epoch is complete, which leaves nothing behind, or
+            while the trained model is evaluated.
     """
     start, out = time.perf_counter(), Path(out)
     options = read(options, out, force, resume, devices)
-    with contextlib.ExitStack() as folder:
+    with atomic.terminable(), _how_to_resume(out, devices), contextlib.ExitStack() as folder:
         with strategy.scope(devices) as fitting:
             run = prepare(options, out, resume, devices, folder)
         begin = time.perf_counter()
-        with atomic.terminable(), _how_to_resume(run.checkpoint):
-            with fitting:
-                stopped, interrupted = fit(run, verbose)
-            if not run.writes:
-                return {}, interrupted
-            seconds = time.perf_counter() - begin
+        with fitting:
+            stopped, interrupted = fit(run, verbose)
+        if not run.writes:
+            return {}, interrupted
+        seconds = time.perf_counter() - begin
+        left = f"interrupted in the evaluation of the trained model: finish it with: {how_to_resume(out, devices)}"
+        with _saying(left), atomic.stoppable_at_once(f"kvae train: {left}"):
             with atomic.replacing(out / "model.keras") as aside:
                 run.model.save(aside)
-            metrics = evaluate(run, stopped, interrupted)
+            metrics = evaluate(run, stopped, interrupted, verbose)
             metrics["training_seconds"] = round(seconds, 1)
             metrics["total_seconds"] = round(time.perf_counter() - start, 1)
             run_folder.write_json(out / "metrics.json", metrics)
@@ -124,6 +129,7 @@ def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, fold
     """Load the data, build and compile the model, and only then enter the run's folder, until `folder` is closed."""
     options = json.loads(strategy.from_chief(json.dumps(options).encode()))
     data = load_data(options["dataset"], options["binarization"], options["seed"])
+    strategy.check_same(json.dumps(run_folder.describe(data)).encode(), "data set")
     keras.utils.set_random_seed(options["seed"])
     model = build.build(options, data)
     x_test, y_test = saved_model.test_arrays(data, options["seed"], model)
@@ -131,7 +137,7 @@ def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, fold
     model.compile(optimizer=build.optimizer(options, options["epochs"] * steps))
     writes = strategy.is_chief(devices)
     if writes:
-        folder.enter_context(run_folder.claimed(out, options, resume))
+        folder.enter_context(run_folder.claimed(out, options, resume, data, devices))
     checkpoint = callbacks.Checkpoint(out / run_folder.CHECKPOINT)
     return Run(options, out, writes, data, model, x_test, y_test, steps, checkpoint)
 
@@ -154,14 +160,13 @@ def fit(run: Run, verbose: bool) -> tuple[callbacks.StopOnNaN, bool]:
     try:
         model.fit(batches, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
-        return stop, True
-    except Exception:
-        if run.writes and not (run.out / "history.csv").is_file():  # no epoch is finished: leave nothing half-written
-            run_folder.remove(run.out)
-        raise
-    if stop.message and not stop.good_epochs:
         if run.writes:
-            run_folder.remove(run.out)
+            if not run.checkpoint.path.is_file():
+                raise KeyboardInterrupt("interrupted before the first epoch was complete: nothing is saved") from None
+            checkpoints.restore(model, run.checkpoint.path)  # not the weights of an unfinished epoch
+        return stop, True
+    if stop.message and not stop.good_epochs:
+        run.checkpoint.path.unlink(missing_ok=True)  # of the epoch that failed, so that nothing is kept
         raise ValueError(stop.message)
     return stop, False
 
@@ -180,9 +185,10 @@ def progress(run: Run, verbose: bool) -> list[keras.callbacks.Callback]:
     return hooks
 
 
-def evaluate(run: Run, stopped: callbacks.StopOnNaN, interrupted: bool) -> dict[str, Any]:
+def evaluate(run: Run, stopped: callbacks.StopOnNaN, interrupted: bool, verbose: bool) -> dict[str, Any]:
     """The numbers of the trained model, compared with their reference card if training was completed."""
-    metrics = saved_model.evaluate(run.model, run.data, run.x_test, run.y_test, seed=run.options["seed"])
+    with printing.busy(f"evaluating on {len(run.x_test):,} test images") if verbose else contextlib.nullcontext():
+        metrics = saved_model.evaluate(run.model, run.data, run.x_test, run.y_test, seed=run.options["seed"])
     if stopped.message:
         metrics["stopped_in_epoch"] = stopped.stopped_epoch
     elif not interrupted:
@@ -208,14 +214,37 @@ def pictures(run: Run) -> list[callbacks.Picture]:
     return hooks
 
 
+def how_to_resume(out: PathLike, devices: str = "none") -> str:
+    """The command that resumes a run."""
+    strategies = f" --strategy {devices}" if devices != "none" else ""
+    return f"kvae train --resume {shlex.quote(str(out))}{strategies}"
+
+
 @contextlib.contextmanager
-def _how_to_resume(checkpoint: callbacks.Checkpoint) -> Iterator[None]:
-    """On a write error, say how to resume from the last checkpoint."""
+def _how_to_resume(out: Path, devices: str) -> Iterator[None]:
+    """On a write error or the loss of a worker, say how to resume from the last checkpoint."""
     try:
         yield
     except FileError as error:
-        if not checkpoint.path.is_file():
+        if not (out / run_folder.CHECKPOINT).is_file():
             raise
         raise FileError(
-            f"{error}; what was trained so far is saved: resume with: kvae train --resume {checkpoint.path.parent}"
+            f"{error}; what was trained so far is saved: resume with: {how_to_resume(out, devices)}"
         ) from error
+    except ConnectionError as error:
+        if not strategy.is_chief(devices):
+            how = "restart all workers, the first one with --resume if its run folder has a checkpoint"
+        elif (out / run_folder.CHECKPOINT).is_file():
+            how = f"restart all workers with: {how_to_resume(out, devices)}"
+        else:
+            how = "restart all workers with the same commands: no epoch was complete"
+        raise ConnectionError(f"{error}; {how}") from error
+
+
+@contextlib.contextmanager
+def _saying(message: str) -> Iterator[None]:
+    """Give a `KeyboardInterrupt` its message."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(message) from None

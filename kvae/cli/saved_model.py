@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kvae import baselines, evaluation
+from kvae import evaluation
+from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import options as run_options
 from kvae.cli import run_folder
 from kvae.data import DATASETS, Dataset, binarize, load_data
@@ -70,10 +71,11 @@ def evaluate(
         num_samples: posterior samples per example for the ELBO.
 
     Returns:
-        Dict of JSON values; nats per example, and mean squared errors per pixel.
+        Dict of JSON values; nats per example, and mean squared errors per pixel. "notes", if any, says why a number is
+        missing or low.
     """
-    pca = baselines.PCA(min(model.latent_dim, np.prod(data.image_shape))).fit(data.x_train)
-    metrics = {
+    pca, notes = fit_pca(model.latent_dim, data.x_train), []
+    metrics: dict[str, Any] = {
         "model": type(model).__name__,
         "dataset": data.name,
         "latent_dim": model.latent_dim,
@@ -83,16 +85,45 @@ def evaluate(
         log_likelihood, kl = model.elbo_terms(x_test, y_test, num_samples=num_samples, seed=seed)
         elbo = log_likelihood - kl
         metrics["negative_elbo"] = -float(elbo.mean())
-        metrics["negative_elbo_standard_error"] = float(elbo.std(ddof=1) / np.sqrt(len(elbo)))
+        metrics["negative_elbo_standard_error"] = None
+        if len(elbo) > 1:
+            metrics["negative_elbo_standard_error"] = float(elbo.std(ddof=1) / np.sqrt(len(elbo)))
+        else:
+            notes.append("A standard error needs at least two test images.")
         metrics["reconstruction_loss"] = -float(log_likelihood.mean())
         metrics["kl_loss"] = float(kl.mean())
     metrics["reconstruction_mse"] = evaluation.reconstruction_mse(x_test, model.reconstruct(x_test, y_test))
     metrics["pca_reconstruction_mse"] = evaluation.reconstruction_mse(x_test, pca.reconstruct(x_test))
     if capabilities.has(model, "classes"):
-        judge = evaluation.LabelJudge(data.x_train, data.y_train, seed=seed)
-        metrics["label_agreement"] = evaluation.label_agreement(model, judge, seed=seed)
-        metrics["judge_accuracy_on_real_images"] = judge.agreement(data.x_test, data.y_test)
+        metrics |= _agreement(model, data, seed, notes)
+    if notes:
+        metrics["notes"] = notes
     return metrics
+
+
+def _agreement(model, data, seed, notes):
+    """How often a judge finds the requested label in generated images, and the right one in real images."""
+    known = np.unique(data.y_train)
+    unknown = [label for label in range(model.num_classes) if label not in known]
+    if unknown:
+        notes.append(
+            f"The training images lack {_listed(unknown)}: no judge can learn to recognise them, and the images "
+            "generated for them, and test images of them, count as wrong."
+        )
+    if len(known) < 2:
+        notes.append("Label agreement needs training images of at least two classes.")
+        return {"label_agreement": None, "judge_accuracy_on_real_images": None}
+    judge = evaluation.LabelJudge(data.x_train, data.y_train, seed=seed)
+    return {
+        "label_agreement": evaluation.label_agreement(model, judge, seed=seed),
+        "judge_accuracy_on_real_images": judge.agreement(data.x_test, data.y_test),
+    }
+
+
+def _listed(labels):
+    """At most ten classes in words."""
+    shown = ", ".join(map(str, labels[:10])) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
+    return f"class{'es' if len(labels) > 1 else ''} {shown}"
 
 
 def add_card(metrics: dict[str, Any], options: dict[str, Any]) -> None:

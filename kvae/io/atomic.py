@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
+import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -41,6 +44,34 @@ def make_folder(folder: PathLike) -> Path:
     return folder
 
 
+def check_replaceable(path: PathLike) -> Path:
+    """Raise a `FileError` unless `path` is free or a regular file, so that no device or link is ever replaced.
+
+    Args:
+        path: str or path.
+
+    Returns:
+        The path as a `pathlib.Path`.
+    """
+    path = Path(path)
+    try:
+        mode = os.lstat(path).st_mode  # of a symbolic link itself: replacing would not write to what it points to
+    except OSError:  # absent; if it is unreachable, writing says so
+        return path
+    if stat.S_ISREG(mode):
+        return path
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    raise FileError(
+        f"The output must be a new or regular file, which is replaced as a whole: choose another path. "
+        f"Received: {path}, {kinds.get(stat.S_IFMT(mode), 'a device')}"
+    )
+
+
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
     """Replace a file atomically: yield a temporary path to write to, which replaces `path` on success.
@@ -52,18 +83,21 @@ def replacing(path: PathLike) -> Iterator[Path]:
         path: file to create or replace; its folder must exist.
 
     Yields:
-        A `pathlib.Path` in the same folder, with the same suffix.
+        A `pathlib.Path` in the same folder, with the same suffix, of an empty file.
 
     Raises:
-        FileError: if it cannot be written, for example because the disk is full. An existing file is left untouched.
+        FileError: if it cannot be written, for example because the disk is full, or if `path` is neither free nor a
+            regular file. What is there is left untouched.
     """
-    path = Path(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.half{path.suffix}")
+    path = check_replaceable(path)
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.half{path.suffix}")
     try:
+        # A new file under a name that nobody can predict: a link that waits there would redirect the writing.
+        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield aside
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        os.replace(aside, check_replaceable(path))
     except FileError:
         raise
     except OSError as error:
@@ -72,7 +106,8 @@ def replacing(path: PathLike) -> Iterator[Path]:
             f"Received: {error.strerror or error}"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is gone, or its folder cannot be reached
+            aside.unlink()
 
 
 def halves(folder: PathLike) -> list[Path]:
@@ -123,3 +158,43 @@ def terminable() -> Iterator[None]:
 
 def _interrupt(number, frame):
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def stoppable_at_once(message: str, patience: float = 1.0) -> Iterator[None]:
+    """End the process on Ctrl-C or SIGTERM even during a long call into compiled code, which delays Python's handlers.
+
+    For code that writes nothing except through `replacing`. If the signal has not ended it after `patience`, `message`
+    is printed to standard error and the process exits with code 1, without clean-up.
+
+    Args:
+        message: str.
+        patience: seconds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    left = threading.Event()
+
+    def watch():
+        # Python's C handler writes each signal's number at once, whatever the main thread is doing.
+        while (number := os.read(reader, 1)) and number[0] not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        if number and not left.wait(patience):
+            with contextlib.suppress(Exception):  # nobody may be reading any more
+                print(message, file=sys.stderr, flush=True)
+            os._exit(1)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
+import threading
 import time
 from typing import Any, NamedTuple
 
+from kvae.io import limits
+
 TYPES = ("chief", "worker")
 EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
+LONGEST_HELLO = 2**20  # bytes
 WAIT = 50  # seconds to wait for the other workers; with start-up, less than a minute
 
 
@@ -65,22 +70,24 @@ def read_cluster(text: str | None = None) -> Cluster:
 
 
 def wait_for_others(cluster: Cluster, seconds: float = WAIT) -> None:
-    """Return once every other worker of a cluster listens at its address.
+    """Return once every other worker of a cluster has been met at its address and describes the same cluster.
 
-    Meanwhile this worker listens at its own address, so that workers find each other in whatever order they start.
+    Workers find each other in whatever order they start: each listens at its own address and calls the others, and the
+    two sides of a connection exchange one line that describes their cluster, their position in it and their versions.
 
     Args:
         cluster: a `Cluster`.
         seconds: how long to wait for all of them.
 
     Raises:
-        ValueError: if this worker's port is taken, or another worker does not answer in time.
+        ValueError: if this worker's port is taken, another worker does not answer in time, or it describes another
+            cluster or has other versions.
     """
     deadline = time.monotonic() + seconds
     own = cluster.addresses[cluster.position]
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
-    try:  # connections are never accepted: the system completes them by itself
+    try:
         listener = socket.create_server(("", _host_and_port(own)[1]), family=family, backlog=128, dualstack_ipv6=dual)
     except OSError as error:
         raise ValueError(
@@ -88,23 +95,96 @@ def wait_for_others(cluster: Cluster, seconds: float = WAIT) -> None:
             f"Received: {own} ({error.strerror})"
         ) from error
     with listener:
-        for address in cluster.addresses:
-            if address != own:
-                _reach(address, deadline, seconds)
+        _Meeting(cluster, deadline, seconds).hold(listener)
 
 
-def _reach(address, deadline, seconds):
-    while True:
+class _Meeting:
+    """The other workers that have been met, by calling them or by being called."""
+
+    def __init__(self, cluster: Cluster, deadline: float, seconds: float) -> None:
+        self.cluster = cluster
+        self.deadline = deadline
+        self.seconds = seconds
+        self.hello = {
+            "addresses": list(cluster.addresses),
+            "position": cluster.position,
+            "versions": {name: importlib.import_module(name).__version__ for name in ("kvae", "keras")},
+        }
+        self.missing = set(range(len(cluster.addresses))) - {cluster.position}
+        self.reasons: dict[int, object] = {}
+        self.over = threading.Event()
+        self.refusal: ValueError | None = None  # of a worker that called
+
+    def hold(self, listener: socket.socket) -> None:
+        """Answer calls, and make them, until all workers are met."""
+        listener.settimeout(0.1)
+        answering = threading.Thread(target=self._answer, args=(listener,), daemon=True)
+        answering.start()
         try:
-            socket.create_connection(_host_and_port(address), timeout=max(0.1, deadline - time.monotonic())).close()
-            return
-        except (OSError, UnicodeError) as error:  # the latter for an invalid host name
-            if time.monotonic() > deadline:
+            self._call_all()
+        finally:
+            self.over.set()
+            answering.join()
+
+    def _answer(self, listener):
+        while not self.over.is_set():
+            try:
+                connection, _ = listener.accept()
+                with connection:
+                    self._exchange(connection)
+            except ValueError as refusal:
+                self.refusal = refusal
+            except OSError:  # nobody called, or not a worker: those are called, too
+                pass
+
+    def _call_all(self):
+        while self.missing:
+            for position in sorted(self.missing):
+                self._call(position)
+            if self.refusal is not None:
+                raise self.refusal
+            if self.missing and time.monotonic() > self.deadline:
+                position = min(self.missing)
                 raise ValueError(
-                    f"TF_CONFIG must name workers that can be reached: start the one at {address}, or correct its "
-                    f"address or firewall. Received: no answer within {seconds:g} seconds ({error})"
-                ) from error
-            time.sleep(0.2)
+                    "TF_CONFIG must name workers that can be reached: start the one at "
+                    f"{self.cluster.addresses[position]}, or correct its address or firewall. Received: no answer "
+                    f"within {self.seconds:g} seconds ({self.reasons.get(position)})"
+                )
+            self.over.wait(0.1)
+
+    def _call(self, position):
+        """Call a worker that has not been met; it may not have started yet, or be calling this one."""
+        try:
+            timeout = max(0.1, min(1.0, self.deadline - time.monotonic()))
+            with socket.create_connection(_host_and_port(self.cluster.addresses[position]), timeout) as connection:
+                self._exchange(connection, position)
+        except (OSError, UnicodeError) as error:  # the latter for an invalid host name
+            self.reasons[position] = error
+
+    def _exchange(self, connection, called=None):
+        """Say hello, and compare the other side's with it."""
+        connection.settimeout(1.0)
+        connection.sendall(json.dumps(self.hello).encode() + b"\n")
+        with connection.makefile("rb") as lines:
+            text = lines.readline(LONGEST_HELLO)
+        try:
+            other = limits.parse_json(text)
+            same = {name: other[name] == self.hello[name] for name in ("addresses", "versions")}
+            position = int(other["position"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConnectionError("what answers there is not a worker of kvae") from error
+        if not same["addresses"]:
+            self._refuse("TF_CONFIG must list the same workers in the same order on all of them", other, "addresses")
+        if position == self.cluster.position or called not in (None, position):
+            self._refuse("TF_CONFIG must give each worker its own address and index", other, "position")
+        if not same["versions"]:
+            self._refuse("All workers must have the same versions", other, "versions")
+        self.missing.discard(position)
+
+    def _refuse(self, what, other, name):
+        raise ValueError(
+            f"{what}. Received: {self.hello[name]} here, and {limits.printable(other[name])} on another worker"
+        )
 
 
 def _is_address(text):

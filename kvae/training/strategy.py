@@ -100,8 +100,8 @@ def _others_present():
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
         raise ConnectionError(
-            "Another worker was lost: restart all workers with the same commands. A run with a checkpoint "
-            f"resumes after its last complete epoch. Received: {error.message.splitlines()[0]}"
+            "Another worker was lost: restart all workers; training with a checkpoint resumes after its last complete "
+            f"epoch. Received: {error.message.splitlines()[0]}"
         ) from error
 
 
@@ -139,16 +139,38 @@ def from_chief(content: bytes) -> bytes:
     return _chiefs(np.frombuffer(content.ljust(length)[:length], "uint8")).astype("uint8").tobytes()
 
 
+def check_same(content: bytes, what: str) -> None:
+    """Raise a `ValueError` on all workers unless they pass the same `content`; every worker must call it, in `scope`.
+
+    Args:
+        content: a description, UTF-8.
+        what: of what, for the message.
+    """
+    if not several_workers():
+        return
+    chiefs = from_chief(content)
+    if _summed([int(content != chiefs)])[0]:
+        other = "that of another worker differs" if content == chiefs else f"on the first worker {chiefs.decode()}"
+        raise ValueError(
+            f"All workers must have the same {what}: copy that of the first one. Received: {content.decode()}; {other}"
+        )
+
+
 def _chiefs(numbers):
     """The chief's small integers as an array; all workers must pass the same number."""
+    return _summed(numbers, chiefs_only=True)
+
+
+def _summed(numbers, chiefs_only=False):
+    """The sum over all replicas, or over the first one, of small integers; all workers must pass the same number."""
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()
 
     def one(numbers):
         replica = tf.distribute.get_replica_context()
-        first = tf.cast(replica.replica_id_in_sync_group == 0, numbers.dtype)
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, first * numbers)
+        counted = not chiefs_only or replica.replica_id_in_sync_group == 0
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(counted, numbers.dtype) * numbers)
 
     all_of_them = tf.function(lambda numbers: strategy.run(one, (numbers,)))
     return strategy.experimental_local_results(all_of_them(tf.constant(numbers, tf.int32)))[0].numpy()
