@@ -10,7 +10,8 @@ from cases import vae
 from keras import ops
 
 import kvae
-from kvae.callbacks import StopOnNaN
+from kvae import callbacks
+from kvae.callbacks import Checkpoint, StopOnNaN
 from kvae.cli import main, runs
 from kvae.training import fit_on_arrays
 
@@ -48,6 +49,31 @@ def images(n=24):
 
 def finite(model):
     return all(np.isfinite(ops.convert_to_numpy(v)).all() for v in [*model.weights, *model.optimizer.variables])
+
+
+def test_it_acts_first_wherever_it_is_in_the_list(tmp_path):
+    """Behind the pictures and the checkpoint it never acted: they failed on NaN codes, or saved NaN weights."""
+    model, guard = compiled(keras.optimizers.Adam(1e-3)), StopOnNaN()
+    spoil, checkpoint = Spoil("encoder", "posterior"), Checkpoint(tmp_path / "checkpoint.npz")
+    hooks = [spoil, callbacks.LatentScatter(tmp_path, images()), [callbacks.PCABaseline(tmp_path, images(), images())]]
+    with pytest.warns(UserWarning, match="stopped in epoch 3: .*restored to its state after epoch 2"):
+        model.fit(images(), epochs=4, batch_size=12, verbose=0, callbacks=[*hooks, checkpoint, guard])
+    assert finite(model)
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert all(np.isfinite(file[name]).all() for name in file.files if name != "record")
+
+
+def test_after_a_resumption_it_restores_the_checkpoint_not_the_untrained_model(tmp_path):
+    model, path = compiled(keras.optimizers.Adam(1e-3)), tmp_path / "checkpoint.npz"
+    model.fit(images(), epochs=2, batch_size=12, verbose=0, callbacks=[Checkpoint(path)])
+    trained = model.get_weights()
+    again, guard = compiled(keras.optimizers.Adam(1e-3)), StopOnNaN()
+    hooks = [guard, Checkpoint(path), Spoil()]
+    with pytest.warns(UserWarning, match="stopped in epoch 3: .*restored to its state after epoch 2"):
+        again.fit(images(), epochs=4, batch_size=12, verbose=0, callbacks=hooks)
+    assert guard.good_epochs == 2
+    for now, then in zip(again.get_weights(), trained, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 @pytest.mark.parametrize(("place", "first"), [
@@ -93,11 +119,11 @@ def test_a_rate_that_is_far_too_large_is_caught_in_the_first_epoch():
 
 def test_a_sound_training_goes_on_as_without_it():
     logs = []
-    for callbacks in ([], [StopOnNaN()]):
+    for hooks in ([], [StopOnNaN()]):
         model = compiled()
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            logs.append(model.fit(images(), epochs=2, batch_size=4, verbose=0, callbacks=callbacks).history)
+            logs.append(model.fit(images(), epochs=2, batch_size=4, verbose=0, callbacks=hooks).history)
     assert logs[0] == logs[1]
     assert fit_on_arrays.steps_per_execution(60, [StopOnNaN()], verbose=0) == 60
 

@@ -20,6 +20,9 @@ class StopOnNaN(keras.callbacks.Callback):
     with a smaller learning rate. Unlike `keras.callbacks.TerminateOnNaN`, it has no hook for each batch, so as many
     steps run per execution as without it.
 
+    `fit` of kvae's models runs it before all other callbacks, wherever it is in the list, so that pictures and
+    checkpoints see the restored model. With another Keras model, put it first.
+
     With a `LossScaleOptimizer` (`mixed_float16`), which skips steps whose gradient overflows, only non-finite weights
     stop training.
 
@@ -32,6 +35,8 @@ class StopOnNaN(keras.callbacks.Callback):
 
     >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.StopOnNaN()])
     """
+
+    runs_first = True
 
     def __init__(self) -> None:
         super().__init__()

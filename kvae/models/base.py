@@ -19,7 +19,7 @@ from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
 from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
-from kvae.training.finite_steps import FiniteSteps
+from kvae.training.finite_steps import FiniteSteps, guards_first
 from kvae.training.pipelines import Rows
 from kvae.types import Array, ArrayLike, Shape, Tensor
 
@@ -216,6 +216,8 @@ class BaseModel(keras.Model):
             ValueError: if images, labels or weights do not fit the model.
         """
         arguments = _arguments(keras.Model.fit, self, x, y, *args, **kwargs)
+        if "callbacks" in arguments:
+            arguments["callbacks"] = guards_first(arguments["callbacks"])
         x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):

@@ -8,6 +8,17 @@ import keras
 from keras import ops
 
 
+def guards_first(callbacks: Any) -> Any:
+    """Move the callbacks that repair the model, those with `runs_first`, before the others, which see the result.
+
+    Args:
+        callbacks: the argument of `fit`: a callback or a nested list of them; anything else is returned as it is.
+    """
+    if not isinstance(callbacks, (list, tuple)):
+        return callbacks
+    return sorted(keras.tree.flatten(callbacks), key=lambda each: not getattr(each, "runs_first", False))
+
+
 class FiniteSteps(keras.metrics.Metric):
     """Count, for each of a model's trackers, the steps of an epoch before its first NaN or infinite value.
 

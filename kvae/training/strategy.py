@@ -8,6 +8,7 @@ whole batch, up to rounding, even if a short last batch is divided unequally. Wi
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -166,14 +167,20 @@ def _summed(numbers, chiefs_only=False):
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()
+    total = _summation(strategy, chiefs_only)(tf.constant(numbers, tf.int32))
+    return strategy.experimental_local_results(total)[0].numpy()
+
+
+@functools.lru_cache(maxsize=2)  # TensorFlow warns of functions that are made again and again
+def _summation(strategy, chiefs_only):
+    import tensorflow as tf
 
     def one(numbers):
         replica = tf.distribute.get_replica_context()
         counted = not chiefs_only or replica.replica_id_in_sync_group == 0
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(counted, numbers.dtype) * numbers)
 
-    all_of_them = tf.function(lambda numbers: strategy.run(one, (numbers,)))
-    return strategy.experimental_local_results(all_of_them(tf.constant(numbers, tf.int32)))[0].numpy()
+    return tf.function(lambda numbers: strategy.run(one, (numbers,)), [tf.TensorSpec([None], tf.int32)])
 
 
 # For models and their steps.
