@@ -11,9 +11,10 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, networks, penalties
+from kvae.models import exporting
 from kvae.models.base import BaseModel
 from kvae.models.batches import in_batches
-from kvae.types import Array, ArrayLike, Shape, Tensor
+from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
 
 EVALUATION_BATCH = 1000  # rows at a time in the methods that take arrays
 
@@ -144,6 +145,30 @@ class EncoderDecoder(BaseModel):
         x = super().check_images(x, name)
         self.likelihood.check(x, name)
         return x
+
+    def export(self, filepath: PathLike, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Export what `predict` computes, as `keras.Model.export` does: reconstructions, without losses or sampling.
+
+        The exported function maps images `(batch, *image_shape)` to pixel means; for a model with a condition it takes
+        `[x, y]`, named `x` and `y`, with int32 class labels `(batch,)`. The parts can be exported on their own:
+        `model.encoder.export(path)` gives parameters of q(z|x), and `model.decoder.export(path)`, the part that
+        generates, turns codes drawn from the prior into parameters of p(x|z), logits for a Bernoulli likelihood.
+
+        Args:
+            filepath: path of a new folder for a SavedModel, of a file for the other formats.
+            format: "tf_saved_model", "onnx", "litert" (TFLite), "openvino" or "torch"; Keras's documentation says
+                which packages and backends each needs.
+            **kwargs: as in `keras.Model.export`.
+
+        Raises:
+            ValueError: for an unknown format, or one that the backend does not have.
+
+        Example:
+
+        >>> model.export("vae", verbose=False)  # a SavedModel, for tf.saved_model.load("vae").serve(x)
+        """
+        network = exporting.reconstruction(self)
+        network.export(filepath, format=format, **{"input_signature": [network.input], **kwargs})
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> EncoderDecoder:
