@@ -209,6 +209,40 @@ def test_a_models_loss_is_its_bound(rng):
     np.testing.assert_allclose(once, loss_of(ELBO(kl="monte_carlo"), x, beta=2.0), rtol=1e-6)
 
 
+def test_the_penalty_of_a_vae_is_added_and_averaged_over_its_samples(rng):
+    x = rng.random((7, 6)).astype("float32")
+    plain = loss_of("elbo", x, num_samples=3)
+    model = model_of("elbo", num_samples=3, penalty=[kvae.penalties.L1(0.5), kvae.penalties.L1(1.0)])
+    result = model.run_batch(Batch(ops.convert_to_tensor(x)), training=False)
+    z = numpy(model_of("elbo").posterior_family.sample(model.inference(ops.convert_to_tensor(x)), 3, seed=noise()))
+    expected = 1.5 * np.abs(z).sum(axis=-1).mean(axis=0)
+    np.testing.assert_allclose(numpy(result.terms["penalty_loss"]), expected, rtol=1e-5)
+    np.testing.assert_allclose(numpy(sum(result.losses)), plain + expected, rtol=1e-5)
+
+
+def noise():
+    """A stream like that of `model_of`."""
+    return model_of("elbo").seed_generator
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_a_network_runs_in_training_mode_in_training_alone(rng, name):
+    x, inputs = (
+        ops.convert_to_tensor(rng.random((7, 6)).astype("float32")),
+        keras.Input((6 if name == "encoder" else 2,)),
+    )
+    normalised = keras.layers.BatchNormalization(momentum=0.0)(inputs)
+    parts = dict(zip(("encoder", "decoder"), kvae.networks.mlp((6,), 2, hidden=()), strict=True))
+    parts[name] = keras.Model(inputs, parts[name](normalised))
+    model = kvae.VAE(**parts, seed=0)
+    moments = lambda: numpy(parts[name].layers[1].moving_mean).copy()  # noqa: E731
+    before = moments()
+    model.run_batch(Batch(x), training=False)
+    np.testing.assert_array_equal(moments(), before)
+    model.run_batch(Batch(x), training=True)
+    assert np.abs(moments() - before).min() > 1e-4
+
+
 @pytest.mark.parametrize("bound", [ELBO(kl="monte_carlo"), ImportanceWeighted(), Renyi(-2.0)])
 def test_the_gradients_estimator_leaves_the_loss_alone(rng, bound):
     x = rng.random((7, 6)).astype("float32")

@@ -1,5 +1,7 @@
 """Data sets, files, binarization and the pipeline."""
 
+import gzip
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,6 +11,7 @@ from sklearn.model_selection import train_test_split
 
 import kvae
 from kvae.data import binarize, pipeline
+from kvae.data.image_folder import fitted
 from kvae.training.pipelines import smallest
 
 
@@ -68,11 +71,30 @@ def test_training_batches_hold_each_image_once_in_a_new_order(digits):
     order = np.lexsort(x.reshape(len(x), -1).T)
     wanted = np.lexsort(digits.x_train.reshape(len(x), -1).T)
     np.testing.assert_array_equal(x[order], digits.x_train[wanted])
-    np.testing.assert_array_equal(np.sort(y), np.sort(digits.y_train))
+    np.testing.assert_array_equal(y[order], digits.y_train[wanted])
     x_again, _ = collect(digits.batches(batch_size=100))
     np.testing.assert_array_equal(x, x_again)  # the order depends on the seed
     x_other, _ = collect(digits.batches(batch_size=100, seed=1))
     assert not np.array_equal(x, x_other)
+
+
+def test_an_epoch_is_resumed_by_its_number(digits):
+    one = digits.batches(batch_size=500)
+    (_, second) = [collect(one)[1] for _ in range(2)]
+    np.testing.assert_array_equal(collect(digits.batches(batch_size=500, first_epoch=1))[1], second)
+
+
+def test_batches_without_labels_are_images_alone(digits):
+    assert digits.batches(labels=False).element_spec.shape[1:] == (8, 8, 1)
+    assert [spec.dtype.name for spec in digits.batches().element_spec] == ["float32", "int64"]
+
+
+def test_every_batch_is_a_multiple_where_devices_need_it():
+    x = np.arange(23, dtype="float32")[:, None]
+    sizes = [len(batch) for batch in pipeline(x, batch_size=8, multiple=4)]
+    assert sizes == [8, 8, 4]
+    whole = np.concatenate([np.asarray(batch) for batch in pipeline(x, batch_size=8, multiple=4)])
+    assert len(np.unique(whole)) == 20
 
 
 def test_test_batches_keep_their_order(digits):
@@ -129,6 +151,16 @@ def test_an_npz_of_images_alone_is_split(tmp_path, rng):
     assert (data.y_train, data.num_classes) == (None, None)
 
 
+def test_classes_of_the_test_set_alone_count(tmp_path):
+    arrays = {"x_train": np.zeros((4, 2, 2)), "y_train": [0, 1, 1, 0], "x_test": np.zeros((2, 2, 2)), "y_test": [2, 0]}
+    assert kvae.load_data(save(tmp_path / "c.npz", **arrays)).num_classes == 3
+
+
+def test_images_are_made_smaller_without_aliasing():
+    board = np.uint8(255 * (np.indices((8, 8)).sum(axis=0) % 2))[..., None]
+    assert np.abs(fitted(board, (2, 2)).astype(int) - 127).max() < 20
+
+
 def test_binary_integers_stay_zero_and_one(tmp_path, rng):
     data = kvae.load_data(save(tmp_path / "b.npz", images=rng.integers(2, size=(10, 4, 4), dtype="uint8")))
     assert set(np.unique(data.x_train)) == {0.0, 1.0}
@@ -169,16 +201,134 @@ def test_the_shared_files_load(file, shape, count):
         ({"images": np.full((5, 4, 4), 2.0)}, r"floats in \[0, 1\] or integers in 0..255"),
         ({"images": np.full((5, 4, 4), np.nan)}, r"must be finite.*5 of 5"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(4, int)}, r"one entry per example: 5. Received: 4"),
-        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(5)}, r"Labels must be integers"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.zeros(5)}, r"Labels must be integers or text"),
         ({"images": np.zeros((5, 4, 4)), "labels": np.arange(5) - 1}, r"must not be negative.*from -1"),
+        ({"images": np.zeros((5, 4, 4)), "labels": np.array([b"a"] * 4)}, r"one entry per example: 5. Received: 4"),
         ({"images": np.zeros((0, 4, 4))}, r"at least one example"),
-        ({"images": np.array([None, 1])}, r"is not an .npz file of numeric arrays"),
+        ({"images": np.zeros((1, 4, 4))}, r"with n of at least 2: 20% are held out.*\(1, 4, 4\)"),
+        ({"images": np.array(3.0)}, r"must have shape \(n, height, width\).*\(\)"),
+        ({"images": np.array(3.0), "labels": np.arange(5)}, r"must have shape \(n, height, width\).*\(\)"),
+        ({"x_train": np.array(3.0), "x_test": np.zeros((5, 4, 4))}, r"`x_train` must have shape"),
+        (
+            {"x_train": np.zeros((5, 4, 4)), "x_test": np.zeros((5, 4, 4)), "y_train": np.arange(5)},
+            "and y_test, or neither",
+        ),
+        (
+            {
+                "x_train": np.zeros((2, 4, 4)),
+                "x_test": np.zeros((2, 4, 4)),
+                "y_train": np.array(["a", "b"]),
+                "y_test": np.arange(2),
+            },
+            "for training and for testing. Received: <U1",
+        ),
+        ({"images": np.array([None, 1])}, r"is not an .npz file of arrays"),
         ({"x_train": np.zeros((5, 4, 4)), "x_test": np.zeros((5, 4, 5))}, r"must have the same shape"),
     ],
 )
 def test_a_bad_npz(tmp_path, arrays, message):
     with pytest.raises(ValueError, match=message):
         kvae.load_data(save(tmp_path / "bad.npz", **arrays))
+
+
+def test_labels_that_are_text_become_classes(tmp_path):
+    x, names = np.zeros((10, 4, 4)), np.array(["dog", "cat", "ant", "dog", "ant"] * 2)
+    data = kvae.load_data(save(tmp_path / "a.NPZ.npz", images=x, labels=names))
+    assert (data.num_classes, data.class_names, data.y_train.dtype) == (3, ("ant", "cat", "dog"), "int64")
+    y = np.concatenate([data.y_train, data.y_test])
+    np.testing.assert_array_equal(np.bincount(y), [4, 2, 4])
+    data = kvae.load_data(
+        save(
+            tmp_path / "b.npz",
+            x_train=x[:3],
+            x_test=x[:2],
+            y_train=names[:3].astype("S"),
+            y_test=np.array([b"\xff", b"dog"]),
+        )
+    )
+    assert data.class_names == ("ant", "cat", "dog", "\N{REPLACEMENT CHARACTER}")
+    np.testing.assert_array_equal(data.y_train, [2, 1, 0])
+    np.testing.assert_array_equal(data.y_test, [3, 2])
+
+
+def test_few_images_of_many_classes_are_split_without_strata(tmp_path):
+    data = kvae.load_data(save(tmp_path / "a.npz", images=np.zeros((8, 4, 4)), labels=np.arange(8) // 2))
+    assert (len(data.x_train), len(data.x_test)) == (6, 2)  # 2 of 4 classes in the test set
+
+
+def test_endings_in_capitals(tmp_path, rng):
+    save(tmp_path / "a.npz", images=rng.random((10, 6, 5))).rename(tmp_path / "ok.NPZ")
+    assert kvae.load_data(tmp_path / "ok.NPZ").name == "ok"
+    assert kvae.data.stream(tmp_path / "ok.NPZ").num_examples == 10
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_loading_takes_no_more_than_the_images_and_the_result(tmp_path, dtype):
+    import tracemalloc
+
+    x = np.ones((500, 64, 64), dtype)
+    np.savez_compressed(tmp_path / "a.npz", images=255 * x if dtype == "uint8" else x)
+    tracemalloc.start()
+    data = kvae.load_data(tmp_path / "a.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    result = data.x_train.nbytes + data.x_test.nbytes
+    assert peak < x.nbytes + result + 0.3 * result  # the largest part is converted from a copy
+
+
+def idx_files(folder, ending="", **changes):
+    """The four files of a data set in the format of MNIST, of which `changes` replace some."""
+    x, y = np.arange(5 * 4 * 3, dtype="uint8").reshape(5, 4, 3), np.arange(5, dtype="uint8") % 2
+    folder.mkdir(exist_ok=True)
+    for part, n in (("train", 5), ("t10k", 2)):
+        for kind, values in (("images-idx3", x[:n]), ("labels-idx1", y[:n])):
+            head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+            content = changes.get(f"{part}_{kind[:6]}", head + values.tobytes())
+            (folder / f"{part}-{kind}-ubyte{ending}").write_bytes(gzip.compress(content) if ending else content)
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_idx_files(tmp_path, ending):
+    data = kvae.load_data(idx_files(tmp_path / "mine", ending))
+    assert (data.name, data.num_classes, data.image_shape, len(data.x_test)) == ("mine", 2, (4, 3, 1), 2)
+    np.testing.assert_allclose(data.x_train.ravel(), np.arange(60) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(data.y_test, [0, 1])
+
+
+HEADER = bytes([0, 0, 8, 3])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "its header is not that of unsigned bytes"),
+        (b"\0\0\x0d\3" + bytes(12), "its header is not that of unsigned bytes"),
+        (HEADER + b"\0\0", "declares shape"),
+        (HEADER + b"\xff" * 12, "more than a file of"),
+        (HEADER + np.array([1000, 1000, 1000], ">u4").tobytes(), "more than a file of"),
+        (HEADER + np.array([5, 4, 3], ">u4").tobytes() + bytes(59), "must have the 60 bytes.*Received: 59"),
+        (HEADER + np.array([5, 4, 3], ">u4").tobytes() + bytes(10**6), "must have the 60 bytes.*Received: more"),
+        (HEADER + np.array([4, 4, 3], ">u4").tobytes() + bytes(48), "must have one entry per example"),
+        (HEADER + np.array([0, 4, 3], ">u4").tobytes(), "at least one example"),
+        (None, "damaged"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_bad_idx_files(tmp_path, content, message, ending):
+    folder = idx_files(tmp_path, ending, train_images=b"" if content is None else content)
+    if content is None:
+        (folder / f"train-images-idx3-ubyte{ending}").write_bytes(b"\x1f\x8b" + bytes(99))
+    with pytest.raises(ValueError, match=message) as caught:
+        kvae.load_data(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_idx_files(tmp_path):
+    with pytest.raises(
+        kvae.io.FileError, match=r"must contain four IDX files.*without train-images, train-labels, t10k"
+    ):
+        kvae.load_data(tmp_path)
 
 
 def test_a_damaged_npz(tmp_path, rng):
@@ -199,6 +349,21 @@ def test_unknown_names(tmp_path, digits):
         kvae.load_data("digits", binarization="sometimes")
     with pytest.raises(ValueError, match=r'"train" or "test"'):
         digits.batches("validation")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_without_a_network_no_empty_folder_is_left(monkeypatch, tmp_path, name):
+    import keras
+
+    def no_network():
+        (tmp_path / "home" / "datasets" / "fashion-mnist").mkdir(parents=True)
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(getattr(keras.datasets, name), "load_data", no_network)
+    with pytest.raises(kvae.io.FileError, match=rf"place {tmp_path}/home/datasets/"):
+        kvae.load_data(name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_network_the_way_out_is_named(monkeypatch):

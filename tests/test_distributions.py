@@ -24,6 +24,7 @@ from kvae.distributions import (
     likelihood_family,
     posterior_family,
 )
+from kvae.models.autoencoder import SquaredError
 from kvae.training.gradients import gradient
 
 # Each posterior family, its SciPy equivalent as a function of the parameters, and the range of the second parameter.
@@ -84,6 +85,8 @@ def test_a_learned_sigma_is_one_trainable_number(rng):
     normal = Normal(sigma="learned")
     assert [tuple(w.shape) for w in normal.trainable_weights] == [()]
     assert float(normal.log_var) == 0.0
+    normal.slow_log_var.assign(0.3)
+    assert float(normal.log_var) == pytest.approx(3.0)  # another factor would change the σ of saved models
     normal.slow_log_var.assign(2 * np.log(0.2) / LEARNED_SPEED)
     mean, x = rng.random(4).astype("float32"), rng.random(4).astype("float32")
     np.testing.assert_allclose(
@@ -113,6 +116,37 @@ def test_bernoulli_survives_huge_logits():
     logits = np.array([1e4, -1e4, 1e4, -1e4], "float32")
     log_prob = numpy(Bernoulli().elementwise_log_prob(tensor([1, 0, 0, 1]), tensor(logits)))
     np.testing.assert_allclose(log_prob, [0, 0, -1e4, -1e4])
+
+
+def test_a_subclass_of_the_bernoulli_may_look_at_the_axes_of_an_image(rng):
+    """An own formula sees images as they are, although the Bernoulli's own joins their axes for speed."""
+
+    class UpperHalf(Bernoulli):
+        def elementwise_log_prob(self, value, params):
+            return super().elementwise_log_prob(value, params)[..., :2, :, :]
+
+    logits, x = rng.normal(size=(5, 4, 3, 1)).astype("float32"), rng.integers(2, size=(5, 4, 3, 1)).astype("float32")
+    each = scipy.stats.bernoulli.logpmf(x, scipy.special.expit(logits))
+    for family, rows in ((UpperHalf(), 2), (Bernoulli(), 4)):
+        log_prob = family.log_prob(tensor(x), tensor(logits), event_ndim=3)
+        np.testing.assert_allclose(numpy(log_prob), each[:, :rows].sum(axis=(1, 2, 3)), rtol=1e-4)
+
+
+def test_whole_events_are_summed_over_all_their_axes(rng):
+    family, p, prior_params = Normal(), params(rng, 5, 2, 3), params(rng, 5, 2, 3)
+    kl = family.kl_divergence(tensor(p), Normal(), tensor(prior_params), event_ndim=2)
+    each = numpy(family.elementwise_kl(tensor(p), Normal(), tensor(prior_params)))
+    np.testing.assert_allclose(numpy(kl), each.sum(axis=(1, 2)), rtol=1e-5)
+    z, log_prob = family.sample_and_log_prob(tensor(p), 4, keras.random.SeedGenerator(0), event_ndim=2)
+    expected = scipy.stats.norm.logpdf(numpy(z), p[..., :3], np.exp(0.5 * p[..., 3:])).sum(axis=(2, 3))
+    np.testing.assert_allclose(numpy(log_prob), expected, rtol=1e-4)
+
+
+def test_the_square_error_of_an_autoencoder_is_a_normal_without_its_constant(rng):
+    mean, x = rng.random((2, 6)).astype("float32")
+    loss = SquaredError()
+    expected = -numpy(loss.likelihood.elementwise_log_prob(tensor(x), tensor(mean))) - 0.5 * np.log(np.pi)
+    np.testing.assert_allclose(numpy(loss(tensor(x), tensor(mean))), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_means(rng):
@@ -290,6 +324,16 @@ def test_extreme_parameters_stay_finite(pair, extreme):
         assert np.isfinite(numpy(value)).all()
     kl = family.elementwise_kl(p, prior, tensor(np.zeros((1, prior.num_parameters))))
     assert np.isfinite(numpy(kl)).all()
+
+
+@pytest.mark.parametrize("edge", [0.0, np.nextafter(np.float32(1), np.float32(0)), 1.0])
+def test_an_unlucky_draw_stays_finite(pair, edge, monkeypatch):
+    family, _ = pair
+    monkeypatch.setattr(keras.random, "uniform", lambda shape, **_: ops.full(shape, edge, dtype="float32"))
+    p = tensor(np.zeros((1, 2 * family.num_parameters)))
+    z = family.sample(p, 3, keras.random.SeedGenerator(0))
+    for value in (z, family.elementwise_log_prob(z, p)):
+        assert np.isfinite(numpy(value)).all()
 
 
 @pytest.mark.parametrize("name", POSTERIORS)

@@ -134,25 +134,29 @@ class HearsBatches(keras.callbacks.Callback):
         self.heard += 1
 
 
+CLASS_WEIGHT = {0: 0.5, 1: 1.0, 2: 3.0}
+
 # How the model is made, what `fit` is given, and what follows from it: arguments of `recorder`, of `fit`, and which of
 # condition, weights and validation data to pass.
 WAYS = {
     "default": ({}, {"epochs": 3}, ""),
-    "one epoch after another": ({"images": "greys"}, {"batch_size": 16, "epochs": 3}, "resumed"),
-    "another seed": ({"seed": 5}, {"epochs": 2}, ""),
-    "in order": ({"images": "greys"}, {"shuffle": False, "epochs": 2, "batch_size": 16}, "weighted"),
+    "one-epoch-after-another": ({"images": "greys"}, {"batch_size": 16, "epochs": 3}, "resumed"),
+    "another-seed": ({"seed": 5}, {"epochs": 2}, ""),
+    "in-order": ({"images": "greys"}, {"shuffle": False, "epochs": 2, "batch_size": 16}, "weighted"),
     "weights": ({}, {"epochs": 2}, "weighted"),
     "labels": ({"condition": "labels"}, {"epochs": 2, "validation_batch_size": 4}, "validated"),
-    "several conditions": ({"condition": "several"}, {"epochs": 2, "batch_size": 12}, "weighted validated"),
+    "several-conditions": ({"condition": "several"}, {"epochs": 2, "batch_size": 12}, "weighted validated"),
     "split": ({"condition": "several"}, {"validation_split": 0.2, "batch_size": 8}, "weighted"),
-    "split, no weights": ({"images": "greys"}, {"validation_split": 0.2, "epochs": 2}, ""),
-    "steps given": (
-        {"steps_per_execution": 1 if keras.backend.backend() == "torch" else 3},
+    "split-no-weights": ({"images": "greys"}, {"validation_split": 0.2, "epochs": 2}, ""),
+    "steps-given": (
+        {"images": "greys", "steps_per_execution": 1 if keras.backend.backend() == "torch" else 3},
         {"batch_size": 16, "epochs": 2},
         "weighted validated",
     ),
-    "a callback per batch": ({}, {"batch_size": 10, "callbacks": [HearsBatches()]}, ""),
-    "one step": ({}, {"batch_size": N, "epochs": 2}, ""),
+    "a-callback-per-batch": ({}, {"batch_size": 10, "callbacks": [HearsBatches()]}, ""),
+    "validation-rather-than-split": ({}, {"validation_split": 0.5}, "validated"),
+    "class-weight": ({"condition": "labels"}, {"class_weight": CLASS_WEIGHT, "shuffle": False}, ""),
+    "one-step": ({}, {"batch_size": N, "epochs": 2}, ""),
 }
 
 
@@ -174,6 +178,8 @@ def test_each_step_of_fit_sees_what_it_should(way):
         rows, held = rows[:56], rows[56:]  # the last fifth, in order
     else:
         held = None
+    if "class_weight" in arguments:
+        weights = np.float32([CLASS_WEIGHT[label] for label in y])
     if "resumed" in given:
         model.fit(**data, **{**arguments, "epochs": 1})
         arguments["initial_epoch"] = 1

@@ -132,7 +132,7 @@ def test_the_numbers_are_numpys(rng):
 @pytest.mark.parametrize(("value", "words"), [(-np.inf, "all its samples have density 0"), (np.inf, "infinite or NaN")])
 def test_weights_that_say_nothing_are_an_error_that_names_the_example(value, words):
     log_weights = np.zeros((4, 3))
-    log_weights[:, 1] = value
+    log_weights[:, 1:] = value  # the first of them is named
     with pytest.raises(ValueError, match=rf"{words}.*Received: x\[8\]"):
         log_mean(log_weights, first=7)
     log_weights[2, 1] = np.nan
@@ -298,6 +298,16 @@ def test_the_gap_of_a_wrong_encoder_is_amortisation_and_equals_its_kl(linear_gau
     np.testing.assert_allclose(gap.approximation + gap.amortisation, gap.total)
 
 
+def test_log_p_of_x_comes_from_the_optimised_posterior_and_no_gap_is_negative(linear_gaussian):  # noqa: F811
+    model, x, exact = linear_gaussian
+    widened(model, 2.0)
+    gap = evaluation.inference_gap(model, x[:20], num_samples=10, steps=200, learning_rate=0.05, seed=0)
+    np.testing.assert_allclose(gap.log_likelihood, exact[:20], atol=0.15)
+    assert np.abs(evaluation.log_likelihood(model, x[:20], num_samples=10, seed=0).values - exact[:20]).max() > 0.5
+    worse = evaluation.inference_gap(model, x[:20], num_samples=10, steps=2, learning_rate=20.0, seed=0)
+    np.testing.assert_array_equal(worse.amortisation, 0.0)  # the encoder's own q is the best that was found
+
+
 def test_the_gap_of_a_wrong_family_is_approximation(rng):
     """A Laplace q for a normal posterior, with an untrained encoder."""
     keras.utils.set_random_seed(0)
@@ -386,8 +396,9 @@ def test_a_model_that_overflows_gives_an_error_and_no_nan():
     model = vae(likelihood=Normal(sigma=1e-5))
     x = np.zeros((3, 8, 8, 1), "float32")
     x[1] = 1e15  # (x / σ)² overflows float32
-    with pytest.raises(ValueError, match=r"all its samples have density 0.*Received: x\[1\]"):
-        evaluation.log_likelihood(model, x, num_samples=5, seed=0)
+    for batch_size in (5, 5000):  # one example at a time, or all
+        with pytest.raises(ValueError, match=r"all its samples have density 0.*Received: x\[1\]"):
+            evaluation.log_likelihood(model, x, num_samples=5, batch_size=batch_size, seed=0)
     model.decoder.set_weights([w * np.nan for w in model.decoder.get_weights()])
     with pytest.raises(ValueError, match=r"infinite or NaN.*Received: x\[0\]"):
         evaluation.log_likelihood(model, x[:1], num_samples=5, seed=0)

@@ -63,6 +63,33 @@ def test_the_standard_prior_is_the_familys_standard_member(rng):
         assert scipy.stats.kstest(draws[:, 1], standard.cdf).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("name", ["standard", "mixture", "vamp"])
+def test_the_seed_of_a_draw_sets_component_and_noise(name):
+    apart = model_with(priors.Mixture(50) if name == "mixture" else name)
+    first, again, other = (numpy(apart.prior.sample(30, (), seed(number))) for number in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).min() > 1e-6
+    if name != "standard":  # which of two components, far apart and narrow
+        two = model_with(priors.Mixture(2)).prior
+        two.component_weights.assign([[5.0, 5.0, -14.0, -14.0], [-5.0, -5.0, -14.0, -14.0]])
+        first, other = (numpy(two.sample(30, (), seed(number)))[:, 0] > 0 for number in (1, 2))
+        assert first.any() and not first.all() and (first != other).any()  # noqa: PT018
+
+
+@pytest.mark.parametrize("prior", [priors.Standard, lambda: priors.Mixture(3)], ids=["standard", "mixture"])
+def test_codes_of_any_shape_have_one_density_each(prior, rng):
+    prior, z = prior(), rng.normal(size=(4, 5, 2, 3)).astype("float32")
+    prior.bind(Normal(), (2, 3), (6,), None)
+    log_prob = numpy(prior.log_prob(ops.convert_to_tensor(z), (), None))
+    params = np.zeros((1, 2, 6)) if isinstance(prior, priors.Standard) else numpy(prior.component_weights)
+    parts = scipy.stats.norm.logpdf(z[:, :, None], params[..., :3], np.exp(0.5 * params[..., 3:])).sum(axis=(-1, -2))
+    np.testing.assert_allclose(log_prob, logsumexp(parts, axis=-1) - np.log(len(params)), rtol=1e-4)
+    kl, per_dimension = prior.kl(Normal(), ops.zeros((5, 2, 6)) + 0.3, ())
+    if isinstance(prior, priors.Standard):
+        assert tuple(per_dimension.shape) == (5, 2, 3)
+        np.testing.assert_allclose(numpy(kl), 6 * 0.5 * (np.exp(0.3) + 0.09 - 0.3 - 1), rtol=1e-5)
+
+
 # Mixtures
 
 
