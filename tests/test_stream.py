@@ -229,7 +229,7 @@ def test_a_damaged_record_is_named(tmp_path):
     whole = write_records(tmp_path / "r.tfrecord", images(20))[0].read_bytes()
     for content in (whole[:-3], b"", whole[:100], b"hello, this is text and no record"):
         (tmp_path / "r.tfrecord").write_bytes(content)
-        with pytest.raises(ValueError, match=r"r.tfrecord must be a TFRecord file, neither empty nor compressed"):
+        with pytest.raises(ValueError, match=r"r.tfrecord must be a TFRecord file, neither empty, compressed nor"):
             stream(tmp_path / "r.tfrecord")
     good = {"image": tf.io.encode_png(images(1)[0]).numpy(), "label": [1]}
     for bad, message in (
@@ -260,7 +260,7 @@ def npy(path, x):
         (np.zeros((5, 4, 4), "int32"), r"must be uint8, floats in \[0, 1\] or bool. Received: dtype int32"),
         (np.ones((5, 4, 4), "uint8"), r"must be bool if its pixels are binary"),
         (np.asfortranarray(np.zeros((5, 4, 4))), r"must be in C order.*ascontiguousarray"),
-        (np.array([[[None, 1]]]), r"must contain numbers, not Python objects"),
+        (np.array([[[None, 1]]]), r"contains Python objects, which are not loaded"),
     ],
 )
 def test_a_bad_array(tmp_path, x, message):
@@ -271,7 +271,7 @@ def test_a_bad_array(tmp_path, x, message):
 def test_arrays_that_are_cut_short_compressed_or_out_of_range(tmp_path):
     path = npy(tmp_path / "a.npy", images(9))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"a.npy is truncated: 270 bytes expected. Received: 269"):
+    with pytest.raises(ValueError, match=r"a.npy is truncated: its header declares .*270 bytes. Received: 269"):
         stream(path)
     path.write_bytes(b"hello")
     with pytest.raises(ValueError, match=r"a.npy is not a NumPy array, or is damaged"):

@@ -375,8 +375,8 @@ def test_arrays(tmp_path):
     claim = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
     for path, message in {
         tmp_path / "pickle.npz": "images.npy contains Python objects, which are not loaded",
-        npz(tmp_path / "claim.npz", claim): r"images.npy claims 8,000,000,000,000 bytes, shape .* but has 0",
-        npz(tmp_path / "short.npz", {**claim, "shape": (2, 2, 2)}, bytes(63)): "claims 64 bytes, .* but has 63",
+        npz(tmp_path / "claim.npz", claim): r"images.npy is truncated: .* 8,000,000,000,000 bytes. Received: 0",
+        npz(tmp_path / "short.npz", {**claim, "shape": (2, 2, 2)}, bytes(63)): "64 bytes. Received: 63",
         npz(tmp_path / "bomb.npz", claim, bytes(2**27), zipfile.ZIP_DEFLATED): "at most 200 times its size",
         npz(tmp_path / "code.npz", "__import__('os')"): "is not an .npz file",
     }.items():
@@ -393,14 +393,12 @@ def test_arrays(tmp_path):
         (np.array(3), r"must have shape \(n,\)"),
         (np.zeros((5, 2, 2), int), r"must have shape \(n,\)"),
         (np.full((5, 2), np.nan), "`attributes` must be finite"),
-        (np.array([["a"]] * 5), None),  # texts are passed over
+        (np.array([["a"]] * 5), r"Labels that are text must have shape \(n,\)"),
+        (np.array(["2020-01-01"] * 5, "datetime64[D]"), r"must be integers or text. Received: dtype datetime64"),
     ],
 )
 def test_labels(tmp_path, labels, message):
     np.savez(tmp_path / "labels.npz", images=np.zeros((5, 4, 4)), labels=labels)
-    if message is None:
-        assert kvae.load_data(tmp_path / "labels.npz").y_train is None
-        return
     with pytest.raises(ValueError, match=message):
         kvae.load_data(tmp_path / "labels.npz")
 

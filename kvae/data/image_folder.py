@@ -1,7 +1,8 @@
-"""Decoding of image files with TensorFlow, and folders of images as a source."""
+"""Decoding of image files, and folders of images as a source."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,34 +11,55 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from kvae.data.sources import Source, blocks
-from kvae.io import FileError
+from kvae.io import FileError, limits
 from kvae.types import Array, Shape
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # Pillow also knows some that run other programs
 LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601, as in JPEG
+FILE_BYTES = 4 * limits.EXAMPLE  # of an encoded image
 NAME_BYTES = 1000  # upper bound on a file name, all that is held in memory of an image that has not been read
 
 
 def decode(content: bytes) -> Array:
-    """Decode a PNG, JPEG, BMP or GIF (its first frame).
+    """Decode an image, turned upright as its EXIF orientation says; of an animation, the first frame.
 
     Args:
         content: bytes, the encoded image.
 
     Returns:
-        uint8 array `(height, width, channels)`, with as many channels as the file has.
+        uint8 array `(height, width, channels)`: 1 channel for grey, 3 for colour (palettes and CMYK are converted), one
+        more for alpha. 16-bit grey values are scaled to 8 bits.
 
     Raises:
-        ValueError: if TensorFlow cannot decode it.
+        ValueError: if it is not an image of one of the `FORMATS`, damaged, or larger than `limits.EXAMPLE`.
     """
-    import tensorflow as tf
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with tf.device("CPU"):
-            return tf.io.decode_image(content, expand_animations=False).numpy()
-    except tf.errors.OpError as error:
-        reason = error.message.split("}} ")[-1].split(" [Op:")[0].splitlines()[0]
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            size = image.width * image.height * len(image.getbands())
+            if size > limits.EXAMPLE:  # only the header has been read
+                raise ValueError(f"at most {limits.EXAMPLE:,} numbers are allowed, and its header declares {size:,}")
+            return _as_bytes(ImageOps.exif_transpose(image))
+    except Exception as error:  # Pillow raises many types of errors for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"not an image in one of the formats {', '.join(FORMATS)}"
         raise ValueError(reason) from error
+
+
+def _as_bytes(image):
+    """The pixels of a Pillow image as uint8 `(height, width, channels)`."""
+    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits
+        pixels = np.asarray(image)
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() >= 2**16:
+            raise ValueError(f"its pixels must have 8 or 16 bits, and have Pillow's mode {image.mode}")
+        return np.rint(pixels / 257).astype("uint8")[..., None]
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+    pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def fitted(image: Array, image_size: tuple[int, int] | None = None, channels: Literal[1, 3] | None = None) -> Array:
@@ -50,13 +72,20 @@ def fitted(image: Array, image_size: tuple[int, int] | None = None, channels: Li
 
     Returns:
         uint8 array `(height, width, channels)`.
+
+    Raises:
+        ValueError: if the image is empty, or its channels can be converted to none of these.
     """
+    if 0 in image.shape:
+        raise ValueError(f"an image must have pixels, not shape {image.shape}")
     depth = image.shape[-1] - 1 if image.shape[-1] in (2, 4) else image.shape[-1]
     image = image[..., :depth]
     if depth == 3 and channels == 1:
         image = np.rint(image @ LUMA)[..., None].astype("uint8")
     elif depth == 1 and channels == 3:
         image = np.repeat(image, 3, axis=-1)
+    elif channels not in (None, depth):
+        raise ValueError(f"{channels} channels are needed, there are {depth}")
     if image_size is not None and image.shape[:2] != tuple(image_size):
         import tensorflow as tf
 
@@ -75,8 +104,8 @@ class Unreadable(NamedTuple):
     def error(self) -> FileError:
         """Return the one-line error that names the image."""
         return FileError(
-            f'{self.name} must be a readable image: repair or remove it, or skip such images with unreadable="skip". '
-            f"Received: {' '.join(self.reason.split())}"
+            f"{limits.printable(self.name, 4000)} must be a readable image: repair or remove it, or skip such images "
+            f'with unreadable="skip". Received: {limits.printable(" ".join(self.reason.split()))}'
         )
 
 
@@ -119,21 +148,22 @@ def folder_source(
     Raises:
         FileError: if the folder has no images, a class folder is empty, or the first image is unreadable.
     """
-    names, folders = _image_names(path), [path]
-    classes = sorted(each.name for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
-    inside = {name: _image_names(path / name) for name in classes}
+    names, classes = _entries(path)
+    folders = [path]
+    inside = {name: _entries(path / name)[0] for name in classes}
     labelled = any(map(len, inside.values()))
     if labelled:
         if len(names):
+            first, other = os.fsdecode(names[0]), next(name for name in classes if len(inside[name]))
             raise FileError(
                 f"{path} must contain either images or class folders with images. Received: both, such as "
-                f"{os.fsdecode(names[0])} and {next(name for name in classes if len(inside[name]))}/"
+                f"{limits.printable(first)} and {limits.printable(other)}/"
             )
         empty = [name for name in classes if not len(inside[name])]
         if empty:
             raise FileError(
-                f"{path / empty[0]} must contain images ({', '.join(SUFFIXES)}): fill or remove this class folder. "
-                "Received: none"
+                f"{path}/{limits.printable(empty[0])} must contain images ({', '.join(SUFFIXES)}): fill or remove this "
+                "class folder. Received: none"
             )
         folders = [path / name for name in classes]
         names = np.concatenate([inside[name] for name in classes])
@@ -144,7 +174,9 @@ def folder_source(
     def load(row, size, depth):
         file = folders[int(np.searchsorted(ends, row, "right"))] / os.fsdecode(names[row])
         try:
-            return fitted(decode(file.read_bytes()), size, depth)
+            if not file.is_file():
+                raise ValueError("not a file, or a symbolic link to none")  # a pipe or a device may never end
+            return fitted(decode(limits.read_bytes(file, FILE_BYTES)), size, depth)
         except (OSError, ValueError) as error:
             return Unreadable(str(file), str(error))
 
@@ -163,9 +195,18 @@ def folder_source(
     return Source(shape, "uint8", labelled, len(classes) if labelled else None, sizes, window, fetch, decode_rows)
 
 
-def _image_names(folder):
-    """Sorted names of the images in a folder, as one array of bytes: millions of Python strings would fill memory."""
+def _entries(folder):
+    """The images in a folder, sorted by name, and its subfolders, sorted.
+
+    The names of the images are one array of bytes: millions of Python strings would fill memory.
+    """
+    images, folders = [], []
     with os.scandir(folder) as entries:
-        names = (entry.name for entry in entries)
-        images = sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
-    return np.array([os.fsencode(name) for name in images], "S")
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif entry.name.lower().endswith(SUFFIXES):
+                images.append(os.fsencode(entry.name))
+    return np.array(sorted(images), "S"), sorted(folders)

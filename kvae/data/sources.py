@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae.io import FileError
+from kvae.io import FileError, limits, npz
 from kvae.types import Array, Shape
 
 BLOCK_ROWS, BLOCK_BYTES = 64, 2**18  # upper bounds for one read
@@ -55,7 +56,7 @@ class Member(NamedTuple):
 
     def rows(self, start: int, stop: int) -> Array:
         """Read rows `start` to `stop`. Reading instead of memory-mapping keeps used pages from staying resident."""
-        row = int(np.prod(self.shape[1:]))
+        row = math.prod(self.shape[1:])
         offset = self.offset + start * row * self.dtype.itemsize
         values = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
         if len(values) < (stop - start) * row:
@@ -102,8 +103,12 @@ def array_source(path: Path, arrays: tuple[str, str | None] | None = None) -> So
     if images.dtype != np.uint8 and images.dtype.kind not in "fb":
         raise ValueError(f"{images.name} must be uint8, floats in [0, 1] or bool. Received: dtype {images.dtype}")
     image_shape = (*images.shape[1:], 1)[:3]
+    if math.prod(image_shape) > limits.EXAMPLE:
+        raise ValueError(
+            f"{images.name} must have at most {limits.EXAMPLE:,} numbers per image. Received: shape {images.shape}"
+        )
     num_rows, quantised = images.shape[0], images.dtype == np.uint8
-    sizes, window = blocks(num_rows, images.dtype.itemsize * int(np.prod(image_shape)))
+    sizes, window = blocks(num_rows, images.dtype.itemsize * math.prod(image_shape))
     size = int(sizes[0])
     if quantised and images.rows(0, min(num_rows, size * window)).max() == 1:
         raise ValueError(f"{images.name} must be bool if its pixels are binary: a byte of 1 is 1/255. Received: uint8")
@@ -131,12 +136,12 @@ def array_source(path: Path, arrays: tuple[str, str | None] | None = None) -> So
 
 def _members(path, arrays):
     """Find the arrays of images and of labels (or `None`)."""
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         if arrays is not None:
             raise ValueError(f"`arrays` must be omitted for a single .npy file. Received: {arrays!r}")
         return _in_file(path, str(path)), None
     if path.is_dir():
-        there = {file.stem: file for file in sorted(path.glob("*.npy"))}
+        there = {file.stem: file for file in sorted(path.iterdir()) if file.suffix.lower() == ".npy"}
         wanted = _chosen(path, there, arrays)
         return tuple(None if name is None else _in_file(there[name], str(there[name])) for name in wanted)
     try:
@@ -168,7 +173,7 @@ def _chosen(path, there, arrays):
 
 def _in_zip(path, info):
     """Locate an array inside an archive, which NumPy's `mmap_mode` does not support."""
-    name = f"{info.filename} in {path}"
+    name = f"{limits.printable(info.filename, 80)} in {path}"
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed: save it with np.savez, or unpack it into a folder of .npy files")
     with open(path, "rb") as file:
@@ -180,22 +185,13 @@ def _in_zip(path, info):
 
 def _in_file(path, name, start=0, num_bytes=None):
     """Read the header of the array that starts at byte `start`, and check that the array is complete."""
-    end = path.stat().st_size if num_bytes is None else start + num_bytes
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        with open(path, "rb") as file:
-            file.seek(start)
-            shape, column_major, dtype = readers[np.lib.format.read_magic(file)](file)
-            offset = file.tell()
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise ValueError(f"{name} is not a NumPy array, or is damaged: {error}") from error
-    if dtype.hasobject:
-        raise ValueError(f"{name} must contain numbers, not Python objects. Received: dtype {dtype}")
+    most = path.stat().st_size - start
+    with open(path, "rb") as file:
+        file.seek(start)
+        shape, column_major, dtype = npz.header(file, name, most if num_bytes is None else min(num_bytes, most))
+        offset = file.tell()
     if column_major and len(shape) > 1:
         raise ValueError(f"{name} must be in C order: save np.ascontiguousarray of it. Received: Fortran order")
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
-    if offset + num_bytes > end:
-        raise ValueError(f"{name} is truncated: {num_bytes} bytes expected. Received: {end - offset}")
     return Member(path, name, dtype, shape, offset)
 
 

@@ -6,8 +6,10 @@ blocks, so that only the block indices and one window are in memory.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import glob
+import os
 import warnings
 from concurrent import futures
 from pathlib import Path

@@ -1,7 +1,7 @@
 """TFRecord files as a source, and writing arrays as TFRecord files.
 
 A file is a sequence of records (https://www.tensorflow.org/tutorials/load_data/tfrecord), each an 8-byte length, its
-4-byte checksum, the content, and the content's 4-byte checksum. The lengths are scanned once, so that blocks can be
+4-byte checksum, the content, and the content's 4-byte checksum. Lengths are scanned once, so that blocks can be
 read in any order.
 """
 
@@ -15,15 +15,17 @@ from typing import Literal
 import numpy as np
 
 from kvae import checks
+from kvae.data import crc32c
 from kvae.data.image_folder import Unreadable, decode, first_shape, fitted
 from kvae.data.sources import WINDOW_BYTES, Source
-from kvae.io import FileError, atomic
+from kvae.io import FileError, atomic, limits
 from kvae.training.pipelines import smallest
 from kvae.types import ArrayLike, PathLike
 
 SUFFIXES = (".tfrecord", ".tfrecords")
 HEAD, FOOT = 12, 4  # bytes before and after the content
 BLOCK_RECORDS = 8
+CHUNK = 2**12  # lengths whose checksums are compared at once
 READ_AHEAD = 2**16  # bytes: many small records per read, little waste on a large one
 
 
@@ -60,11 +62,22 @@ def record_source(
         path = paths[file_of[block]]
         content = np.fromfile(path, "uint8", int(ends[block] - starts[block]), offset=int(starts[block])).tobytes()
         records, at = np.empty(int(sizes[block]), object), 0
+        checksums = np.zeros(len(records), "uint32")
         for i in range(len(records)):
             length = int.from_bytes(content[at : at + 8], "little")
             records[i] = content[at + HEAD : at + HEAD + length]
             at += HEAD + length + FOOT
-        return records, np.full(len(records), file_of[block])
+            checksums[i] = int.from_bytes(content[at - FOOT : at], "little")
+        return records, checksums, np.full(len(records), file_of[block])
+
+    def parsed(columns):
+        """The features of each record, or an `Unreadable` in their place, and the index of its file."""
+        records, checksums, files = columns
+        intact = crc32c.masked(records) == checksums
+        return [
+            (parse(record, file) if good else Unreadable(f"An image in {paths[file]}", "another checksum"), file)
+            for record, good, file in zip(records, intact, files, strict=True)
+        ]
 
     def parse(record, file):
         """Parse a record into a dict of its features."""
@@ -74,34 +87,43 @@ def record_source(
             raise FileError(f"{paths[file]} must contain tf.train.Example records. Received: {error}") from error
 
     def load(features, file, size, depth):
+        if isinstance(features, Unreadable):
+            return features
         if not features["image"].bytes_list.value:
             raise FileError(
-                f"{paths[file]}: every record must have the bytes feature `image`. Received: {sorted(features)}"
+                f"{paths[file]}: every record must have the bytes feature `image`. "
+                f"Received: {limits.printable(sorted(features))}"
             )
         content, shape = features["image"].bytes_list.value[0], features["shape"].int64_list.value
         try:
+            if len(shape) not in (0, 2, 3):
+                raise ValueError(f"`shape` must be (height, width) or (height, width, channels), not {list(shape)[:9]}")
             image = np.frombuffer(content, "uint8").reshape((*shape, 1)[:3]) if shape else decode(content)
             return fitted(image, size, depth)
         except ValueError as error:
             return Unreadable(f"An image in {paths[file]}", str(error))
 
     def label(features, file):
+        if isinstance(features, Unreadable):
+            return 0  # of a row that is left out
         if not features["label"].int64_list.value:
             raise FileError(
                 f"{paths[file]}: either all records or none must have the integer feature `label`. "
-                f"Received: {sorted(features)}"
+                f"Received: {limits.printable(sorted(features))}"
             )
         return features["label"].int64_list.value[0]
 
-    opened = (row for block in range(len(sizes)) for row in zip(*fetch(block), strict=True))
-    shape = first_shape((load(parse(record, file), file, image_size, channels) for record, file in opened), skip)
-    first, file = (column[0] for column in fetch(0))
-    labelled = bool(parse(first, file)["label"].int64_list.value)
+    def opened():
+        return (row for block in range(len(sizes)) for row in parsed(fetch(block)))
+
+    shape = first_shape((load(features, file, image_size, channels) for features, file in opened()), skip)
+    first = next(features for features, _ in opened() if not isinstance(features, Unreadable))
+    labelled = bool(first["label"].int64_list.value)
 
     def decode_rows(columns, run):
-        rows = [(parse(record, file), file) for record, file in zip(*columns, strict=True)]
-        images = list(run(lambda row: load(row[0], row[1], shape[:2], shape[2]), rows))
-        return images, np.array([label(features, file) for features, file in rows]) if labelled else None
+        rows = parsed(columns)
+        images = list(run(lambda row: load(*row, shape[:2], shape[2]), rows))
+        return images, np.array([label(*row) for row in rows]) if labelled else None
 
     window = max(1, int(WINDOW_BYTES // np.mean(ends - starts)))
     return Source(shape, "uint8", labelled, None, sizes, window, fetch, decode_rows)
@@ -110,17 +132,25 @@ def record_source(
 def _index(path):
     """The offsets at which the blocks of a file start (and the last one ends), and their numbers of records."""
     end, at, count, starts = path.stat().st_size, 0, 0, array("q")
+    heads: list[bytes] = []
     with open(path, "rb", READ_AHEAD) as file:
         while at < end:
             if count % BLOCK_RECORDS == 0:
                 starts.append(at)
-            at += HEAD + int.from_bytes(file.read(HEAD)[:8], "little") + FOOT
+            heads.append(file.read(HEAD))
+            at += HEAD + int.from_bytes(heads[-1][:8], "little") + FOOT
             count += 1
             file.seek(min(at, end))
+            if len(heads) == CHUNK or at >= end:
+                lengths, checksums = ([head[part] for head in heads] for part in (slice(8), slice(8, HEAD)))
+                if any(crc32c.masked(lengths) != [int.from_bytes(checksum, "little") for checksum in checksums]):
+                    at = -1
+                    break
+                heads.clear()
     if at != end or not count:
         raise ValueError(
-            f"{path} must be a TFRecord file, neither empty nor compressed. Received: {end} bytes, in which record "
-            f"{count} ends at byte {at}"
+            f"{path} must be a TFRecord file, neither empty, compressed nor damaged. Received: {end} bytes, in which "
+            f"{'the checksum of a length is another' if at < 0 else f'record {count} ends at byte {at}'}"
         )
     sizes = np.full(len(starts), BLOCK_RECORDS)
     sizes[-1] -= BLOCK_RECORDS * len(starts) - count

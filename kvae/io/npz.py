@@ -1,21 +1,56 @@
-"""Loading an untrusted `.npz` file: every header is checked against the file before memory is allocated."""
+"""Loading untrusted `.npy` and `.npz` files: every header is checked against the file before memory is allocated."""
 
 from __future__ import annotations
 
 import math
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from kvae.io import FileError, limits
-from kvae.types import Array
+from kvae.types import Array, Shape
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
+def header(file: BinaryIO, name: str, there: int) -> tuple[Shape, bool, np.dtype]:
+    """Read the header of an array, and check that the file has the numbers that it declares.
+
+    Args:
+        file: open file, at the start of the array.
+        name: name of the array, for the message.
+        there: int, bytes from here to the end of the array.
+
+    Returns:
+        `(shape, column_major, dtype)`; the numbers start at the file's position.
+
+    Raises:
+        ValueError: if it is not a header, has a negative length, contains Python objects, or declares more or fewer
+            bytes than there are.
+    """
+    start = file.tell()
+    try:
+        shape, column_major, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+    except (Exception, RecursionError) as error:  # a header is a Python literal, of any kind and depth
+        reason = limits.printable((str(error).splitlines() or [type(error).__name__])[0], 200)
+        raise ValueError(f"{name} is not a NumPy array, or is damaged: {reason}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{name} contains Python objects, which are not loaded. Received: dtype {dtype}")
+    if any(isinstance(length, bool) or length < 0 for length in shape):
+        raise ValueError(f"{name} must have a shape of non-negative integers. Received: {str(shape)[:80]}")
+    claimed, there = math.prod(shape) * dtype.itemsize, there - (file.tell() - start)
+    if claimed != there:
+        kind = "truncated" if claimed > there else "damaged"
+        raise ValueError(
+            f"{name} is {kind}: its header declares shape {str(shape)[:80]}, {claimed:,} bytes. Received: {there:,}"
+        )
+    return shape, column_major, dtype
+
+
 def read(path: Path) -> dict[str, Array]:
-    """Read the numeric arrays of an `.npz` file, without unpickling. Other arrays, such as strings, are ignored.
+    """Read the arrays of an `.npz` file, without unpickling. Those whose fields have non-ASCII names are ignored.
 
     Args:
         path: a `pathlib.Path`.
@@ -40,25 +75,19 @@ def read(path: Path) -> dict[str, Array]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in limits.archive_members(archive)}
-            return {name: _array(archive, member) for name, member in members.items() if _is_numeric(archive, member)}
+            return {name: _array(archive, member) for name, member in members.items() if _is_plain(archive, member)}
     except Exception as error:  # NumPy, zipfile and zlib raise many types of errors for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{path} is not an .npz file of numeric arrays, or is damaged: {reason}") from error
+        raise ValueError(f"{path} is not an .npz file of arrays, or is damaged: {reason}") from error
 
 
-def _is_numeric(archive, member):
-    """Whether a member is a numeric array. Raises if it is incomplete."""
+def _is_plain(archive, member):
+    """Whether a member is an array with a header that NumPy reads publicly. Raises if it is incomplete."""
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:  # version 3.0 is for structured arrays with Unicode field names
+        if file.peek(8)[6:7] == b"\x03":  # of structured arrays with Unicode field names
             return False
-        shape, _, dtype = _HEADERS[version](file)
-        if dtype.hasobject:
-            raise ValueError(f"{member.filename} contains Python objects, which are not loaded")
-        claimed, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
-    if claimed != there:
-        raise ValueError(f"{member.filename} claims {claimed:,} bytes, shape {shape}, but has {there:,}")
-    return dtype.kind in "fiub"
+        header(file, member.filename, member.file_size)
+        return True
 
 
 def _array(archive, member):

@@ -1,0 +1,178 @@
+"""Images and labels from untrusted `.npz` and IDX files, and their conversion to the arrays of a `Dataset`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kvae import checks
+from kvae.io import FileError, idx, limits, npz
+from kvae.types import Array
+
+TEST_FRACTION = 0.2  # held out of a data set that has no split of its own
+SPLIT_SEED = 0
+
+
+def from_idx(folder: Path) -> tuple[Array, Array, Array, Array]:
+    """Read the four IDX files of a data set; return `(x_train, y_train, x_test, y_test)`."""
+    read = {}
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        for kind, dimensions in (("images", 3), ("labels", 1)):
+            path = idx.find(folder, f"{stem}-{kind}-idx{dimensions}-ubyte")
+            read[part, kind] = None if path is None else idx.read(path)
+    missing = [f"{'t10k' if part == 'test' else part}-{kind}" for (part, kind), x in read.items() if x is None]
+    if missing:
+        raise FileError(
+            f"`name`, if it is a folder, must contain four IDX files, such as train-images-idx3-ubyte.gz: use "
+            f"kvae.data.stream for a folder of images. Received: {folder}, without {', '.join(missing)}"
+        )
+    x_train, x_test = (images(read[part, "images"], f"{part} images") for part in ("train", "test"))
+    labels = []
+    for part, x in (("train", x_train), ("test", x_test)):
+        y = _labels(read[part, "labels"])
+        checks.same_length(y, len(x), f"{part} labels")
+        labels.append(y)
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise ValueError(
+            f"{folder}: training and test images must have the same shape. Received: {x_train.shape}, {x_test.shape}"
+        )
+    return x_train, labels[0], x_test, labels[1]
+
+
+def from_npz(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
+    """Read an `.npz` file; return `(x_train, y_train, x_test, y_test)` and the names of the classes, or `None`."""
+    arrays = npz.read(path)
+    train, test = (_first(arrays, f"x_{part}", part) for part in ("train", "test"))
+    if train is not None and test is not None:
+        x_train, x_test = images(train, "x_train"), images(test, "x_test")
+        if x_train.shape[1:] != x_test.shape[1:]:
+            raise ValueError(
+                f"{path}: training and test images must have the same shape. Received: {x_train.shape}, {x_test.shape}"
+            )
+        if ("y_train" in arrays) != ("y_test" in arrays):
+            raise ValueError(f"{path} must contain both y_train and y_test, or neither. Received: {sorted(arrays)}")
+        (y_train, y_test), class_names = _classes(arrays.get("y_train"), arrays.get("y_test"))
+        y_train, y_test = _labels(y_train), _labels(y_test)
+        if y_train is not None:
+            checks.same_length(y_train, len(x_train), "y_train")
+            checks.same_length(y_test, len(x_test), "y_test")
+            if y_train.shape[1:] != y_test.shape[1:]:
+                raise ValueError(
+                    f"{path}: y_train and y_test must have the same attributes, with every category in both. "
+                    f"Received: vectors of shape {y_train.shape[1:]} and {y_test.shape[1:]}"
+                )
+        return (x_train, y_train, x_test, y_test), class_names
+    x = _first(arrays, "images", "x")
+    if x is None:
+        raise ValueError(
+            f"{path} must contain the arrays x_train and x_test (and optionally y_train and y_test), or images (and "
+            f"optionally labels). Received: {sorted(arrays) or 'no arrays'}"
+        )
+    (y,), class_names = _classes(_first(arrays, "labels", "y", "attributes"))
+    del arrays  # only one copy of the images should be in memory besides the result
+    return split(x, _labels(y), "images"), class_names
+
+
+def _first(arrays, *keys):
+    return next((arrays[key] for key in keys if key in arrays), None)
+
+
+def _classes(*columns):
+    """Replace labels that are text by numbers, and return all labels and the names of the classes, or `None`."""
+    text = [y for y in columns if y is not None and y.dtype.kind in "US"]
+    if not text:
+        return columns, None
+    if len(text) < len(columns) or any(y.ndim != 1 or not len(y) for y in text):
+        shapes = ", ".join("none" if y is None else f"{y.dtype} {y.shape}" for y in columns)
+        raise ValueError(f"Labels that are text must have shape (n,), for training and for testing. Received: {shapes}")
+    text = [np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y for y in text]
+    names = np.unique(np.concatenate([np.unique(y) for y in text]))
+    if len(names) > limits.CLASSES:
+        raise ValueError(f"Labels must have at most {limits.CLASSES:,} classes. Received: {len(names):,} names")
+    return [np.searchsorted(names, y) for y in text], tuple(limits.printable(name) for name in names)
+
+
+def _labels(y):
+    """Convert class labels to int64, and categorical attributes `(n, k)` to concatenated one-hot vectors."""
+    if y is None:
+        return None
+    if y.ndim not in (1, 2) or y.size == 0:
+        raise ValueError(f"Labels must have shape (n,), attributes (n, k), and not be empty. Received: shape {y.shape}")
+    if y.dtype.kind == "f" and y.ndim == 2:
+        return checks.array(y, y.shape[1:], "attributes").astype("float32")
+    if y.dtype.kind not in "iub":
+        raise ValueError(f"Labels must be integers or text. Received: dtype {y.dtype}")
+    if y.min() < 0:
+        raise ValueError(f"Labels and categories must not be negative. Received: values from {y.min()}")
+    if y.max() >= limits.CLASSES:
+        raise ValueError(f"Labels and categories must be below {limits.CLASSES:,}. Received: values up to {y.max()}")
+    y = y.astype("int64")
+    if y.ndim == 1:
+        return y
+    size = 4 * len(y) * int((y.max(axis=0) + 1).sum())  # a small file can expand to huge one-hot vectors
+    if size > limits.UNPACKED:
+        raise ValueError(
+            f"Attributes must take at most {limits.UNPACKED:,} bytes as one-hot vectors. Received: {size:,} bytes"
+        )
+    return np.concatenate([_one_hot(column) for column in y.T], axis=1)
+
+
+def _one_hot(column):
+    """One-hot encode categories `(n,)` as float32 `(n, categories)`."""
+    blocks = np.zeros((len(column), column.max() + 1), "float32")
+    blocks[np.arange(len(column)), column] = 1
+    return blocks
+
+
+def images(x: Array, name: str, rows: Array | None = None) -> Array:
+    """Convert images, or those at the indices `rows`, to float32 in [0, 1], with a channel axis."""
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4:
+        raise ValueError(
+            f"`{name}` must have shape (n, height, width) or (n, height, width, channels). Received: shape {x.shape}"
+        )
+    if rows is None:
+        x = checks.array(x, x.shape[1:], name)
+    if x.dtype.kind in "iu" and x.max() > 1:
+        _in_range(x, name, 255)
+        return np.divide(x if rows is None else x[rows], np.float32(255), dtype="float32")
+    _in_range(x, name, 1)
+    return (x if rows is None else x[rows]).astype("float32", copy=False)
+
+
+def _in_range(x, name, most):
+    if x.min() < 0 or x.max() > most:
+        raise ValueError(
+            f"`{name}` must contain floats in [0, 1] or integers in 0..255. "
+            f"Received: values from {x.min():g} to {x.max():g}"
+        )
+
+
+def split(x: Array, y: Array | None, name: str) -> tuple[Any, ...]:
+    """Convert images as `images` does, and split them 80/20 with a fixed seed, stratified by class if possible.
+
+    Converting the parts instead of the whole, once it is complete and finite, saves a copy.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if x.ndim in (3, 4):
+        x = checks.array(x, x.shape[1:], name)
+    if x.ndim not in (3, 4) or len(x) < 2:
+        raise ValueError(
+            f"`{name}` must have shape (n, height, width) or (n, height, width, channels), with n of at least 2: "
+            f"{TEST_FRACTION:.0%} are held out for testing. Received: shape {x.shape}"
+        )
+    if y is not None:
+        checks.same_length(y, len(x), "labels")
+    rows = np.arange(len(x))
+    counts = np.unique(y, return_counts=True)[1] if y is not None and y.ndim == 1 else np.zeros(1)
+    stratified = counts.min() > 1 and len(counts) <= math.ceil(TEST_FRACTION * len(x))  # each class in both parts
+    train, test = train_test_split(
+        rows, test_size=TEST_FRACTION, random_state=SPLIT_SEED, stratify=y if stratified else None
+    )
+    x_train, x_test = (images(x, name, part) for part in (train, test))
+    return x_train, None if y is None else y[train], x_test, None if y is None else y[test]
