@@ -1,9 +1,8 @@
 """Every route into a model checks shapes and values in the same way: nine routes, ten faults, on each backend."""
 
-import importlib.util
-
 import keras
 import numpy as np
+import pandas
 import pytest
 
 import kvae
@@ -11,13 +10,14 @@ import kvae
 X = np.random.default_rng(0).random((6, 8, 8, 1)).astype("float32")
 Y = np.array([0, 1, 2, 0, 1, 2])
 WEIGHTS = np.array([0.0, 1, 2, 3, 1, 1], "float32")
-HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 @pytest.fixture(scope="module")
 def cvae():
     keras.utils.set_random_seed(0)
-    model = kvae.CVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), num_classes=3), num_classes=3, seed=0)
+    model = kvae.CVAE(
+        *kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), num_classes=3), num_classes=3, num_samples=64, seed=0
+    )
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     return model
 
@@ -43,7 +43,6 @@ def arrays(model, x, y, sample_weight):
 
 
 def frames(model, x, y, sample_weight):
-    pandas = pytest.importorskip("pandas")
     y = None if y is None else pandas.DataFrame(y, index=np.arange(len(y)) + 100)
     sample_weight = None if sample_weight is None else pandas.DataFrame(sample_weight)
     return arrays(model, x, y, sample_weight)
@@ -128,9 +127,12 @@ def with_nan(x):
     return x
 
 
-# Faults: what is given, and the error; the second half holds what is wrong, so that it is not in the first batch only.
+# Faults: what is given, and the error. Wrong values are in the second half, so in the second batch where there are two.
 FAULTS = {
-    "no channel": ((X[..., 0], Y, None), r"`x` must have shape \(n, 8, 8, 1\): add the channel axis with x\[..., None\]"),
+    "no channel": (
+        (X[..., 0], Y, None),
+        r"`x` must have shape \(n, 8, 8, 1\): add the channel axis with x\[..., None\]",
+    ),
     "another size": ((np.zeros((6, 9, 9, 1), "float32"), Y, None), r"`x` must have shape \(n, 8, 8, 1\). Received"),
     "0..255": ((np.where(np.arange(6)[:, None, None, None] < 3, X, 255 * X), Y, None), r"\[0, 1\].*divide by 255"),
     "NaN": ((with_nan(X), Y, None), "`x` must be finite"),
@@ -160,7 +162,7 @@ def test_a_fault_is_an_error_of_one_line(cvae, fault, route):
 def test_a_column_of_weights_or_labels_is_a_vector(cvae, route):
     losses = np.concatenate([-cvae.elbo(X[[i]], Y[[i]], num_samples=1000, seed=0) for i in range(6)])
     loss = float(route(cvae, X, Y[:, None], WEIGHTS[:, None]))
-    assert loss == pytest.approx(np.mean(WEIGHTS * losses), rel=0.02)  # the mean weight times the mean loss: 4% more
+    assert loss == pytest.approx(np.mean(WEIGHTS * losses), rel=0.01)  # the mean weight times the mean loss: 4% more
 
 
 def test_a_table_of_one_column_needs_its_axis():
@@ -180,7 +182,7 @@ def test_class_weights_need_labels(cvae):
     vae = kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,)))
     vae.compile()
     for feed in (vae.fit, vae.train_on_batch):
-        with pytest.raises(ValueError, match="`class_weight` needs the labels.*Received: no labels"):
+        with pytest.raises(ValueError, match=r"`class_weight` needs the labels.*Received: no labels"):
             feed(X, class_weight={0: 1.0, 1: 2.0})
     weighted = cvae.fit(X, Y, class_weight={0: 0.0, 1: 0.0, 2: 0.0}, verbose=0).history["loss"][0]
     assert weighted == 0

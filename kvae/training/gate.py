@@ -146,7 +146,7 @@ def inputs(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
     Returns:
         `(x, y)`, a column of labels as a vector.
     """
-    x, y = (keras.tree.map_structure(_as_array, part) for part in (x, y))
+    x, y = keras.tree.map_structure(_tensor_or_array, (x, y))
     if (values := _values((x, y))) is not None:
         arrays(model, *values)
     return shaped(model, x, y)[:2]
@@ -182,7 +182,9 @@ def packed(x: Any, y: Any = None, sample_weight: Any = None) -> tuple[Any, ...]:
 
 
 def _array(values):
-    return ops.convert_to_numpy(values) if ops.is_tensor(values) else _as_array(values)
+    if ops.is_tensor(values):
+        return ops.convert_to_numpy(values)
+    return None if values is None else np.asarray(values)
 
 
 def _values(tensors):
@@ -193,8 +195,9 @@ def _values(tensors):
         return None
 
 
-def _as_array(values):
-    return values if values is None or hasattr(values, "shape") else np.asarray(values)
+def _tensor_or_array(values):
+    is_tensor = values is None or ops.is_tensor(values) or isinstance(values, keras.KerasTensor)
+    return values if is_tensor else np.asarray(values)
 
 
 def _tf_data(model, dataset, check):
