@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from kvae.data import sources, stream, write_records
+from kvae.data import crc32c, sources, stream, write_records
 
 
 def collect(dataset):
@@ -245,6 +245,64 @@ def test_a_damaged_record_is_named(tmp_path):
         writer.write(b"\xff\xff\xff")
     with pytest.raises(kvae.io.FileError, match=r"r.tfrecord must contain tf.train.Example records"):
         stream(tmp_path / "r.tfrecord")
+
+
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def test_checksums_of_records_are_compared(tmp_path):
+    x = images(20)
+    path = write_records(tmp_path / "r.tfrecord", x, np.arange(20))[0]
+    whole, size = path.read_bytes(), path.stat().st_size // 20
+    for at in (0, 8, size * 7 + 3):  # a length or its checksum
+        path.write_bytes(flipped(whole, at))
+        with pytest.raises(ValueError, match=r"must be a TFRecord file.*nor damaged"):
+            stream(path)
+    for row in (0, 7):  # a pixel, and a checksum
+        path.write_bytes(flipped(flipped(whole, size * row + 30), size * 13 + size - 1))
+        left = stream(path, unreadable="skip").batches(20, shuffle=False)
+        with pytest.warns(UserWarning, match=r"Skipped 1 unreadable image\(s\) of r, such as An image in .*r.tfrecord"):
+            given, labels, _ = collect(left)
+        kept = np.delete(np.arange(20), [row, 13])
+        np.testing.assert_array_equal(labels, kept)
+        np.testing.assert_allclose(given, x[kept] / 255, rtol=1e-6)
+        with pytest.raises((kvae.io.FileError, tf.errors.OpError), match=r"must be a readable image.*another checksum"):
+            collect(stream(path).batches(20, shuffle=False))
+
+
+def test_checksums_are_tensorflows(tmp_path):
+    contents = [bytes(images(1, (n,)).tobytes()) for n in (0, 1, 3, 63, 64, 65, 128, 129, 1000, 70_001)]
+    with tf.io.TFRecordWriter(str(tmp_path / "r.tfrecord")) as writer:
+        for content in contents:
+            writer.write(content)
+    file, at, wanted = (tmp_path / "r.tfrecord").read_bytes(), 0, []
+    for content in contents:
+        at += 12 + len(content)
+        wanted.append(int.from_bytes(file[at : at + 4], "little"))
+        at += 4
+    np.testing.assert_array_equal(crc32c.masked(contents), wanted)
+    np.testing.assert_array_equal([crc32c.masked([content])[0] for content in contents], wanted)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "message"),
+    [
+        ([6, 5, 5], 150, "1 channels are needed, there are 5"),
+        ([0, 5, 1], 0, "must have pixels, not shape"),
+        ([30], 30, "must be (height, width)"),
+        ([1, 6, 5, 1], 30, "must be (height, width)"),
+        ([-1, -1, 1], 30, "readable image"),
+        ([2**40, 2**40, 1], 30, "readable image"),
+    ],
+)
+def test_raw_records_of_another_shape(tmp_path, shape, size, message):
+    good = {"image": bytes(30), "shape": [6, 5, 1]}
+    write_examples(tmp_path / "r.tfrecord", [good, {"image": bytes(size), "shape": shape}])
+    with pytest.raises((kvae.io.FileError, tf.errors.OpError), match=re.escape(message)):
+        collect(stream(tmp_path / "r.tfrecord").batches(2, shuffle=False))
+    with pytest.warns(UserWarning, match="Skipped 1 unreadable"):
+        assert len(collect(stream(tmp_path / "r.tfrecord", unreadable="skip").batches(2, shuffle=False))[0]) == 1
 
 
 def npy(path, x):

@@ -37,7 +37,7 @@ def masked(contents: Sequence[bytes]) -> Array:
     crc = np.empty(len(contents), "uint32")
     for number in np.unique(lanes):  # contents of similar length together, so that padding at most doubles them
         rows = np.flatnonzero(lanes == number)
-        crc[rows] = _from_zero([contents[row] for row in rows], int(number))
+        crc[rows] = _from_zero([contents[row] for row in rows.tolist()], int(number))
     start = np.full(len(contents), 0xFFFFFFFF, "uint32")  # its initial value, shifted by the length of each content
     for bit in range(int(lengths.max(initial=0)).bit_length()):
         start = np.where(lengths >> bit & 1, _shifted(start, 1 << bit), start)

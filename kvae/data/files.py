@@ -18,7 +18,7 @@ SPLIT_SEED = 0
 
 def from_idx(folder: Path) -> tuple[Array, Array, Array, Array]:
     """Read the four IDX files of a data set; return `(x_train, y_train, x_test, y_test)`."""
-    read = {}
+    read: dict[tuple[str, str], Any] = {}
     for part, stem in (("train", "train"), ("test", "t10k")):
         for kind, dimensions in (("images", 3), ("labels", 1)):
             path = idx.find(folder, f"{stem}-{kind}-idx{dimensions}-ubyte")

@@ -205,7 +205,8 @@ def _entries(folder):
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            # An entry knows its kind without another system call, except of a link, where it fails on a loop.
+            if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                 folders.append(entry.name)
             elif entry.name.lower().endswith(SUFFIXES):
                 images.append(os.fsencode(entry.name))

@@ -246,7 +246,7 @@ def stream(
 def _kind(path):
     """The kind of data at a path, "arrays", "records" or "images", and the paths of the record files."""
     if not path.exists():
-        paths = [Path(found) for found in sorted(glob.glob(str(path)))]
+        paths = [Path(found) for found in sorted(glob.glob(str(path))) if os.path.exists(found)]
         if not paths:
             raise FileError(
                 f"`path` must be an existing file or folder, or a pattern that matches files. Received: {path}"

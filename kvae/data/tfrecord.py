@@ -122,8 +122,8 @@ def record_source(
 
     def decode_rows(columns, run):
         rows = parsed(columns)
-        images = list(run(lambda row: load(*row, shape[:2], shape[2]), rows))
-        return images, np.array([label(*row) for row in rows]) if labelled else None
+        images = list(run(lambda row: load(row[0], row[1], shape[:2], shape[2]), rows))
+        return images, np.array([label(features, file) for features, file in rows]) if labelled else None
 
     window = max(1, int(WINDOW_BYTES // np.mean(ends - starts)))
     return Source(shape, "uint8", labelled, None, sizes, window, fetch, decode_rows)

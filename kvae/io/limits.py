@@ -26,6 +26,7 @@ NOTEBOOK = 2**26
 REPORT = 2**20  # output of a student's notebook
 DEPTH = 100  # nesting of JSON lists and objects
 CLASSES = 100_000  # classes, or values of an attribute
+CHUNK = 2**20  # bytes per read
 EXAMPLE = 2**26  # numbers in one example, an image or a code
 METRICS = 2**20  # numbers in the state of a model's metrics
 WEIGHTS = 20  # unpacked / packed size of a model's weights: trained ones hardly shrink
@@ -48,7 +49,11 @@ def read_bytes(path: PathLike, most: int, name: str = "path") -> bytes:
     """
     try:
         with Path(path).open("rb") as file:
-            content = file.read(most + 1)
+            chunks, left = [], most + 1
+            while left > 0 and (chunk := file.read(min(left, CHUNK))):  # a read allocates what it asks for at once
+                chunks.append(chunk)
+                left -= len(chunk)
+            content = b"".join(chunks)
     except (OSError, ValueError) as error:  # a ValueError for a path with a null byte
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"`{name}` must be a readable file. Received: {path} ({reason})") from error
