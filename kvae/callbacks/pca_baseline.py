@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from kvae import baselines, plots
 from kvae.callbacks.pictures import Picture, select, spaced_rows
+from kvae.plots.canvas import ClassNames
 from kvae.types import ArrayLike, PathLike
 
 
@@ -35,6 +36,7 @@ class PCABaseline(Picture):
         y_test: labels of `x_test`, which set the colours; a CVAE also conditions on them.
         every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Raises:
         ValueError: as for `Picture`; also, before training starts, if images or labels do not match the model.
@@ -56,8 +58,10 @@ class PCABaseline(Picture):
         y_test: ArrayLike | None = None,
         every: int = 1,
         tensorboard: PathLike | None = None,
+        class_names: ClassNames = None,
     ) -> None:
         super().__init__(folder, every, tensorboard)
+        self.class_names = class_names
         self.x_train = x_train
         self.x_test, self.y_test = select(x_test, y_test, slice(None))
 
@@ -84,6 +88,7 @@ class PCABaseline(Picture):
             self._pca_z[rows],
             None if self.y_test is None else self.y_test[rows],
             title=f"Model and PCA after epoch {epoch}",
+            class_names=self.class_names,
         )
 
     def _run_model(self):

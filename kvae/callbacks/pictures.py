@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from kvae import checks, plots
 from kvae.io import atomic
 from kvae.models import capabilities
+from kvae.plots.canvas import ClassNames, some_classes
 from kvae.types import Array, ArrayLike, PathLike
 
 MAX_POINTS = 2000  # in a scatter plot; more would overlap
@@ -93,7 +94,7 @@ class SampleGrid(Picture):
     """Plot samples from the prior, always with the same noise, so that successive figures show the same images improve.
 
     The samples of a VAE form a square of `columns` by `columns` images, those of a CVAE one row of `columns` images per
-    class.
+    class, of 20 classes at most.
 
     Args:
         folder: str or path.
@@ -103,6 +104,7 @@ class SampleGrid(Picture):
         labels: labels `(n,)` or attribute vectors `(n, k)` of the images to generate, for a CVAE; `None` for all
             classes, which requires a model with `num_classes`.
         seed: int, seed of the noise.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Raises:
         ValueError: as for `Picture`; also, before training starts, if the model requires `labels`.
@@ -123,11 +125,13 @@ class SampleGrid(Picture):
         columns: int = 10,
         labels: ArrayLike | None = None,
         seed: int = 0,
+        class_names: ClassNames = None,
     ) -> None:
         super().__init__(folder, every, tensorboard)
         self.columns = checks.positive_integer(columns, "columns")
         self.labels = labels
         self.seed = seed
+        self.class_names = class_names
 
     def figure(self, epoch: int) -> Figure:
         title = f"Samples after epoch {epoch}"
@@ -135,8 +139,8 @@ class SampleGrid(Picture):
             return plots.sample_grid(self.model.generate(self.columns**2, seed=self.seed), title=title)
         labels = self.labels
         if labels is None and capabilities.has(self.model, "classes"):
-            labels = np.repeat(np.arange(self.model.num_classes), self.columns)
-        return plots.sample_grid(self.model.generate(labels=labels, seed=self.seed), labels, title)
+            labels = np.repeat(some_classes(np.arange(self.model.num_classes)), self.columns)
+        return plots.sample_grid(self.model.generate(labels=labels, seed=self.seed), labels, title, self.class_names)
 
 
 class ReconstructionGrid(Picture):
@@ -187,6 +191,7 @@ class LatentScatter(Picture):
         y: their labels `(n,)`, which set the colours; a CVAE also conditions on them.
         every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Raises:
         ValueError: as for `Picture`; also, before training starts, if images or labels do not match the model.
@@ -206,14 +211,16 @@ class LatentScatter(Picture):
         y: ArrayLike | None = None,
         every: int = 1,
         tensorboard: PathLike | None = None,
+        class_names: ClassNames = None,
     ) -> None:
         super().__init__(folder, every, tensorboard)
+        self.class_names = class_names
         x = np.asarray(x)
         self.x, self.y = select(x, y, spaced_rows(len(x)))
 
     def figure(self, epoch: int) -> Figure:
         z = self.model.encode(self.x, self.y)
-        return plots.latent_scatter(z, self.y, title=f"Latent codes after epoch {epoch}")
+        return plots.latent_scatter(z, self.y, f"Latent codes after epoch {epoch}", self.class_names)
 
 
 class LatentManifold(Picture):

@@ -16,6 +16,7 @@ from kvae.cli import saved_model
 from kvae.data import Dataset
 from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
+from kvae.plots.canvas import some_classes
 from kvae.types import PathLike
 
 COUNT = 10  # images in a row
@@ -80,8 +81,11 @@ def samples(model: Any, data: Dataset, label: int | None) -> Figure:
     """New images; for a conditional model one row per label."""
     if not _conditional(model):
         return plots.sample_grid(model.generate(64, seed=0), title="Samples from the prior")
-    labels = np.repeat(np.arange(model.num_classes), COUNT) if _by_class(model) else _test(model, data, 64)[1]
-    return plots.sample_grid(model.generate(labels=labels, seed=0), labels, title="Samples by label")
+    labels = _test(model, data, 64)[1]
+    if _by_class(model):
+        labels = np.repeat(some_classes(np.arange(model.num_classes)), COUNT)
+    images = model.generate(labels=labels, seed=0)
+    return plots.sample_grid(images, labels, "Samples by label", data.class_names)
 
 
 def reconstructions(model: BaseModel, data: Dataset, label: int | None) -> Figure:
@@ -98,7 +102,13 @@ def scatter(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     x, y = _test(model, data, SCATTER_POINTS)
     pca = fit_pca(model.latent_dim, data.x_train)
     return plots.beside_pca(
-        x, model.reconstruct(x, y), pca.reconstruct(x), model.encode(x, y), pca.encode(x), _classes(data, len(x))
+        x,
+        model.reconstruct(x, y),
+        pca.reconstruct(x),
+        model.encode(x, y),
+        pca.encode(x),
+        _classes(data, len(x)),
+        class_names=data.class_names,
     )
 
 
@@ -122,12 +132,13 @@ def interpolation(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 
 def style(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """One row per style, one column per label."""
-    return plots.style_by_digit(model)
+    return plots.style_by_digit(model, class_names=data.class_names)
 
 
 def transfer(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """The style of test images under every label."""
-    return plots.style_transfer(model, *_test(model, data, 8))
+    x, y = _test(model, data, 8)
+    return plots.style_transfer(model, x, y, class_names=data.class_names)
 
 
 PICTURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {  # and the capabilities that each needs

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from kvae.data import Dataset
     from kvae.evaluation import Finding
@@ -24,6 +26,9 @@ def metrics(numbers: Mapping[str, Any]) -> None:
         _paragraph("note:", note)
     if "card" in numbers:
         _paragraph("Is it good?", numbers["card"]["text"])
+
+
+MOST_CLASSES = 30  # whose sizes are printed
 
 
 @contextlib.contextmanager
@@ -62,8 +67,11 @@ def dataset(found: Dataset) -> None:
     if found.y_train is None:
         return
     if found.num_classes:
-        counts = [sum(found.y_train == label) for label in range(found.num_classes)]
-        print("training images per label: " + ", ".join(f"{label}: {n}" for label, n in enumerate(counts)))
+        counts = np.bincount(found.y_train, minlength=found.num_classes)
+        names = found.class_names or range(found.num_classes)
+        shown = [f"{name}: {n}" for name, n in zip(names, counts[:MOST_CLASSES], strict=False)]
+        more = f" and {len(counts) - MOST_CLASSES} more" if len(counts) > MOST_CLASSES else ""
+        print("training images per label: " + ", ".join(shown) + more)
     else:
         print(f"attribute vectors of length {found.y_train.shape[1]}")
 

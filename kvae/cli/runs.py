@@ -199,16 +199,16 @@ def evaluate(run: Run, stopped: callbacks.StopOnNaN, interrupted: bool, verbose:
 def pictures(run: Run) -> list[callbacks.Picture]:
     """The callbacks that draw the pictures of a run: samples during training, the others at its end."""
     data, model, out, last = run.data, run.model, run.out / "pictures", run.options["epochs"]
-    every = run.options["pictures_every"] or max(1, last // 5)
+    every, names = run.options["pictures_every"] or max(1, last // 5), data.class_names
     hooks: list[callbacks.Picture] = [
         callbacks.ReconstructionGrid(out, run.x_test, run.y_test, every=last),
-        callbacks.LatentScatter(out, run.x_test, data.y_test, every=last),
-        callbacks.PCABaseline(out, data.x_train, run.x_test, data.y_test, every=last),
+        callbacks.LatentScatter(out, run.x_test, data.y_test, every=last, class_names=names),
+        callbacks.PCABaseline(out, data.x_train, run.x_test, data.y_test, every=last, class_names=names),
     ]
     if capabilities.has(model, "prior"):
         # A model without classes is shown under the attributes of test images.
         attributes = None if run.y_test is None or capabilities.has(model, "classes") else run.y_test[:10]
-        hooks.append(callbacks.SampleGrid(out, every=every, labels=attributes))
+        hooks.append(callbacks.SampleGrid(out, every=every, labels=attributes, class_names=names))
         if model.latent_dim == 2:
             hooks.append(callbacks.LatentManifold(out, None if attributes is None else attributes[0], every=last))
     return hooks

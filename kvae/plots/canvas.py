@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from kvae.io import atomic
-from kvae.types import PathLike
+from kvae.types import Array, ArrayLike, PathLike
+
+ClassNames: TypeAlias = Sequence[str] | Mapping[int, str] | None
 
 # In points. On a figure about 9 inches wide, these are legible from the back of a lecture room.
 TITLE_SIZE = 18
@@ -17,6 +21,7 @@ LABEL_SIZE = 15
 TICK_SIZE = 13
 CHARACTER = 0.6 / 72  # average width in inches of a character, per point of font size
 DPI = 150
+MAX_CLASSES = 20  # in one picture
 
 # Petroff 2021, "Accessible Color Sequences for Data Visualization", the sequence of ten: https://arxiv.org/abs/2107.02270
 COLORS = (
@@ -44,6 +49,17 @@ def new_figure(width: float, height: float, title: str | None = None) -> Figure:
 def text_width(labels: Iterable[object], size: float) -> float:
     """Return the width in inches of the longest line of `labels` at font `size`."""
     return max((len(line) for label in labels for line in str(label).split("\n")), default=0) * size * CHARACTER
+
+
+def some_classes(classes: ArrayLike) -> Array:
+    """Return at most `MAX_CLASSES` of the distinct `classes` `(n,)`, evenly spaced: more would not be legible."""
+    classes = np.unique(np.asarray(classes))
+    return classes[np.linspace(0, len(classes) - 1, min(len(classes), MAX_CLASSES)).round().astype(int)]
+
+
+def names_of(classes: Iterable[Any], class_names: ClassNames = None) -> list[str]:
+    """Return what to call each of `classes`: its entry in `class_names`, of at most 20 letters, or its number."""
+    return [str(k) if class_names is None else str(class_names[k])[:20] for k in classes]
 
 
 def number(value: float, digits: int = 1) -> str:

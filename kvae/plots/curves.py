@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, new_figure
+from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, ClassNames, new_figure
 from kvae.plots.image_grids import draw_images, stack_rows
 from kvae.plots.scatter import draw_scatter
 from kvae.types import ArrayLike
@@ -78,6 +78,7 @@ def beside_pca(
     labels: ArrayLike | None = None,
     title: str = "Model and PCA",
     columns: int = 10,
+    class_names: ClassNames = None,
 ) -> Figure:
     """Compare a model with PCA at the same latent size: reconstructions above, codes below.
 
@@ -91,6 +92,7 @@ def beside_pca(
         labels: integers `(m,)`, or `None`.
         title: str.
         columns: int, number of images to plot.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Returns:
         A `matplotlib.figure.Figure` with three axes: images, the model's codes, PCA's codes.
@@ -114,7 +116,7 @@ def beside_pca(
     for column, (name, codes) in enumerate({"the model": z, "PCA": z_pca}.items()):
         axes = figure.add_subplot(grid[1, column])
         axes.set_title(f"Codes of {name}", fontsize=TITLE_SIZE)
-        handles = draw_scatter(axes, codes, labels, inches=5)
+        handles = draw_scatter(axes, codes, labels, class_names, inches=5)
     if handles:
         figure.legend(
             handles=handles,

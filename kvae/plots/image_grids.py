@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kvae import checks
-from kvae.plots.canvas import LABEL_SIZE, new_figure, text_width
+from kvae.plots.canvas import LABEL_SIZE, ClassNames, names_of, new_figure, some_classes, text_width
 from kvae.types import Array, ArrayLike, Shape
 
 GRID_SIZE = 9  # maximum length in inches of the longer side of a grid
@@ -121,14 +121,17 @@ def grid_inches(
     return pixels * scale + margins + 0.15
 
 
-def sample_grid(images: ArrayLike, labels: ArrayLike | None = None, title: str = "Samples") -> Figure:
-    """Plot samples, as one row per class or, without class labels, as a square.
+def sample_grid(
+    images: ArrayLike, labels: ArrayLike | None = None, title: str = "Samples", class_names: ClassNames = None
+) -> Figure:
+    """Plot samples, as one row per class, of 20 at most, or, without class labels, as a square.
 
     Args:
         images: array `(n, height, width, channels)`.
         labels: integers `(n,)`, the class that each image was generated for. With `None` or attribute vectors `(n, k)`,
             the images are arranged as a square.
         title: str.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -147,8 +150,9 @@ def sample_grid(images: ArrayLike, labels: ArrayLike | None = None, title: str =
     if labels is None or np.ndim(labels) > 1:
         columns = math.ceil(math.sqrt(len(images)))
         return image_grid(_rows([images[i : i + columns] for i in range(0, len(images), columns)]), title=title)
-    names = np.unique(labels)
-    return image_grid(_rows([images[np.asarray(labels) == name] for name in names]), list(names), title=title)
+    classes = some_classes(labels)
+    rows = _rows([images[np.asarray(labels) == label] for label in classes])
+    return image_grid(rows, names_of(classes, class_names), title=title)
 
 
 def reconstruction_grid(

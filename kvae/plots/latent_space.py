@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from kvae import checks
 from kvae.applications.interpolation import interpolate
 from kvae.models import capabilities
-from kvae.plots.canvas import LABEL_SIZE, new_figure, number
+from kvae.plots.canvas import LABEL_SIZE, ClassNames, names_of, new_figure, number, some_classes
 from kvae.plots.image_grids import draw_images, grid_inches, image_grid
 from kvae.types import Array, ArrayLike
 
@@ -169,14 +169,17 @@ def interpolation(
     return image_grid(images, names, columns, title)
 
 
-def style_by_digit(model: Any, n_styles: int = 8, seed: int = 0, title: str = "One style per row") -> Figure:
-    """Plot styles sampled from the prior with every label; all images of a row share the same noise.
+def style_by_digit(
+    model: Any, n_styles: int = 8, seed: int = 0, title: str = "One style per row", class_names: ClassNames = None
+) -> Figure:
+    """Plot styles sampled from the prior with every label, of 20 at most; the images of a row share the same noise.
 
     Args:
         model: `kvae.CVAE` with `num_classes`.
         n_styles: int, number of rows.
         seed: int.
         title: str.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Returns:
         A `matplotlib.figure.Figure` with one column per class.
@@ -192,19 +195,24 @@ def style_by_digit(model: Any, n_styles: int = 8, seed: int = 0, title: str = "O
     n_styles = checks.positive_integer(n_styles, "n_styles")
     # The seed gives each class the same noise. With a learned prior, the codes still depend on the class.
     columns = [model.generate(labels=np.full(n_styles, label), seed=seed) for label in classes]
-    return image_grid(np.stack(columns, axis=1), None, list(classes), title)
+    return image_grid(np.stack(columns, axis=1), None, names_of(classes, class_names), title)
 
 
 def style_transfer(
-    model: Any, x: ArrayLike, y: ArrayLike, title: str = "Style of the real image with every label"
+    model: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    title: str = "Style of the real image with every label",
+    class_names: ClassNames = None,
 ) -> Figure:
-    """Plot real images and, next to each, its style decoded with every label.
+    """Plot real images and, next to each, its style decoded with every label, of 20 at most.
 
     Args:
         model: `kvae.CVAE` with `num_classes`.
         x: images `(n, height, width, channels)`, one per row.
         y: their labels `(n,)`.
         title: str.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
 
     Returns:
         A `matplotlib.figure.Figure` with the real images in the first column.
@@ -218,7 +226,8 @@ def style_transfer(
     """
     classes = _classes(model)
     decoded = model.transfer_style(x, y, classes)
-    return image_grid(np.concatenate([np.asarray(x)[:, None], decoded], axis=1), None, ["real", *classes], title)
+    names = ["real", *names_of(classes, class_names)]
+    return image_grid(np.concatenate([np.asarray(x)[:, None], decoded], axis=1), None, names, title)
 
 
 def _decode(model, codes, label):
@@ -235,7 +244,7 @@ def _decode(model, codes, label):
 
 def _classes(model):
     capabilities.needs(model, "classes")
-    return np.arange(model.num_classes)
+    return some_classes(np.arange(model.num_classes))
 
 
 def _ticks(values):

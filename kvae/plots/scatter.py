@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kvae import checks
-from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure, text_width
+from kvae.plots.canvas import (
+    COLORS,
+    LABEL_SIZE,
+    TICK_SIZE,
+    ClassNames,
+    names_of,
+    new_figure,
+    some_classes,
+    text_width,
+)
 from kvae.types import ArrayLike
 
 POINT_SIZE = 44
@@ -23,13 +31,14 @@ def latent_scatter(
     z: ArrayLike,
     labels: ArrayLike | None = None,
     title: str = "Latent codes",
-    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    class_names: ClassNames = None,
 ) -> Figure:
     """Plot latent codes as points, with a colour and a marker for each class.
 
     Codes of two dimensions are plotted directly, codes of more through their first two principal components (the axis
     labels state the explained variance). Codes of one dimension are spread over one line per class. Each class is
-    labelled at its median, unless classes overlap so much that only the legend can name them, as often in a CVAE.
+    labelled at its median, unless classes overlap so much that only the legend can name them, as often in a CVAE. Of
+    more than 20 classes, 20 are named, and the others are grey.
 
     Args:
         z: array `(n, latent_dim)`.
@@ -69,7 +78,7 @@ def draw_scatter(
     axes: Axes,
     z: ArrayLike,
     labels: ArrayLike | None = None,
-    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    class_names: ClassNames = None,
     inches: float = 7,
 ) -> list[Any]:
     """Draw codes on `axes` about `inches` wide, and return the legend handles, an empty list without labels."""
@@ -93,7 +102,12 @@ def draw_scatter(
     if not len(classes):
         axes.scatter(points[:, 0], points[:, 1], s=POINT_SIZE, color=COLORS[0], **style)
         return []
-    names = [str(k if class_names is None else class_names[k]) for k in classes]
+    shown = some_classes(classes)
+    others = ~np.isin(classes, shown)[members]
+    if others.any():
+        axes.scatter(points[others, 0], points[others, 1], s=POINT_SIZE / 2, color="#d0d0d0", label="others")
+    classes, points, members = shown, points[~others], np.searchsorted(shown, classes[members][~others])
+    names = names_of(classes, class_names)
     handles = [
         axes.scatter(
             points[members == i, 0],
