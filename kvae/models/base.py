@@ -139,8 +139,7 @@ class BaseModel(keras.Model):
         """Compile as the saved model was; Keras leaves this to a class with a `compile` of its own."""
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{name: value for name, value in config.items() if value is not None})
-        if self.optimizer is not None:  # so that its saved state finds its variables
-            self.optimizer.build(self.trainable_variables)
+        optimizers.build(self)  # so that its saved state finds its variables
 
     def train_step(self, *args: Any) -> Any:
         """Minimise `sum(self.losses)` and update the trackers; on JAX, the state comes before the data."""
@@ -231,6 +230,7 @@ class BaseModel(keras.Model):
             if not isinstance(x, (np.ndarray, keras.utils.PyDataset)):
                 arguments.setdefault("shuffle", False)  # it shuffles itself; Keras only warns of its default
             arguments |= {"x": x, "y": y}
+        optimizers.build(self)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().fit(**arguments)
 
@@ -266,6 +266,7 @@ class BaseModel(keras.Model):
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.train_on_batch`, with validated inputs."""
         arguments = _arguments(keras.Model.train_on_batch, self, x, y, *args, **kwargs)
+        optimizers.build(self)
         return super().train_on_batch(*self._admit(arguments), **arguments)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:

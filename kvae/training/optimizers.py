@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from kvae.training import strategy
+
 SUFFIX = "_optimizer"  # of the arguments of `compile`
 
 
@@ -55,6 +57,19 @@ def for_model(model: Any, optimizer: Any, arguments: dict[str, Any]) -> Any:
 
     named = {name: keras.optimizers.get(given[name + SUFFIX]) for name in groups}
     return GroupedOptimizer(keras.optimizers.get(optimizer), named, variables_of)
+
+
+def build(model: keras.Model) -> None:
+    """Create the variables of a compiled model's optimizer, unless it has them.
+
+    Keras leaves this to the first step. If that fails, TensorFlow's compiled step may never create them again.
+
+    Args:
+        model: the model, before its first step.
+    """
+    if getattr(model, "optimizer", None) is not None and not model.optimizer.built:
+        with strategy.scope_of(model):
+            model.optimizer.build(model.trainable_variables)
 
 
 @keras.saving.register_keras_serializable(package="kvae")
