@@ -190,16 +190,16 @@ def class_labels(
             f"`{name}` is missing: a conditional model needs one integer label in 0..{num_classes - 1} per example. "
             "Received: None"
         )
-    labels = label_vector(np.asarray(labels), num_classes, name)
-    same_length(labels, num_examples, name)
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"`{name}` must be integers: use .astype(int). Received: dtype {labels.dtype}")
-    if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+    values: Array = label_vector(np.asarray(labels), num_classes, name)
+    same_length(values, num_examples, name)
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"`{name}` must be integers: use .astype(int). Received: dtype {values.dtype}")
+    if len(values) and (values.min() < 0 or values.max() >= num_classes):
         raise ValueError(
             f"`{name}` must be in 0..{num_classes - 1} for num_classes={num_classes}. "
-            f"Received: values from {labels.min()} to {labels.max()}"
+            f"Received: values from {values.min()} to {values.max()}"
         )
-    return labels
+    return values
 
 
 def label_vector(labels: Any, num_classes: int, name: str) -> Any:

@@ -220,7 +220,9 @@ class BaseModel(keras.Model):
         x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            validation = gate.admit(self, *keras.utils.unpack_x_y_sample_weight(tuple(validation)), "validation ")
+            validation = gate.admit(
+                self, *keras.utils.unpack_x_y_sample_weight(tuple(validation)), prefix="validation "
+            )
             arguments["validation_data"] = _with_targets(*validation)
         elif validation is not None:
             arguments["validation_data"] = gate.admit(self, validation, prefix="validation ")[0]

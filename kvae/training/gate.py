@@ -71,7 +71,7 @@ def admit(model: Any, x: Any, y: Any = None, sample_weight: Any = None, prefix: 
     def check(batch):
         try:
             batch = parts(batch)
-            arrays(model, *batch, prefix)
+            arrays(model, *batch, prefix=prefix)
             return packed(*shaped(model, *batch))
         except ValueError as error:
             raise BatchError(error) from None
@@ -304,7 +304,7 @@ class _CheckedDataset(keras.utils.PyDataset):
         self.dataset.on_epoch_end()
 
 
-def _checked(batches, check) -> Iterator[Any]:
+def _checked(batches: Any, check: Callable[[Any], Any]) -> Iterator[Any]:
     empty = True
     for batch in batches:
         empty = False
