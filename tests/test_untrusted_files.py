@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import fuzz_mutations
@@ -486,9 +487,15 @@ def test_compressed_images_that_ask_for_more_than_they_hold():
     np.testing.assert_array_equal(applications.decompress(model, file).shape, (3, 8, 8, 1))
     head = applications.compression.HEADER
     fields = list(head.unpack(file[: head.size]))
-    for place, value in ((2, 2**32 - 1), (4, 2**32 - 1), (6, b"O8"), (7, b"V4")):
+    assert fields[3:6] == [3, 2, 0]
+    for place, value in ((3, 2**32 - 1), (3, 10**7), (5, 2**32 - 1), (7, b"O8"), (8, b"V4")):
         changed = [*fields[:place], value, *fields[place + 1 :]]
         with pytest.raises(ValueError, match=r"`file` must be bytes"):
             applications.decompress(model, head.pack(*changed) + file[head.size :])
     with pytest.raises(ValueError, match=r"damaged or truncated"):
         applications.decompress(model, file[:-1])
+    fields[3] = 10**7
+    bomb = head.pack(*fields) + zlib.compress(bytes(2 * 10**7), 9)
+    assert len(bomb) < 20_000
+    with pytest.raises(ValueError, match=r"10,000,000 images of a file of .* would take 2,560,000,000 bytes"):
+        applications.decompress(model, bomb)

@@ -6,23 +6,29 @@ pixel: the bits of the file (or of an ideal coder) divided by n · height · wid
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
+import os
 import struct
 import zlib
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from kvae import checks, evaluation
 from kvae.distributions import Bernoulli, Normal
+from kvae.io import limits
 from kvae.models import capabilities
 from kvae.types import Array, ArrayLike
 
-# Little-endian: magic bytes, version; images, latent dimensions, label columns; step; dtypes of codes and labels.
-HEADER = struct.Struct("<4sBIIId2s2s")
-MAGIC, VERSION = b"KVAE", 1
+# Little-endian: magic bytes, version; fingerprint of the model; images, latent dimensions, label columns; step; dtypes
+# of codes and labels.
+HEADER = struct.Struct("<4sB8sIIId2s2s")
+MAGIC, VERSION = b"KVAE", 2
+FLOOR, EXPANSION = 2**28, 2**16  # bytes of the images: any file may ask for the first, or for so many per byte of it
 CODES, LABELS = (b"i1", b"i2", b"i4"), (b"i4", b"f4")
 TINY = 1e-300  # lower limit on probabilities, 997 bits
 
@@ -92,7 +98,13 @@ def compress(model: Any, x: ArrayLike, step: float, y: Any = None) -> bytes:
     labels = np.zeros((len(codes), 0), "<i4") if y is None else np.asarray(y).reshape(len(codes), -1)
     labels = labels.astype("<f4" if labels.dtype.kind == "f" else "<i4")
     head = HEADER.pack(
-        MAGIC, VERSION, *codes.shape, labels.shape[1], step, *(a.dtype.str[1:].encode() for a in (codes, labels))
+        MAGIC,
+        VERSION,
+        _fingerprint(model),
+        *codes.shape,
+        labels.shape[1],
+        step,
+        *(a.dtype.str[1:].encode() for a in (codes, labels)),
     )
     # Dimension by dimension, so that zlib can adapt its code table to each distribution.
     return head + zlib.compress(codes.T.tobytes() + labels.T.tobytes(), 9)
@@ -109,7 +121,8 @@ def decompress(model: Any, file: bytes | bytearray) -> Array:
         Array `(n, *image_shape)`: the decoded codes.
 
     Raises:
-        ValueError: if the file is truncated, damaged, of another format, or of a model of another latent size.
+        ValueError: if the file is truncated, damaged, of another format, or was written with another model or other
+            weights; or if it asks for more than 256 MiB of images and more than 65,536 bytes per byte of it.
 
     Example:
 
@@ -122,16 +135,28 @@ def decompress(model: Any, file: bytes | bytearray) -> Array:
         raise ValueError(f"{wanted}: read it with open(path, 'rb'). Received: {type(file).__name__}")
     if len(file) < HEADER.size or file[:4] != MAGIC:
         raise ValueError(f"{wanted}. Received: {len(file)} bytes, truncated or of another format")
-    _, version, n, latent_dim, columns, step, *dtypes = HEADER.unpack(file[: HEADER.size])
+    _, version, fingerprint, n, latent_dim, columns, step, *dtypes = HEADER.unpack(file[: HEADER.size])
     if version != VERSION:
         raise ValueError(f"{wanted} in version {VERSION}. Received: version {version}")
     if latent_dim != model.latent_dim:
         raise ValueError(
             f"`file` must be written by this model, with {model.latent_dim} latent dimensions. Received: {latent_dim}"
         )
+    if fingerprint != _fingerprint(model):
+        raise ValueError(
+            "`file` must be written with the same model and weights: load the model that compressed it. "
+            f"Received: a file of the model {fingerprint.hex()}, and the model {_fingerprint(model).hex()}"
+        )
     if dtypes[0] not in CODES or dtypes[1] not in LABELS:
         raise ValueError(f"{wanted}. Received: numbers of types {dtypes}")
     code_type, label_type = (np.dtype("<" + name.decode()) for name in dtypes)
+    images = 4 * n * math.prod(model.image_shape)
+    most = min(max(FLOOR, EXPANSION * len(file)), int(os.environ.get("KVAE_MAX_BYTES", limits.UNPACKED)))
+    if images > most:
+        raise ValueError(
+            f"{wanted}: {n:,} images of a file of {len(file):,} bytes would take {images:,} bytes, over {most:,}. "
+            "Received: a damaged header, or images without any content"
+        )
     split = n * latent_dim * code_type.itemsize
     try:
         whole = split + n * columns * label_type.itemsize
@@ -147,6 +172,20 @@ def decompress(model: Any, file: bytes | bytearray) -> Array:
     if columns == 0:
         return model.decode(z)
     return model.decode(z, labels if label_type.kind == "f" else labels[:, 0])
+
+
+def _fingerprint(model):
+    """Eight bytes that identify the weights of a model's encoder and decoder, or the components of a baseline."""
+    digest = hashlib.sha256()
+    if isinstance(model, keras.Model):
+        parts = [model.encoder.weights, model.decoder.weights]
+        # Not the states of random generators, which are integers and change with use.
+        arrays = [ops.convert_to_numpy(weight) for part in parts for weight in part if "float" in weight.dtype]
+    else:
+        arrays = [model.components, model.decode(np.zeros((1, model.latent_dim), "float32"))]
+    for array in arrays:
+        digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array, "float32").tobytes())
+    return digest.digest()[:8]
 
 
 def prior_rate(model: Any, x: ArrayLike, step: float, y: Any = None) -> float:
