@@ -21,7 +21,7 @@ from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, stra
 from kvae.training.adam import fuse_adam
 from kvae.training.finite_steps import FiniteSteps, guards_first
 from kvae.training.pipelines import Rows
-from kvae.types import Array, ArrayLike, Shape, Tensor
+from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
 
 
 class BaseModel(keras.Model):
@@ -257,6 +257,16 @@ class BaseModel(keras.Model):
             x, y = self._admit(arguments)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().evaluate(x, y, **arguments)
+
+    def save(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
+        """Like `keras.Model.save`, except that the file must end in ".keras": models are not loaded from HDF5 files.
+
+        Raises:
+            ValueError: if it ends otherwise.
+        """
+        if not str(filepath).endswith(".keras"):
+            raise ValueError(f"`filepath` must end in .keras, the format that models load from. Received: {filepath}")
+        super().save(filepath, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.predict`, with validated arrays: reconstructions of `x`, or `(x, y)` with a condition."""

@@ -50,7 +50,7 @@ def plain_errors() -> Iterator[None]:
         raise kinds[found[1]](found[2]) from None
 
 
-def admit(model: Any, x: Any, y: Any = None, sample_weight: Any = None, prefix: str = "") -> tuple[Any, Any, Any]:
+def admit(model: Any, x: Any, y: Any = None, sample_weight: Any = None, *, prefix: str = "") -> tuple[Any, Any, Any]:
     """Check the data given to a model.
 
     Args:
@@ -85,12 +85,12 @@ def admit(model: Any, x: Any, y: Any = None, sample_weight: Any = None, prefix: 
     if any(base.__name__ == "DataLoader" and base.__module__.startswith("torch.") for base in type(x).__mro__):
         return _checked_loader(x, check), y, sample_weight
     if hasattr(x, "__array__") or isinstance(x, list):
-        x, y, sample_weight = arrays(model, x, y, sample_weight, prefix)
+        x, y, sample_weight = arrays(model, x, y, sample_weight, prefix=prefix)
         strategy.check_equal_parts(len(x), f"len({prefix}x)")
     return x, y, sample_weight
 
 
-def arrays(model: Any, x: Any, y: Any = None, sample_weight: Any = None, prefix: str = "") -> tuple[Any, Any, Any]:
+def arrays(model: Any, x: Any, y: Any = None, sample_weight: Any = None, *, prefix: str = "") -> tuple[Any, Any, Any]:
     """Check arrays by shape and value; arguments, result and errors as in `admit`."""
     x = model.check_images(_array(x), prefix + "x")
     if model.conditions is not None:
