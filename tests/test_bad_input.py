@@ -176,7 +176,9 @@ def test_datasets(vae, cvae):
     import tensorflow as tf
 
     flat = tf.data.Dataset.from_tensor_slices(X)
-    with pytest.raises(ValueError, match=r"shape \(n, 8, 8, 1\): add .*, or batch the dataset. Received: shape \(8, 8, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"shape \(n, 8, 8, 1\): add .*, or batch the dataset. Received: shape \(8, 8, 1\)"
+    ):
         vae.fit(flat)
     with pytest.raises(ValueError, match="`labels` is missing"):
         cvae.fit(flat.batch(2))
@@ -186,6 +188,13 @@ def test_datasets(vae, cvae):
         cvae(X)
     with pytest.raises(ValueError, match=r"sample_weight` must have one entry per example: 6. Received: 5"):
         vae.fit(X, sample_weight=np.ones(5))
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5", "m", "m.KERAS", "m.weights.h5"])
+def test_models_are_saved_only_to_files_that_load(tmp_path, vae, name):
+    with pytest.raises(ValueError, match=rf"^`filepath` must end in .keras, .*Received: .*{name}$"):
+        vae.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_no_model(tmp_path, vae):
