@@ -311,3 +311,21 @@ def test_warmup_needs_a_model_with_beta():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"variable `beta`.*Sequential"):
         model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0, callbacks=[callbacks.KLWarmup(2)])
+
+
+def test_many_classes_and_their_names_are_legible():
+    """300 classes gave a figure of 300 rows, and a legend of 300 entries."""
+    many = make_cvae(300, 300)
+    grid = callbacks.SampleGrid("unused", columns=2, class_names=[f"class {k}" for k in range(300)])
+    scatter = callbacks.LatentScatter("unused", DATA.x_train[:300], np.arange(300))
+    for callback in (grid, scatter):
+        callback.set_model(many)
+    names = [label.get_text() for label in grid.figure(1).axes[0].get_yticklabels()]
+    assert names[0] == "class 0"
+    assert names[-1] == "class 299"
+    assert len(names) == 20
+    legend = [text.get_text() for text in scatter.figure(1).legends[0].get_texts()]
+    assert len(legend) == 20
+    assert legend[0] == "0"
+    points = sum(len(each.get_offsets()) for each in scatter.figure(1).axes[0].collections)
+    assert points == 300  # the others are grey

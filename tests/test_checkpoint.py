@@ -1,5 +1,9 @@
 """Resuming from a checkpoint is bit-identical to uninterrupted training, on the current backend."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -141,6 +145,50 @@ def test_a_folder_is_one_writers(tmp_path):
         pass
     with atomic.locked(tmp_path):
         pass
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    """A device or a link was replaced by a file; as root, even /dev/null."""
+    (tmp_path / "target").write_text("kept")
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    kinds = {"link": "a symbolic link", "dangling": "a symbolic link", "pipe": "a pipe", "folder": "a folder"}
+    for name, kind in {**kinds, "/dev/null": "a device"}.items():
+        with pytest.raises(FileError, match=f"new or regular file.*, {kind}$"), atomic.replacing(tmp_path / name):
+            pytest.fail("it was written to")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "target").read_text() == "kept"
+    (tmp_path / "pictures").symlink_to("folder")
+    (tmp_path / "folder" / "mine.png").write_text("kept")
+    run_folder.clear(tmp_path)  # of a link in a run's folder, only the link is removed
+    assert (tmp_path / "folder" / "mine.png").is_file()
+    assert not (tmp_path / "pictures").is_symlink()
+
+
+def test_what_waits_under_a_temporary_name_is_not_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda n: "0")
+    (tmp_path / ".a.0.half.json").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileError, match="File exists"), atomic.replacing(tmp_path / "a.json") as aside:
+        aside.write_text("x")
+    assert not (tmp_path / "victim").exists()
+
+
+LONG_CALL = """
+import os, signal, threading, numpy as np
+from kvae.io import atomic
+matrix = np.random.default_rng(0).random((3000, 3000))  # its singular values take many seconds
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+with atomic.terminable(), atomic.stoppable_at_once("stopped", patience=0.2):
+    np.linalg.svd(matrix)
+"""
+
+
+def test_a_signal_ends_even_a_long_call_into_compiled_code():
+    done = subprocess.run([sys.executable, "-c", LONG_CALL], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "stopped\n")
 
 
 def test_what_a_killed_process_left_half_written_is_swept(tmp_path):

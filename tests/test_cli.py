@@ -2,12 +2,15 @@
 
 import contextlib
 import csv
+import dataclasses
 import importlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -17,7 +20,7 @@ import pytest
 import kvae
 from kvae import callbacks, distributions, priors
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
-from kvae.cli import build, main, parser, run_folder, runs
+from kvae.cli import build, main, parser, printing, run_folder, runs, saved_model, streams
 from kvae.cli import options as run_options
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
@@ -353,12 +356,9 @@ BAD = {
     "sigma without gaussian": (("train", "--sigma", "0.1"), 1, "likelihood=gaussian"),
     "missing file": (("train", "--dataset", "absent.npz"), 1, "existing .npz file"),
     "damaged file": (("train", "--dataset", "damaged.npz"), 1, "damaged"),
-    "too few images": (
-        ("train", "--model", "vae", "--dataset", "faces.npz", "--latent-dim", "12", "--out", "new"),
-        1,
-        "n_components",
-    ),
     "no labels": (("train", "--dataset", "faces.npz"), 1, "needs labels"),
+    "one class": (("train", "--dataset", "one.npz"), 1, "at least two classes"),
+    "out is a device": (("data", "digits", "--out", "/dev/null"), 1, "Received: /dev/null, a device"),
     "out is a file": (("train", "--out", "damaged.npz"), 1, "must be a folder"),
     "out contains other files": (("train", "--out", "."), 1, "contains other files"),
     "unwritable out": (("train", "--out", "/proc/run"), 1, "output folder must be writable"),
@@ -374,6 +374,7 @@ def in_process(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
     np.savez(tmp_path / "faces.npz", images=np.zeros((10, 4, 4)))
+    np.savez(tmp_path / "one.npz", images=np.zeros((10, 4, 4)), labels=np.full(10, 3))
 
     def call(*arguments):
         code = main.main(list(arguments))
@@ -415,18 +416,178 @@ def test_debug_shows_the_traceback(in_process):
         in_process("train", "--dataset", "cifar", "--debug")
 
 
-def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch):
-    import keras
+class Interrupt(keras.callbacks.Callback):
+    """Ctrl-C at the end of the second epoch, or at the beginning of another one."""
 
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 1:
-                raise KeyboardInterrupt
+    at_beginning_of = None
 
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.at_beginning_of:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(callbacks, "Progress", Interrupt)
-    options = {"epochs": 50, "hidden": [16]}
-    metrics, interrupted = runs.train(options, tmp_path / "run")
+    options, out = {"epochs": 50, "hidden": [16], "model": "vae"}, tmp_path / "run"
+    metrics, interrupted = runs.train(options, out)
     assert interrupted
     assert np.isfinite(metrics["negative_elbo"])
-    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
-    assert kvae.load_model(tmp_path / "run" / "model.keras").generate([1], seed=0).shape == (1, 8, 8, 1)
+    assert len((out / "history.csv").read_text().splitlines()) == 3
+    model = kvae.load_model(out / "model.keras")
+    with np.load(out / "checkpoint.npz") as file:  # the weights of the last complete epoch, the first one
+        assert json.loads(str(file["record"]))["epoch"] == 1
+        for i, variable in enumerate(model.variables):
+            np.testing.assert_array_equal(file[str(i)], keras.ops.convert_to_numpy(variable))
+
+    def resume():
+        code = main.main(["train", "--resume", "run"])
+        lines = [line for line in capsys.readouterr().err.splitlines() if "resume" in line or code]
+        assert code == 1
+        return lines
+
+    capsys.readouterr()
+    kept = {path: path.read_bytes() for path in (out / "config.json", out / "history.csv")}
+    config = json.loads(kept[out / "config.json"])
+    for history in (b"", b"epoch,loss\n1", b"epoch,loss\n1,x\n", b"\xff\xfe", b'epoch,"loss\n', b"epoch,loss\n"):
+        (out / "history.csv").write_bytes(history)
+        (line,) = resume()
+        assert line.startswith("kvae train: `path` must ")
+        assert "history.csv" in line
+    (out / "history.csv").write_bytes(kept[out / "history.csv"])
+    run_folder.write_json(out / "config.json", {**config, "data": {**config["data"], "training_images": 9}})
+    (line,) = resume()
+    assert "`resume` requires the data that the run began with" in line
+    assert "'training_images': 9" in line
+    run_folder.write_json(out / "config.json", {**config, "versions": {**config["versions"], "keras": "2.0"}})
+    warning, line = resume()  # interrupted again, at the end of its second epoch
+    assert "began with other versions" in warning
+    assert "'keras': '2.0'" in warning
+    assert line.endswith("interrupted; what was trained so far is saved; resume with: kvae train --resume run")
+
+
+def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "Progress", Interrupt)
+    monkeypatch.setattr(Interrupt, "at_beginning_of", 0)
+    with pytest.raises(KeyboardInterrupt, match="before the first epoch was complete: nothing is saved"):
+        runs.train({"epochs": 2, "hidden": [8], "model": "vae"}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_evaluation_is_finished_by_a_resumption(tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    evaluate = saved_model.evaluate
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(saved_model, "evaluate", interrupt)
+    assert main.main([*QUICK, "--model", "vae", "--latent-dim", "70"]) == 1  # more than pixels: PCA takes fewer
+    finish = "interrupted in the evaluation of the trained model: finish it with: kvae train --resume run"
+    assert capsys.readouterr().err.strip() == f"kvae train: {finish}"
+    assert (tmp_path / "run" / "model.keras").is_file()
+    monkeypatch.setattr(saved_model, "evaluate", evaluate)
+    assert main.main(["train", "--resume", "run"]) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == set(run_folder.FILES)
+
+
+def test_numbers_that_are_missing_or_low_come_with_a_reason(tmp_path, digits, capsys):
+    """One test image gave NaN, which is not JSON; classes that training lacks were judged without a word."""
+    rows = digits.y_train < 3
+    few = dataclasses.replace(
+        digits, x_train=digits.x_train[rows], y_train=digits.y_train[rows], x_test=digits.x_test[:1], y_test=[1]
+    )
+    model = kvae.CVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(4,), num_classes=10), num_classes=10, seed=0)
+    metrics = saved_model.evaluate(model, few, few.x_test, np.array([1]))
+    assert metrics["negative_elbo_standard_error"] is None
+    assert 0 <= metrics["label_agreement"] <= 0.3
+    run_folder.write_json(tmp_path / "metrics.json", {**metrics, "more": [float("nan"), {"a": float("inf")}]})
+    read = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert read["more"] == [None, {"a": "inf"}]
+    assert "standard error needs at least two test images" in read["notes"][0]
+    assert "lack classes 3, 4, 5, 6, 7, 8, 9: no judge" in read["notes"][1]
+    printing.metrics(metrics)
+    assert "note: A standard error" in capsys.readouterr().out
+    one = dataclasses.replace(few, y_train=np.ones(rows.sum(), int))
+    metrics = saved_model.evaluate(model, one, digits.x_test[:5], digits.y_test[:5])
+    assert metrics["label_agreement"] is None
+    assert "at least two classes" in metrics["notes"][-1]
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ResourceExhaustedError("OOM when allocating tensor with shape[1000000,1000000]"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 4000000000000 bytes."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        np._core._exceptions._ArrayMemoryError((2**40,), np.dtype("float32")),
+    ],
+    ids=["tensorflow", "jax", "torch", "numpy"],
+)
+def test_out_of_memory_is_one_line_that_names_the_batch_size(in_process, monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(runs, "train", fail)
+    code, printed = in_process("train")
+    assert code == 1
+    assert printed.startswith("kvae train: out of memory: use a smaller --batch-size")
+    assert len(printed.splitlines()) == 1
+
+
+# Streams and environment
+
+
+SHELL = f'kvae() {{ {sys.executable} -c "{KVAE}" "$@"; }}; '
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "out", "err"),
+    [
+        ("kvae workshop list >&-", 0, "", ""),
+        ("kvae workshop list 2>&-", 0, "minutes", ""),
+        ("kvae workshop copy 99 2>&-", 1, "kvae workshop: `N` must be one of", ""),
+        ("kvae workshop list <&- >&- 2>&-", 0, "", ""),
+        ("kvae workshop list | head -1; exit ${PIPESTATUS[0]}", 0, "minutes", ""),
+        ("kvae workshop list > /dev/full", 1, "", "kvae workshop: The output could not be written. Received: No space"),
+        ("PYTHONIOENCODING=ascii PYTHONWARNINGS=error kvae workshop list", 0, "minutes", ""),
+        ("KERAS_BACKEND=numpy kvae data digits", 1, "", "must name one of .*, which can train. Received: numpy"),
+        ("KERAS_BACKEND=nothing kvae data digits", 1, "", "KERAS_BACKEND must be one of"),
+    ],
+)
+def test_unusual_streams_and_environments(tmp_path, line, code, out, err):
+    environment = {**os.environ, "PYTHONPATH": str(Path(kvae.__file__).parents[1])}
+    done = subprocess.run(
+        ["bash", "-c", SHELL + line], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == code, done
+    for text, expected in ((done.stdout, out), (done.stderr, err)):
+        assert len(text.splitlines()) <= (1 if code or "head" in line else 20)
+        assert bool(text) == bool(expected)
+        assert re.search(expected, text)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_letters_that_a_terminal_lacks_are_written_in_ascii(monkeypatch, encoding):
+    bytes_ = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_, encoding))
+    with streams.open_streams():
+        print("−ELBO 1 ± 2, σ² → 鋒")
+    expected = {"ascii": "-ELBO 1 +- 2, sigma2 -> ?", "cp1252": "-ELBO 1 ± 2, sigma² -> ?"}
+    assert bytes_.getvalue().decode(encoding).strip() == expected.get(encoding, "−ELBO 1 ± 2, σ² → 鋒")
+
+
+def test_errors_among_the_warnings_of_the_environment_are_disarmed(monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        monkeypatch.setattr(sys, "warnoptions", ["error"])
+        streams.disarm_warnings()
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        assert not [each for each in warnings.filters if each[0] == "error"]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -138,6 +139,48 @@ def test_workers_find_one_another_in_any_order(two_workers):
     for thread in threads:
         thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (([0, 1], 0), ([1, 0], 0), "list the same workers in the same order"),
+        (([0, 1, 2], 0), ([0, 1], 1), "list the same workers in the same order"),
+        (([0, 1], 0), ([0, 1], 1), "same versions"),
+    ],
+    ids=["order swapped", "a third one", "other versions"],
+)
+def test_workers_that_disagree_fail_at_once(two_workers, monkeypatch, first, second, message):
+    """They waited for each other in TensorFlow, in silence."""
+    three, failed = addresses(two_workers, 3), []
+    if "versions" in message:
+        number = iter(["1", "1", "2", "2"])  # of kvae and Keras, on the first worker and on the second
+        monkeypatch.setattr(cluster.importlib, "import_module", lambda _: SimpleNamespace(__version__=next(number)))
+
+    def worker(order, position):
+        try:
+            cluster.wait_for_others(Cluster(tuple(three[i] for i in order), position), 20)
+        except ValueError as error:
+            failed.append(str(error))
+
+    threads = [threading.Thread(target=worker, args=described) for described in (first, second)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - start < 10
+    assert len(failed) == 2
+    assert all(message in each and "on another worker" in each for each in failed)
+
+
+def test_what_answers_but_is_not_a_worker_is_said(two_workers):
+    here, there = addresses(two_workers)
+    with socket.create_server(("127.0.0.1", int(there.rpartition(":")[2]))) as server:
+        threading.Thread(target=lambda: server.accept()[0].sendall(b"HTTP/1.1 400\n"), daemon=True).start()
+        with pytest.raises(ValueError, match=f"start the one at {there}"):
+            cluster.wait_for_others(Cluster((here, there), 0), 0.5)
 
 
 # Limitations of the backends
@@ -276,7 +319,9 @@ def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_
         processes[1].send_signal(signal.SIGKILL)
         _, errors = processes[0].communicate(timeout=300)
         assert processes[0].returncode == 1
-        assert "Another worker was lost: restart all workers" in errors.splitlines()[-1]
+        last = errors.splitlines()[-1]
+        assert "Another worker was lost" in last
+        assert last.endswith("restart all workers with: kvae train --resume run --strategy multiworker")
         assert "Traceback" not in errors
         before = (run / "history.csv").read_text().splitlines()
         assert 3 <= len(before) < epochs

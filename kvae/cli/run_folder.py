@@ -73,7 +73,7 @@ def claimed(out: Path, options: dict[str, Any], resume: bool, data: Dataset, dev
     import keras
 
     config = {
-        "options": {name: _finite(value) for name, value in options.items()},
+        "options": options,
         "backend": keras.backend.backend(),
         "versions": versions(),
         "devices": devices,
@@ -142,22 +142,19 @@ def remove(out: Path) -> None:
 
 
 def write_json(path: PathLike, content: Any) -> None:
-    """Write `content` as indented JSON to `path`; numbers that JSON does not have, NaN and infinity, become null."""
+    """Write `content` as indented JSON to `path`: NaN as null, and infinity as "inf", because JSON has neither."""
     with atomic.replacing(path) as aside:
-        aside.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n")
+        aside.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
-def _without_nan(content):
+def _finite(content):
     if isinstance(content, dict):
-        return {name: _without_nan(value) for name, value in content.items()}
+        return {name: _finite(value) for name, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def _finite(value):
-    """An option's value as JSON has it: infinity is a text there."""
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
+        return [_finite(value) for value in content]
+    if not isinstance(content, float) or math.isfinite(content):
+        return content
+    return None if math.isnan(content) else str(float(content))
 
 
 def read_options(path: PathLike) -> dict[str, Any]:
