@@ -6,12 +6,14 @@ import keras
 import numpy as np
 import pytest
 from cases import DENSITIES
-from keras import ops
+from keras import layers, ops
+from scipy.special import gammaln
 
 import kvae
 from kvae import bounds, distributions, networks
 from kvae.evaluation import Finding, diagnose
 from kvae.evaluation.doctor import loss_scale
+from kvae.evaluation.doctor.figures import Figures
 
 PIXELS = 64
 
@@ -292,7 +294,50 @@ def test_models_and_data_that_cannot_be_looked_at(digits):
         diagnose(kvae.CVAE(*pair, num_classes=10), digits.x_test, digits.y_test[:3])
 
 
+def log_gamma(x):
+    return ops.convert_to_tensor(gammaln(ops.convert_to_numpy(x)).astype("float32"))
+
+
+class Poisson(distributions.Distribution):
+    parameter_names = ("log_rate",)
+
+    def elementwise_log_prob(self, value, params):
+        return value * params - ops.exp(params) - log_gamma(value + 1.0)
+
+    def mean(self, params):
+        return ops.exp(params)
+
+
+class NegativeBinomial(distributions.Distribution):
+    """By mean and inverse dispersion, both as logarithms."""
+
+    num_parameters = 2
+    parameter_names = ("log_mean", "log_dispersion")
+
+    def elementwise_log_prob(self, value, params):
+        mean, size = ops.split(ops.exp(params), 2, axis=-1)
+        counted = log_gamma(value + size) - log_gamma(size + 0.0 * value) - log_gamma(value + 1.0)
+        return counted + size * ops.log(size / (size + mean)) + value * ops.log(mean / (size + mean))
+
+    def mean(self, params):
+        return ops.exp(ops.split(params, 2, axis=-1)[0])
+
+
+class OnUnitInterval(distributions.Distribution):
+    """Density (a + 1) x^a on [0, 1], with a = exp(params)."""
+
+    def elementwise_log_prob(self, value, params):
+        power = ops.exp(params)
+        return ops.log(power + 1.0) + power * ops.log(ops.maximum(value, 1e-30))
+
+    def mean(self, params):
+        return 1.0 - 1.0 / (ops.exp(params) + 2.0)
+
+
 FAMILIES = [
+    (Poisson(), "counts"),
+    (NegativeBinomial(), "counts"),
+    (OnUnitInterval(), "unit"),
     (distributions.Bernoulli(), "binary"),
     (distributions.Normal(), "real"),
     (distributions.Normal(sigma=0.003), "real"),
@@ -369,3 +414,111 @@ def test_the_callback_wants_a_density_and_an_interval(digits):
         model.fit(digits.x_train, verbose=0, callbacks=[kvae.callbacks.Diagnosis(digits.x_test)])
     with pytest.raises(ValueError, match="`every` must be an integer of at least 1"):
         kvae.callbacks.Diagnosis(digits.x_test, every=0)
+
+
+class Hidden(layers.Layer):
+    """A dense layer whose activation no one can read."""
+
+    def __init__(self, units, function):
+        super().__init__()
+        self.function, self.dense = function, layers.Dense(units)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, x):
+        return self.function(self.dense(x))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.dense.units)
+
+
+def ending_in(function, shape=(8, 8, 1)):
+    z = keras.Input((2,))
+    h = Hidden(int(np.prod(shape)), function)(layers.Dense(16, "relu")(z))
+    return keras.Model(z, layers.Reshape(shape)(h))
+
+
+@pytest.mark.parametrize("function", [ops.sigmoid, ops.tanh, ops.relu, ops.softplus], ids=lambda each: each.__name__)
+def test_a_hidden_activation_on_the_logits_is_found_before_more_epochs_are_advised(digits, function):
+    encoder, _ = networks.mlp((8, 8, 1), 2, hidden=(8,))
+    findings = diagnose(kvae.VAE(encoder, ending_in(function), seed=0), digits.x_test[:100])
+    assert (first(findings).name, first(findings).severity) == ("bounded_outputs", "problem")
+    assert "the decoder gives only logits from " in findings[0].message
+    assert "drop the last activation" in findings[0].advice
+    assert "epochs" not in named(findings)["nothing_learnt"].advice
+
+
+def test_a_hidden_activation_on_a_scale_or_a_mean(digits):
+    x = keras.Input((8, 8, 1))
+    h = layers.Dense(16, "relu")(layers.Flatten()(x))
+    encoder = keras.Model(x, layers.Concatenate()([layers.Dense(2)(h), Hidden(2, ops.softplus)(h)]))
+    _, decoder = networks.mlp((8, 8, 1), 2, hidden=(8,))
+    found = first(diagnose(kvae.VAE(encoder, decoder, seed=0), digits.x_test[:100]))
+    assert found.name == "bounded_outputs"
+    assert "the encoder gives only log_var from 0 " in found.message
+    pair = networks.mlp((8, 8, 1), 2, hidden=(8,))[0], ending_in(ops.sigmoid)
+    model = kvae.VAE(*pair, likelihood="gaussian", seed=0)
+    assert "bounded_outputs" not in named(diagnose(model, digits.x_test[:100]))  # pixels in [0, 1] suit a sigmoid
+    standardised = (digits.x_test[:100] - 0.3) / 0.3
+    assert "scale the data" in named(diagnose(model, standardised))["bounded_outputs"].advice
+
+
+def test_a_tanh_before_the_last_layer_bounds_nothing(digits):
+    pair = networks.mlp((8, 8, 1), 2, hidden=(4,), activation="tanh")
+    assert "bounded_outputs" not in named(diagnose(kvae.VAE(*pair, seed=0), digits.x_test[:100]))
+
+
+def figures_of(model, x, seed=0):
+    return Figures(model, x, None, None, None, loss_scale.density_scale(model.likelihood, model.image_shape), seed)
+
+
+def test_the_codes_of_a_posterior_equal_to_the_prior_overlap_with_it(digits, healthy):
+    """Codes and prior must not be drawn from one seed: shared noise gave a share of 0."""
+
+    def forget(kernel, bias):
+        kernel[:] = bias[:] = 0.0
+
+    model = change_posterior(healthy(), forget)
+    shares = [figures_of(model, digits.x_test[:62], seed).prior_share for seed in range(3)]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.2)
+
+
+def test_counts(rng):
+    counts = rng.poisson(4.0, (60, 8, 8, 1)).astype("float32")
+    for likelihood in (Poisson(), NegativeBinomial()):
+        pair = networks.mlp((8, 8, 1), 2, hidden=(8,), likelihood=likelihood)
+        model = kvae.VAE(*pair, likelihood=likelihood, seed=0)
+        assert not {"pixels", "not_normalised", "likelihood"} & set(named(diagnose(model, counts)))
+    assert "not integers" in named(diagnose(model, counts / 8.0))["likelihood"].message
+
+
+def test_a_table_is_not_called_an_image(rng):
+    x = (rng.normal(size=(100, 6)) * [1, 10, 100, 1000, 0.01, 5]).astype("float32")
+    pair = networks.mlp((6,), 2, hidden=(8,), likelihood="gaussian")
+    model = kvae.VAE(*pair, likelihood="gaussian", beta=6.0, seed=0)
+    said = [*diagnose(model, x), *diagnose(model, np.abs(x) * 1e-7), *diagnose(model, np.round(x > 0))]
+    assert said[0].name == "columns"
+    assert "standardise the columns" in said[0].advice
+    assert "columns" not in named(diagnose(model, x / x.std(axis=0)))
+    assert {"columns", "beta", "sigma", "likelihood", "nothing_learnt"} <= {finding.name for finding in said}
+    for finding in said:
+        assert not any(word in str(finding) for word in ("image", "pixel", "255", "grey")), finding
+    with pytest.raises(ValueError, match=r"must hold values in \[0, 1\].*rescale"):
+        diagnose(kvae.VAE(*networks.mlp((6,), 2, hidden=(8,)), seed=0), np.abs(x) / np.abs(x).max() * 100)
+
+
+def test_weights_and_outputs_that_are_not_finite(digits, healthy):
+    def spoil(kernel, bias):
+        bias[0] = np.nan
+
+    (finding,) = diagnose(change_posterior(healthy(), spoil), digits.x_test)
+    assert finding.name == "not_finite"
+    assert "NaN or infinity in 1 of the model's" in finding.message
+    assert "posterior/bias" in finding.message
+    model = healthy("gaussian", networks_of="gaussian")
+    kernel, bias = model.decoder.layers[-2].get_weights()
+    model.decoder.layers[-2].set_weights([kernel, np.full_like(bias, 3e38)])
+    (finding,) = diagnose(model, digits.x_test[:50])
+    assert finding.name == "not_finite"
+    assert "ELBO of 50 of 50 images" in finding.message

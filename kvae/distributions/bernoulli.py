@@ -51,13 +51,12 @@ class Bernoulli(Distribution):
     def check(self, value: Array, name: str) -> None:
         low, high = float(np.min(value)), float(np.max(value))
         if low < 0.0 or high > 1.0:
-            fix = (
-                "divide by 255"
-                if low >= 0.0 and high <= 255.0
-                else 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
-            )
+            image = value.ndim > 2 and low >= 0.0 and high <= 255.0
+            other = 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
+            fix = "divide by 255" if image else other
+            what = "pixels" if value.ndim > 2 else "values"
             raise ValueError(
-                f"`{name}` must hold pixels in [0, 1] for the Bernoulli likelihood: {fix}. "
+                f"`{name}` must hold {what} in [0, 1] for the Bernoulli likelihood: {fix}. "
                 f"Received: {value.dtype} values from {low:g} to {high:g}"
             )
 

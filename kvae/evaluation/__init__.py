@@ -3,7 +3,7 @@
 from kvae.evaluation import reference_cards
 from kvae.evaluation.annealed import annealed_log_likelihood
 from kvae.evaluation.doctor.diagnose import diagnose
-from kvae.evaluation.doctor.findings import Finding
+from kvae.evaluation.doctor.finding import Finding
 from kvae.evaluation.grid import Grid, grid_log_likelihood
 from kvae.evaluation.inference_gap import InferenceGap, inference_gap
 from kvae.evaluation.latent_usage import (

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from kvae import checks
-from kvae.evaluation.doctor import findings
+from kvae.evaluation.doctor import findings, first_look, loss_scale
 from kvae.evaluation.doctor.figures import Figures
-from kvae.evaluation.doctor.findings import Finding
+from kvae.evaluation.doctor.finding import Finding
 from kvae.evaluation.likelihood import check_data
 from kvae.models import VAE, capabilities, conditions
 from kvae.types import ArrayLike
@@ -28,7 +28,8 @@ def diagnose(
 ) -> list[Finding]:
     """Report what is wrong with a trained model, causes before consequences.
 
-    The doctor looks for pixels on a wrong scale; a mean in the loss where a sum belongs, or a β far from 1; a
+    The doctor looks for weights that are not finite; pixels or columns on a wrong scale; outputs that a network's last
+    activation bounds; a mean in the loss where a sum belongs, or a β far from 1; a
     likelihood that does not fit the data; overfitting; posterior collapse, dead units, a posterior pinned to the edge
     of its range; codes that do not overlap with the prior; and a model that knows no more than the mean image. The
     model's own random stream is left unchanged.
@@ -55,7 +56,11 @@ def diagnose(
     """
     capabilities.needs(model, "density")
     images, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
-    wrong_scale = findings.pixels(images, model.image_shape)
+    broken = first_look.weights(model)
+    if broken is not None:
+        return [broken]
+    scale_and_support = loss_scale.density_scale(model.likelihood, model.image_shape)
+    wrong_scale = first_look.scale(images, model.image_shape, scale_and_support[1])
     try:
         model.likelihood.check(images, "x")
     except ValueError:
@@ -63,11 +68,26 @@ def diagnose(
             raise
         return [wrong_scale]
     images, y = check_data(model, images, y)
-    figures = Figures(model, images, y, *_some(x_train, y_train, seed), seed)
+    figures = Figures(model, images, y, *_some(x_train, y_train, seed), scale_and_support, seed)
+    bad = np.flatnonzero(~np.isfinite(figures.elbo))
+    if len(bad):
+        return [*filter(None, [wrong_scale]), _overflow(bad, figures)]
     found = [wrong_scale, *(check(figures) for check in findings.CHECKS)]
     found = [finding for finding in found if finding is not None]
     ill = any(finding.severity in ("problem", "warning") for finding in found)
     return found if ill else [_healthy(figures), *found]
+
+
+def _overflow(bad, figures):
+    example = figures.words.example
+    return Finding(
+        "not_finite",
+        "problem",
+        f"The ELBO of {len(bad)} of {len(figures.x)} {example}s is not a finite number, the first at index {bad[0]}: "
+        "the networks' outputs overflow, although their weights are finite.",
+        f"a lower learning rate, clipnorm=1.0 in the optimizer, and {figures.words.values} of a magnitude near 1.",
+        float(len(bad)),
+    )
 
 
 def _healthy(figures):
@@ -79,7 +99,7 @@ def _healthy(figures):
     ]
     mean_image = figures.mean_image
     if mean_image is not None:
-        said[0] += f" (the mean image: {-mean_image.mean():.2f})"
+        said[0] += f" (the mean {figures.words.example}: {-mean_image.mean():.2f})"
     if figures.gap is not None:
         said.append("train − test {:.2f} ± {:.2f} nats".format(*figures.gap))
     return Finding("healthy", "ok", f"No problem found: {', '.join(said)}.", "", -float(elbo.mean()))

@@ -13,13 +13,17 @@ from keras import ops
 from kvae import priors
 from kvae.distributions import Bernoulli, Normal
 from kvae.evaluation.doctor import loss_scale
+from kvae.evaluation.doctor.bounded import bounded
+from kvae.evaluation.doctor.finding import words
 from kvae.evaluation.latent_usage import active_units, kl_per_dimension
 from kvae.models import VAE, conditions
 from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.outputs import Range
 from kvae.types import Array
 
 SAMPLES = 16  # of the posterior, per example
+STREAMS = ("score", "elbo", "train", "codes", "prior", "probes")  # of random numbers, each with a seed of its own
 
 
 class Figures:
@@ -29,20 +33,34 @@ class Figures:
         likelihood_weight: the weight of log p(x|z), summed over pixels, in the loss; should be 1.
         kl_weight: the weight of the KL apart from β; should be 1.
         support: the support of the likelihood, a key of `loss_scale.SUPPORTS`, or `None`.
+        words: what an example and the numbers in it are called.
         units: `ActiveUnits`.
         log_likelihood: `(n,)`, nats, E_q[log p(x|z)] as it would be if nothing were averaged.
         kl: `(n,)`, nats, KL(q(z|x) ‖ p(z)).
         z: codes `(n, latent_dim)`, one draw of q(z|x) per image.
     """
 
-    def __init__(self, model: VAE, x: Array, y: Any, x_train: Array | None, y_train: Any, seed: int) -> None:
-        self.model, self.x, self.y, self.seed = model, x, y, seed
+    def __init__(
+        self,
+        model: VAE,
+        x: Array,
+        y: Any,
+        x_train: Array | None,
+        y_train: Any,
+        scale_and_support: tuple[float | None, str | None],
+        seed: int,
+    ) -> None:
+        self.model, self.x, self.y = model, x, y
+        self.words = words(model.image_shape)
+        # A seed for each: equal ones would give the codes and the prior's draws the same noise.
+        seeds = np.random.SeedSequence(seed).generate_state(len(STREAMS)) >> 1  # PyTorch takes int32
+        self._seeds = dict(zip(STREAMS, seeds.tolist(), strict=True))
         self.units = active_units(model, x, y)
-        c, self.support = loss_scale.density_scale(model.likelihood, model.image_shape)
+        c, self.support = scale_and_support
         self.density_scale = c or 1.0
         few = slice(200)
-        score = loss_scale.score_weights(model, x[few], conditions.take(y, few), seed)
-        terms = model.elbo_terms(x, y, num_samples=SAMPLES, seed=seed)
+        score = loss_scale.score_weights(model, x[few], conditions.take(y, few), self._seeds["score"])
+        terms = model.elbo_terms(x, y, num_samples=SAMPLES, seed=self._seeds["elbo"])
         logged = loss_scale.logged_weights(model, *(conditions.take(a, few) for a in (x, y, *terms)))
         bound = loss_scale.bound_weights(model.bound, model.latent_dim)
         self.likelihood_weight, self.kl_weight = (
@@ -84,13 +102,13 @@ class Figures:
         return float(kl_per_dimension(self.model, self.x, self.y)[dead].sum())
 
     def _elbo(self, x, y):
-        terms = self.model.elbo_terms(x, y, num_samples=SAMPLES, seed=self.seed)
+        terms = self.model.elbo_terms(x, y, num_samples=SAMPLES, seed=self._seeds["train"])
         log_likelihood, kl = (term / scale for term, scale in zip(terms, self._scales, strict=True))
         return log_likelihood - kl
 
     def _draw(self):
         """A code per image, the posterior's widths, and the squares of the residuals and of the likelihood's noise."""
-        model, noise = self.model, keras.random.SeedGenerator(self.seed)
+        model, noise = self.model, keras.random.SeedGenerator(self._seeds["codes"])
 
         def function(x, y):
             condition = model.condition(y)
@@ -115,6 +133,11 @@ class Figures:
         return float(self.train.mean() - self.elbo.mean()), error
 
     @functools.cached_property
+    def bounded(self) -> list[tuple[str, Range]]:
+        """The parameters that a network's last activation seems to bound: see `bounded.bounded`."""
+        return bounded(self.model, self.x, self.y, self._seeds["probes"])
+
+    @functools.cached_property
     def prior_share(self) -> float:
         """The share of codes whose nearest neighbour, among all codes and as many draws of the prior, is a code.
 
@@ -123,7 +146,7 @@ class Figures:
         from sklearn.neighbors import NearestNeighbors
 
         n = len(self.z)
-        both = np.concatenate([self.z, self.model.sample_prior(n, self.y, self.seed).reshape(n, -1)])
+        both = np.concatenate([self.z, self.model.sample_prior(n, self.y, self._seeds["prior"]).reshape(n, -1)])
         nearest = NearestNeighbors(n_neighbors=2).fit(both).kneighbors(self.z, return_distance=False)
         other = np.where(
             nearest[:, 0] == np.arange(n), nearest[:, 1], nearest[:, 0]

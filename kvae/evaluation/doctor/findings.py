@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
 
 from kvae.distributions import LOG_VAR_RANGE, Normal
-from kvae.types import Array, Shape
+from kvae.evaluation.doctor import bounded, first_look
+from kvae.evaluation.doctor.finding import Finding
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A single result of the doctor's examination.
-
-    Attributes:
-        name: what it is about, one word.
-        severity: "problem", "warning", "note" or, for a healthy model, "ok".
-        message: what was found, with the figure that shows it.
-        advice: what to try; empty if there is nothing to fix.
-        value: the figure; `None` if no single number shows it.
-    """
-
-    name: str
-    severity: str
-    message: str
-    advice: str
-    value: float | None
-
-    def __str__(self) -> str:
-        return f"{self.severity}: {self.message}" + (f" Try: {self.advice}" if self.advice else "")
-
-
-def pixels(x: Array, shape: Shape) -> Finding | None:
-    """Images `(n, *shape)` on a wrong scale, checked before the model sees them."""
-    top, bottom = float(np.max(x)), float(np.min(x))
-    if 0 < top <= 1.01 / 255 and bottom >= 0:
-        return Finding(
-            "pixels",
-            "problem",
-            f"The largest pixel is {top:.4g}, about 1/255: the images seem to have been divided by 255 twice.",
-            "divide by 255 once; kvae.load_data already returns pixels in [0, 1].",
-            top,
-        )
-    if len(shape) == 3 and bottom >= 0 and 2 < top <= 255 and np.all(np.mod(x, 1) == 0):
-        return Finding(
-            "pixels",
-            "problem",
-            f"The pixels are integers up to {top:g}; values in [0, 1] are expected.",
-            "divide by 255 (or by the largest value that a pixel can have), in training and here.",
-            top,
-        )
-    return None
+def _bounded(figures):
+    return bounded.finding(figures.bounded)
 
 
 def _mean_reduction(figures):
@@ -79,8 +39,8 @@ def _mean_reduction(figures):
 def _named(factor, figures):
     model = figures.model
     counts = {
-        figures.pixels: "pixels",
-        math.prod(model.image_shape[:-1]): "pixels",
+        figures.pixels: figures.words.values,
+        math.prod(model.image_shape[:-1]): figures.words.values,
         model.latent_dim: "latent dimensions",
     }
     for count, name in counts.items():
@@ -96,7 +56,8 @@ def _normalised(figures):
         "not_normalised",
         "warning",
         f"The likelihood {type(figures.model.likelihood).__name__} is not normalised: exp(log_prob) neither sums to 1 "
-        "over pixels 0 and 1 or 256 grey levels nor integrates to 1, so −ELBO is not a bound on −log p(x).",
+        "over 0 and 1, 256 grey levels or counts nor integrates to 1 over the real or positive numbers or from 0 to 1, "
+        "so −ELBO is not a bound on −log p(x).",
         "keep the normalising constant, such as ½ log(2πσ²) of a Gaussian, or use one of kvae.distributions.",
         None,
     )
@@ -112,7 +73,8 @@ def _beta(figures):
     else:
         effect, advice = "hardly ties the codes to the prior, which spoils samples", "β = 1, if you want to sample."
     if beta == figures.pixels:
-        advice = f"β = 1: {beta:g} is the number of pixels, which suits only a loss that is a mean over them."
+        values = figures.words.values
+        advice = f"β = 1: {beta:g} is the number of {values}, which suits only a loss that is a mean over them."
     return Finding(
         "beta",
         "problem" if beta >= 10 else "warning",
@@ -123,22 +85,32 @@ def _beta(figures):
 
 
 def _likelihood(figures):
+    values = figures.words.values
     inside = float(np.mean((figures.x > 0.1) & (figures.x < 0.9)))
     at_edge = float(np.mean((figures.x == 0) | (figures.x == 1)))
+    fractions = float(np.mean(np.mod(figures.x, 1) != 0))
     if figures.support == "binary" and inside > 0.75:
         return Finding(
             "likelihood",
             "warning",
-            f"A likelihood for binary pixels scores grey ones: {inside:.0%} of them lie between 0.1 and 0.9, so most "
-            "of the loss is the entropy of the grey values themselves, which no model can reduce.",
+            f"A likelihood for 0 and 1 scores {values} in between: {inside:.0%} lie between 0.1 and 0.9, so most "
+            f"of the loss is the entropy of the {values} themselves, which no model can reduce.",
             'likelihood="gaussian" (networks and model), or binarize the data.',
             inside,
+        )
+    if figures.support in first_look.COUNTS and fractions > 0.01:
+        return Finding(
+            "likelihood",
+            "warning",
+            f"A likelihood for counts scores fractions: {fractions:.0%} of the {values} are not integers.",
+            'the counts themselves, neither scaled nor logarithms; for other data likelihood="gaussian".',
+            fractions,
         )
     if figures.support in ("real", "positive") and at_edge > 0.99:
         return Finding(
             "likelihood",
             "warning",
-            f"A density over the reals scores binary pixels: {at_edge:.0%} of them are exactly 0 or 1, so the ELBO "
+            f"A density over the reals scores binary {values}: {at_edge:.0%} of them are exactly 0 or 1, so the ELBO "
             "grows without bound as σ shrinks.",
             'likelihood="bernoulli" (networks and model).',
             at_edge,
@@ -159,19 +131,20 @@ def _sigma(figures):
         return Finding(
             "sigma",
             "warning",
-            f"The learned σ is at its floor of {floor:.1g} in {pinned:.0%} of the pixels: they hardly ever change, "
-            "and their density dominates the ELBO.",
-            "a fixed σ, distributions.Normal(sigma=0.1), or drop these pixels.",
+            f"The learned σ is at its floor of {floor:.1g} in {pinned:.0%} of the {figures.words.values}: they hardly "
+            "ever change, and their density dominates the ELBO.",
+            f"a fixed σ, distributions.Normal(sigma=0.1), or drop these {figures.words.values}.",
             pinned,
         )
     if not noise > 0 or 0.5 < noise / residual < 2:
         return None
+    times = max(noise / residual, residual / noise) ** 2
     way, like = ("wide", "strongly") if noise > residual else ("narrow", "weakly")
     return Finding(
         "sigma",
         "problem",
-        f"The likelihood's σ = {noise:.3g} is too {way}: images differ from their reconstructions by {residual:.3g} "
-        f"(root mean square). The KL is weighted {max(noise / residual, residual / noise) ** 2:.3g} times too {like}.",
+        f"The likelihood's σ = {noise:.3g} is too {way}: {figures.words.example}s differ from their reconstructions by "
+        f"{residual:.3g} (root mean square). The KL is weighted {times:.3g} times too {like}.",
         f'distributions.Normal(sigma={residual:.2g}), or likelihood="gaussian", which learns it'
         + (" (given more steps)." if getattr(likelihood, "sigma", None) == "learned" else "."),
         noise / residual,
@@ -203,7 +176,7 @@ def _collapse(figures):
         "collapse",
         "problem",
         f"The posterior has collapsed: {figures.active} of {figures.model.latent_dim} latent units are active, the KL "
-        f"is {kl:.2g} nats, so codes carry (almost) no information about their image.",
+        f"is {kl:.2g} nats, so codes carry (almost) no information about their {figures.words.example}.",
         "first anything reported above; then callbacks.KLWarmup(10), bounds.ELBO(free_bits=0.1), a higher "
         "learning rate or a weaker decoder.",
         kl,
@@ -255,7 +228,7 @@ def _prior(figures):
 
 
 def _nothing_learnt(figures):
-    mean_image = figures.mean_image
+    mean_image, example = figures.mean_image, figures.words.example
     if mean_image is None:
         return None
     better = figures.elbo - mean_image
@@ -265,14 +238,15 @@ def _nothing_learnt(figures):
     return Finding(
         "nothing_learnt",
         "problem",
-        f"−ELBO is {-figures.elbo.mean():.4g} nats, and that of the mean image is {-mean_image.mean():.4g}: the model "
-        "has learned nothing about individual images.",
-        "first anything reported above; then more epochs or another learning rate.",
+        f"−ELBO is {-figures.elbo.mean():.4g} nats, and that of the mean {example} is {-mean_image.mean():.4g}: "
+        f"the model has learned nothing about individual {example}s.",
+        "first anything reported above" + ("." if figures.bounded else "; then more epochs or another learning rate."),
         float(better.mean()),
     )
 
 
 CHECKS = (  # causes before consequences
+    _bounded,
     _mean_reduction,
     _normalised,
     _beta,

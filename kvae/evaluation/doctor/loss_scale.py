@@ -22,17 +22,26 @@ from kvae.types import Array, Shape
 MASS_TOLERANCE = 0.03  # on log ∫ p, the error of a grid in float32
 DISTANCES = 10.0 ** np.linspace(-5, 6, 1200)  # from the mean, so that no family is too narrow or too wide
 PARAMETER_SETS = 4
-# The values of a pixel: for real and positive ones they are distances from the mean, and the sum is an integral.
-SUPPORTS = {"binary": np.arange(2.0), "real": None, "positive": None, "levels": np.arange(256) / 255}
+POSITIONS = (np.arange(2400) + 0.5) / 2400  # in the unit interval
+# What one number may be, as `_log_masses` sums or integrates over it: for the real and the positive numbers, distances.
+SUPPORTS = {
+    "binary": np.arange(2.0),
+    "real": None,
+    "positive": None,
+    "unit": POSITIONS,
+    "levels": np.arange(256) / 255,
+    "counts": np.arange(2400.0),
+    "bytes": np.arange(256.0),
+}
 
 
 def density_scale(family: Distribution, shape: Shape) -> tuple[float | None, str | None]:
     """The power c for which p(x)^c is a distribution, with log p the family's log-density, and its support.
 
     c = 1 if `elementwise_log_prob` is the log-probability of a pixel, to be summed. For a family that divides by the
-    number of pixels, or averages over them, c is that number. The sums over {0, 1} and over 256 grey levels and the
-    integrals over real and over positive numbers are tried; c is 1, a number of pixels, or (for binary pixels, where it
-    is unique) found by bisection.
+    number of pixels, or averages over them, c is that number. The sums over {0, 1}, over 256 grey levels (as fractions
+    or as bytes) and over counts, and the integrals over the real and the positive numbers and over [0, 1] are tried; c
+    is 1, a number of pixels, or (for binary pixels, where it is unique) found by bisection.
 
     Args:
         family: `Distribution` of the likelihood.
@@ -156,7 +165,7 @@ def _log_masses(family, shape, support):
             values = np.concatenate([start + sign * DISTANCES for sign in signs])
             widths = np.tile(DISTANCES * np.log(DISTANCES[1] / DISTANCES[0]), len(signs))
         else:
-            widths = np.ones(len(values))
+            widths = np.full(len(values), 1.0 / len(values) if support == "unit" else 1.0)
         images = np.broadcast_to(values.reshape(-1, *[1] * len(shape)), (len(values), *shape)).astype("float32")
         log_prob = _sum(family.elementwise_log_prob(ops.convert_to_tensor(images), params[None]), 2)[0]
         log_prob = ops.convert_to_numpy(log_prob).astype("float64") / math.prod(shape)
