@@ -22,6 +22,8 @@ plot {model} --kind history manifold --dataset npz-0.npz
 apply {task} {model} --dataset npz-0.npz --count 2 --out out/x.png
 apply {task} {model} --count 1 --method gibbs --sigma 0.3 --factor 2
 data npz-0.npz
+data {input}
+evaluate {model} --dataset {input}
 data digits --out out/x.png
 data
 workshop list
@@ -40,11 +42,21 @@ MODELS = (
     *["keras-0.keras", "keras-3.keras", "keras-8.keras", "run/model.keras"] * 3, "keras-9.keras", "absent.keras",
     "notes", "npz-0.npz", ".",
 )  # fmt: skip
+INPUTS = (
+    "npy-0.npy",
+    "npy-1.npy",
+    "raw.tfrecord",
+    "image-0.png",
+    "idx-0.gz",
+    "classes",
+    "checkpoint-0.npz",
+    "/dev/zero",
+)
 WORDS = (
     "", "-1", "0", "1", "2", "7", "1e9", "nan", "inf", "-inf", "9" * 30, "x", "é", "\ud800", "--", "-",
     "--out", "--label", "--seed", "--help", "--count", "--dataset", "--model", "cvae", "vae", "digits",
     "mnits", "notes", ".", "..", "/dev/null", "a\0b", "x" * 300, "--epochs", "--debugx", "=", "config-0.json",
-    "npz-3.npz", "npz-2.npz", "history-0.csv",
+    "npz-3.npz", "npz-2.npz", "history-0.csv", "npy-0.npy", "image-0.png", "raw.tfrecord", "idx-0.gz", "classes",
 )  # fmt: skip
 
 
@@ -52,7 +64,7 @@ def random_line(rng):
     """Generate a list of arguments: a line of `LINES`, usually with a word removed, added or replaced."""
     if rng.random() < 0.005:
         return SMALL.format(kind=rng.choice(("vae", "autoencoder", "cvae")), number=rng.randrange(3)).split()
-    line = rng.choice(LINES).format(model=rng.choice(MODELS), task=rng.choice(TASKS))
+    line = rng.choice(LINES).format(model=rng.choice(MODELS), task=rng.choice(TASKS), input=rng.choice(INPUTS))
     arguments = shlex.split(line)
     trains = arguments[0] in ("train", "demo", "ladder")
     for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):

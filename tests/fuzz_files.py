@@ -36,9 +36,11 @@ import numpy as np
 BATCH = 200  # inputs per process
 SECONDS = 60.0  # seconds of CPU time per input
 MEMORY = 2**31  # bytes, in addition to a process's initial memory
-SHARES = {"npz": 26, "notebook": 17, "config": 14, "history": 12, "report": 10, "compressed": 6, "keras": 15}
+SHARES = {"npz": 18, "notebook": 10, "config": 9, "history": 8, "report": 6, "compressed": 6, "keras": 15, "npy": 8,
+          "idx": 4, "tfrecord": 6, "image": 8, "checkpoint": 4}  # fmt: skip
 ENDINGS = {"npz": ".npz", "notebook": ".ipynb", "config": ".json", "history": ".csv", "report": ".jsonl",
-           "compressed": ".kvae", "keras": ".keras"}  # fmt: skip
+           "compressed": ".kvae", "keras": ".keras", "npy": ".npy", "idx": ".gz", "tfrecord": ".tfrecord",
+           "image": ".png", "checkpoint": ".npz"}  # fmt: skip
 
 
 def load_npz(path):
@@ -81,6 +83,49 @@ def load_keras(path):
     import kvae
 
     return kvae.load_model(path)
+
+
+def load_npy(path):
+    return _read_all(path)
+
+
+def load_tfrecord(path):
+    return _read_all(path)
+
+
+def load_idx(path):
+    """A file whose ending says that it is compressed, and one that is not."""
+    import gzip
+
+    from kvae.io import idx
+
+    plain = path.with_suffix(".idx")
+    plain.write_bytes(path.read_bytes())
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+    try:
+        return idx.read(plain), idx.read(path)
+    finally:
+        plain.unlink()
+
+
+def load_image(path):
+    from kvae.data import image_folder
+
+    return image_folder.fitted(image_folder.decode(path.read_bytes()), None, 3)
+
+
+def load_checkpoint(path):
+    from kvae.callbacks import Checkpoint
+
+    return Checkpoint(path).epoch
+
+
+def _read_all(path):
+    """Open a stream and decode all its blocks, without TensorFlow's pipeline, which does not survive a fork."""
+    from kvae import data
+
+    source = data.stream(path).source
+    return [source.decode(source.fetch(block), map) for block in range(min(len(source.sizes), 100))]
 
 
 LOADERS = {name: globals()[f"load_{name}"] for name in SHARES}
@@ -146,6 +191,12 @@ def seeds(folder, canary):
         found["npz"].append(file.getvalue())
     found["keras"] = [path.read_bytes() for path in _saved("*")]
     found["keras"].append(mutations.with_lambda(found["keras"][0], canary))
+    found["npy"], found["idx"], found["image"] = _arrays(x), _idx(x), _images()
+    found["tfrecord"] = [path.read_bytes() for path in _records(folder, x, y)]
+    record = {"format": 1, "epoch": 2, "history": {"loss": [3.0, 2.5]}, "variables": 2}
+    file = io.BytesIO()
+    np.savez(file, record=np.array(json.dumps(record)), **{"0": x[0], "1": np.array(3)})
+    found["checkpoint"] = [file.getvalue()]
     sheets = notebooks.student_notebooks()
     cells = [
         {"cell_type": "code", "source": [f"open({str(canary)!r}, 'w')\n", 'check("6.1", kl)\n'], "metadata": {}},
@@ -171,6 +222,9 @@ def seeds(folder, canary):
     found["compressed"] = [applications.compress(model, rng.random(shape, dtype="float32"), 0.5, np.arange(3))]
     (folder / "notes").write_text("nothing")
     (folder / "empty").mkdir()
+    for number, content in enumerate(found["image"]):
+        (folder / "classes" / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        (folder / "classes" / str(number % 2) / f"{number}.png").write_bytes(content)
     (folder / "run").mkdir()
     for name, content in (
         ("model.keras", next(_saved("vae")).read_bytes()),
@@ -182,6 +236,55 @@ def seeds(folder, canary):
         for number, content in enumerate(contents):
             (folder / f"{kind}-{number}{ENDINGS[kind]}").write_bytes(content)
     return found
+
+
+def _arrays(x):
+    found = []
+    for array in (x, (255 * x).astype("uint8"), x > 0.5):
+        file = io.BytesIO()
+        np.save(file, array)
+        found.append(file.getvalue())
+    return found
+
+
+def _idx(x):
+    head = bytes([0, 0, 8, 3]) + np.array(x.shape, ">u4").tobytes()
+    return [head + (255 * x).astype("uint8").tobytes(), bytes([0, 0, 8, 1, 0, 0, 0, 12]) + bytes(12)]
+
+
+def _images():
+    """Images of every format and mode, animated ones and such with metadata."""
+    from PIL import Image
+
+    colour = Image.fromarray(np.random.default_rng(0).integers(256, size=(9, 7, 3), dtype="uint8"))
+    more = {"save_all": True, "append_images": [colour]}
+    found = []
+    for mode, kind, options in (
+        ("L", "PNG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {"transparency": 3}), ("I;16", "PNG", {}),
+        ("RGB", "JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}),
+        ("CMYK", "JPEG", {}), ("P", "GIF", more), ("RGB", "BMP", {}), ("RGB", "WEBP", more), ("RGB", "PNG", more),
+        ("RGB", "TIFF", {"compression": "tiff_lzw"}), ("CMYK", "TIFF", {}), ("1", "TIFF", {"compression": "group4"}),
+        ("F", "TIFF", {}), ("RGB", "TIFF", more),
+    ):  # fmt: skip
+        file = io.BytesIO()
+        colour.convert("L" if mode == "I;16" else mode).convert(mode).save(file, kind, **options)
+        found.append(file.getvalue())
+    return found
+
+
+def _records(folder, x, y):
+    """TFRecord files of raw and of encoded images."""
+    import tensorflow as tf
+    from tensorflow.train import BytesList, Example, Feature, Features
+
+    from kvae.data import write_records
+
+    paths = write_records(folder / "raw.tfrecord", (255 * x).astype("uint8"), y)
+    with tf.io.TFRecordWriter(str(folder / "encoded.tfrecord")) as writer:
+        for content in _images()[:5]:
+            feature = {"image": Feature(bytes_list=BytesList(value=[content]))}
+            writer.write(Example(features=Features(feature=feature)).SerializeToString())
+    return [*paths, folder / "encoded.tfrecord"]
 
 
 def one_file(seed, index, good, folder):

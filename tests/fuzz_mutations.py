@@ -20,11 +20,16 @@ TEXTS = (
 CLASSES = (
     "Lambda", "__lambda__", "StringLookup", "TorchModuleWrapper", "TFSMLayer", "Dense", "Functional", "VAE",
     "function", "__numpy__", "__tensor__", "__bytes__", "Embedding", "RepeatVector", "LSTM", "Reshape",
-    "Mixture",
+    "Mixture", "AUC", "MeanIoU", "Constant", "Tile", "Conv2D", "TimeDistributed", "SpectralNormalization",
 )  # fmt: skip
 MODULES = (
     "os", "builtins", "keras", "keras.layers", OPERATION_MODULES[0], "keras.utils", "kvae.models.vae",
-    "subprocess", None,
+    "subprocess", "keras.metrics", "keras.initializers", "keras.optimizers", None,
+)  # fmt: skip
+SIZES = (  # settings of layers, metrics and constants that decide how much memory they take
+    "units", "filters", "kernel_size", "input_dim", "output_dim", "num_thresholds", "thresholds", "num_classes",
+    "num_labels", "repeats", "n", "size", "target_shape", "batch_shape", "value", "dtype", "unroll", "num_heads",
+    "key_dim", "power_iterations", "lora_rank", "groups", "dilation_rate",
 )  # fmt: skip
 SHAPES = ((10**12,), (2**31, 2**31), (-1,), (0,), (), (10**6, 10**6, 10**6), (3, 10**9), (-5, -5), (12, 4, 4), (True,))
 DTYPES = ("|O", "<f8", "<i8", "|b1", "<U99999", "<c16", "<M8[ns]", "|V8", "[('a', '<i4')]", ">f4", "float16", "")
@@ -39,8 +44,14 @@ def mutate(kind, content, others, rng):
     if rng.random() < 0.02:
         return content
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        if kind in ("npz", "keras") and rng.random() < 0.75:
+        if kind in ("npz", "keras", "checkpoint") and rng.random() < 0.75:
             content = in_archive(content, rng)
+        elif kind == "npy" and rng.random() < 0.75:
+            content = in_npy(content, rng)
+        elif kind == "tfrecord" and rng.random() < 0.75:
+            content = in_records(content, rng)
+        elif kind == "idx" and rng.random() < 0.6:
+            content = in_idx(content, rng)
         elif kind in ("config", "notebook") and rng.random() < 0.7:
             content = in_json(content, rng)
         elif kind == "report" and rng.random() < 0.7:
@@ -150,6 +161,8 @@ def in_json(content, rng):
         holder[key] = json.loads(json.dumps(other[place]))
     elif change == 2 and isinstance(holder, dict):
         holder[str(_value(rng))] = holder[key]
+    elif change == 3 and rng.random() < 0.5:
+        holder[key] = _object(rng)
     elif change == 3:
         named = [each for each, name in places if name == "class_name"]
         if named:
@@ -177,6 +190,57 @@ def _value(rng):
     for _ in range(rng.choice((0, 1, 50, 200))):
         nested = [nested]
     return rng.choice((None, True, {}, nested, {"class_name": rng.choice(CLASSES), "config": {}}, *NUMBERS, *TEXTS))
+
+
+def _object(rng):
+    """An object of a class that may be loaded, or not, with settings that may ask for much memory."""
+    config = {name: rng.choice((*NUMBERS, 30_000, 10**8, [10**9], [[1.0]])) for name in rng.sample(SIZES, 2)}
+    name, module = rng.choice(CLASSES), rng.choice(MODULES)
+    labels = {"registered_name": rng.choice((None, name, f"kvae>{name}")), "name": "more", "inbound_nodes": []}
+    return {
+        "module": module,
+        "class_name": name,
+        "config": config,
+        "build_config": {"input_shape": [None, 4]},
+        **labels,
+    }
+
+
+def in_records(content, rng):
+    """Change a TFRecord file: its records, with correct checksums."""
+    from kvae.data import crc32c
+
+    records, at = [], 0
+    while at + 12 <= len(content):
+        length = struct.unpack("<Q", content[at : at + 8])[0]
+        records.append(content[at + 12 : at + 12 + length])
+        at += length + 16
+    if not records:
+        return in_bytes(content, [content], rng)
+    row, change = rng.randrange(len(records)), rng.randrange(4)
+    if change == 0:
+        records[row] = in_bytes(records[row], records, rng)
+    elif change == 1:
+        del records[row]
+    elif change == 2:
+        records.append(rng.choice((b"", b"\xff" * 9, b"\x0a\xff\xff\xff\xff\x0f", records[row] * 50)))
+    else:
+        records = [records[row]] * rng.choice((1, 9, 500))
+    framed = b""
+    for record in records:
+        length = struct.pack("<Q", len(record))
+        checks = (struct.pack("<I", crc32c.masked([part])[0]) for part in (length, record))
+        framed += length + next(checks) + record + next(checks)
+    return framed
+
+
+def in_idx(content, rng):
+    """Change the type, the number of dimensions or a length in the header of an IDX file."""
+    at = rng.choice((0, 2, 3, 4, 8, 12))
+    value = (
+        bytes([rng.randrange(256)]) if at < 4 else struct.pack(">I", rng.choice((0, 1, 13, 2**16, 2**31, 2**32 - 1)))
+    )
+    return content[:at] + value + content[at + len(value) :]
 
 
 def in_npy(content, rng):
@@ -211,9 +275,10 @@ def in_table(content, rng):
 
 
 def in_header(content, rng):
-    """Change a number in the header of a compressed file: images, latent dimensions, columns, step, kinds."""
-    at, form = rng.choice(((4, "B"), (5, "I"), (9, "I"), (13, "I"), (17, "d"), (25, "2s"), (27, "2s")))
-    values = {"B": (0, 1, 9), "I": (0, 1, 2, 2**31, 2**32 - 1), "d": (0.0, -1.0, 1e308, float("nan")),
+    """Change the header of a compressed file: version, model, images, latent dimensions, columns, step, kinds."""
+    at, form = rng.choice(((4, "B"), (5, "8s"), (13, "I"), (17, "I"), (21, "I"), (25, "d"), (33, "2s"), (35, "2s")))
+    values = {"B": (0, 1, 2, 9), "8s": (bytes(8),), "I": (0, 1, 2, 10**7, 2**31, 2**32 - 1),
+              "d": (0.0, -1.0, 1e308, float("nan")),
               "2s": (b"i1", b"i4", b"f4", b"O8", b"V4", b"U1", b"\xff\xff")}  # fmt: skip
     changed = struct.pack("<" + form, rng.choice(values[form]))
     return content[:at] + changed + content[at + len(changed) :]

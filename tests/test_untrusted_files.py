@@ -387,6 +387,45 @@ def test_arrays(tmp_path):
     assert not canary.exists()
 
 
+RECORD = {"format": 1, "epoch": 3, "history": {"loss": [3.0, 2.5, float("nan")]}, "variables": 2}
+
+
+@pytest.mark.parametrize(
+    ("record", "arrays"),
+    [
+        ({"format": 9}, {}),
+        ({"epoch": -1}, {}),
+        ({"epoch": "3"}, {}),
+        ({"variables": 10**12}, {}),
+        ({"variables": 1}, {}),
+        ({"history": [1]}, {}),
+        ({"history": {"loss": "text"}}, {}),
+        ({"history": {"loss": 3}}, {}),
+        ({}, {"1": np.array("text")}),
+        ({}, {"2": np.zeros(1)}),
+        ({}, {"1": np.array([Payload("canary")], dtype=object)}),
+        ({}, {"record": np.array("[" * 10**5)}),
+        ({}, {"record": np.array("[]")}),
+        ({}, {"record": np.zeros(3)}),
+    ],
+)
+def test_checkpoints(tmp_path, record, arrays):
+    path = tmp_path / "checkpoint.npz"
+    good = {"record": np.array(json.dumps(RECORD)), "0": np.zeros(3), "1": np.ones(1)}
+    np.savez(path, **good)
+    assert kvae.callbacks.Checkpoint(path).epoch == 3
+    np.savez(path, **{**good, "record": np.array(json.dumps({**RECORD, **record})), **arrays})
+    with pytest.raises(ValueError, match="`path` must be a checkpoint: delete it to start over") as caught:
+        kvae.callbacks.Checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoints_that_claim_more_than_they_hold(tmp_path):
+    path = npz(tmp_path / "checkpoint.npz", {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)})
+    with pytest.raises(ValueError, match=r"must be a checkpoint.*8,000,000,000,000 bytes. Received: 0"):
+        kvae.callbacks.Checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 
 from kvae import checks
-from kvae.io import atomic
+from kvae.io import atomic, limits, npz
 from kvae.training import keras_internals, strategy
 from kvae.types import PathLike
 
@@ -152,13 +151,20 @@ def _content(path):
 def _parse(content, path):
     """The record and the arrays of a checkpoint, or a `ValueError`."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            record = json.loads(str(file["record"]))
-            if record["format"] != FORMAT:
-                raise ValueError(f"format {record['format']}, not {FORMAT}")
-            record["epoch"], record["history"]
-            return record, [file[str(i)] for i in range(record["variables"])]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        arrays = npz.unpack(io.BytesIO(content))
+        record = limits.parse_json(str(arrays.pop("record")))
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {limits.printable(record['format'], 80)}, not {FORMAT}")
+        epoch, history = record["epoch"], record["history"]
+        if not isinstance(epoch, int) or epoch < 0 or record["variables"] != len(arrays):
+            raise ValueError("its epoch or its number of variables is not one")
+        if any(not isinstance(value, (int, float)) for values in history.values() for value in values):
+            raise ValueError("its history is not one of numbers")
+        variables = [arrays[str(i)] for i in range(len(arrays))]
+        if any(array.dtype.kind not in "fiub" for array in variables):
+            raise ValueError("its variables are not numbers")
+        return record, variables
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"`path` must be a checkpoint: delete it to start over. Received: {path}, not one or damaged ({error})"
         ) from error

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UNPACKED = 4 * 2**30  # all members of an archive together; overridden by the environment variable KVAE_MAX_BYTES
 EXPANSION = 200  # unpacked / packed size of a member above SMALL: images reach 20, deflate's maximum is 1,032
 SMALL = 2**26
-MEMBERS = 1000  # per archive
+MEMBERS = 10_000  # per archive; a checkpoint has one per variable
 CONFIG = 2**22  # config.json, of a run or in a .keras file
 HISTORY = 2**24  # history.csv
 NOTEBOOK = 2**26

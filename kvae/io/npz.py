@@ -73,12 +73,19 @@ def read(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise FileError(f"`name` must be a data set or an existing .npz file. Received: {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        return unpack(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an .npz file of arrays, or is damaged: {error}") from error
+
+
+def unpack(file: Path | BinaryIO) -> dict[str, Array]:
+    """Like `read`, of a path or an open file; an error is a `ValueError` that gives only the reason."""
+    try:
+        with zipfile.ZipFile(file) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in limits.archive_members(archive)}
             return {name: _array(archive, member) for name, member in members.items() if _is_plain(archive, member)}
     except Exception as error:  # NumPy, zipfile and zlib raise many types of errors for a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{path} is not an .npz file of arrays, or is damaged: {reason}") from error
+        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:200]) from error
 
 
 def _is_plain(archive, member):
