@@ -1,5 +1,6 @@
 """Reference cards: how a number is rated, and that the shipped cards match the current commands."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,8 @@ from kvae.evaluation.reference_cards import Card, place
 NO_FIGURE = {"value": None, "source": None, "why": "nobody measured it"}
 DEMO = Card("kvae demo", {"epochs": 60, "batch_size": 32}, "negative_elbo", (20.5, 21.0, 21.5), NO_FIGURE)
 VAE = Card("kvae train --model vae", {"model": "vae"}, "negative_elbo", (30.0, 31.0), NO_FIGURE)
-ON_MNIST = Card("some", {"dataset": "mnist"}, "negative_elbo", (99.0, 101.0), {"value": 98.5, "source": "A 2016"})
+COMPARABLE = {"value": 98.5, "source": "A 2016", "why": None}
+ON_MNIST = Card("some", {"dataset": "mnist"}, "negative_elbo", (99.0, 101.0), COMPARABLE)
 CARDS = [DEMO, VAE, ON_MNIST]
 
 
@@ -26,18 +28,18 @@ def placed(value, options=None, dataset="digits", **changes):
     ("value", "nats", "words"),
     [
         (20.7, 0.0, "within the band"),
-        (21.5, 0.0, "within"),
-        (21.504, 0.0, "within"),
-        (20.1, -0.4, "0.40 nats better"),
-        (24, 2.5, "2.50 nats worse"),
+        (23.48, 0.0, "within"),
+        (23.487, 0.0, "within"),
+        (18.1158, -0.4, "0.40 nats better"),
+        (25.9842, 2.5, "2.50 nats worse"),
     ],
 )
 def test_a_number_on_its_card(value, nats, words):
     placement = placed(value)
     assert placement.card is DEMO
-    assert placement.nats == pytest.approx(nats)
+    assert placement.nats == pytest.approx(nats, abs=1e-3)  # the band: 21 ± 4.3027 · 0.5 · √(4/3)
     assert words in placement.text
-    assert "20.50 to 21.50 nats, mean 21.00 ± 0.29, 3 seeds" in placement.text
+    assert "18.52 to 23.48 nats (95% of runs), mean 21.00 ± 0.29, 3 seeds" in placement.text
     assert "No published figure is comparable: nobody measured it." in placement.text
     assert "differs" not in placement.text
 
@@ -70,12 +72,26 @@ def test_a_model_on_data_of_another_kind_has_no_card():
 def test_a_published_figure_is_said_with_its_source():
     placement = placed(100.0, {"dataset": "mnist"}, "mnist")
     assert "Published: 98.50 (A 2016)." in placement.text
+    other = dataclasses.replace(ON_MNIST, published=COMPARABLE | {"why": "it is for binarized digits"})
+    text = reference_cards.Placement(other, 100.0).text
+    assert "Published: 98.50 (A 2016), which is not comparable: it is for binarized digits." in text
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_band_holds_the_share_of_healthy_runs_that_it_states(n, rng):
+    """The extremes of five runs hold a sixth in two of three cases only."""
+    values = rng.normal(100.0, 0.3, (2000, n + 1))
+    bands = np.array([Card("", {}, "", tuple(row[:n]), NO_FIGURE).band for row in values])
+    inside = (bands[:, 0] <= values[:, n]) & (values[:, n] <= bands[:, 1])
+    assert np.mean(inside) == pytest.approx(reference_cards.COVERAGE, abs=0.02)  # four standard errors
 
 
 def test_the_summary_is_json():
     summary = placed(24.0).summary()
     assert json.loads(json.dumps(summary)) == summary
-    assert (summary["nats_from_band"], summary["band"], summary["seeds"]) == (2.5, [20.5, 21.5], 3)
+    assert [summary["nats_from_band"], *summary["band"], summary["seeds"]] == pytest.approx(
+        [0.516, 18.516, 23.484, 3], abs=1e-3
+    )
 
 
 def test_a_card_of_one_seed_has_no_band(tmp_path):

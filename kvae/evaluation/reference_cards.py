@@ -1,7 +1,7 @@
-"""Reference cards: results of commands over several seeds and published figures, to judge a result by.
+"""Reference cards: results of commands over several seeds, to judge a result by.
 
-`cards.json` is written by `benchmarks/cards.py`, which runs the commands; only the published figures are entered by
-hand.
+`cards.json` is written by `benchmarks/cards.py`, which runs the commands. The nearest published figure is entered
+there by hand, with the reason where it is not comparable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ CARDS = Path(__file__).with_name("cards.json")
 # Nats are comparable only between runs that score the same pixels in the same way, under p(x) or under p(x|y).
 SAME = ("model", "dataset", "binarization", "likelihood", "sigma")
 ROUNDING = 0.005  # nats, half a unit of the second decimal: tolerates differences between machines
-IRRELEVANT = ("seed", "pictures_every")  # the band itself is a range over seeds
+IRRELEVANT = ("seed", "pictures_every")  # the band is for any seed
+COVERAGE = 0.95  # of the prediction interval: the share of healthy runs that it holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Card:
         options: dict, the options that differ from the defaults of `kvae train`.
         metric: name of the result in `metrics.json`; in nats, lower is better.
         values: the result for each seed.
-        published: dict with a published `value` and its `source`; if none is comparable, `value` is `None` and `why`
-            gives the reason.
+        published: dict with the nearest published `value` and its `source`, `None` if there is none; `why` gives the
+            reason if it is not comparable, and is `None` otherwise.
     """
 
     command: str
@@ -46,6 +47,19 @@ class Card:
     def mean(self) -> float:
         """Mean over seeds, nats."""
         return float(np.mean(self.values))
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Prediction interval for the result of another seed, nats: mean ± t · s · √(1 + 1/n).
+
+        t is the quantile of Student's t with n − 1 degrees of freedom: another seed's result lies inside with a
+        probability of `COVERAGE`, if results are normally distributed over seeds (Hahn & Meeker 1991, section 4.7).
+        """
+        from scipy.special import stdtrit  # much faster than scipy.stats
+
+        n = len(self.values)
+        half = stdtrit(n - 1, 0.5 + 0.5 * COVERAGE) * np.std(self.values, ddof=1) * math.sqrt(1.0 + 1.0 / n)
+        return float(self.mean - half), float(self.mean + half)
 
     @property
     def standard_error(self) -> float:
@@ -69,28 +83,31 @@ class Placement:
 
     @property
     def nats(self) -> float:
-        """Distance from the range of the card's results: negative if better, 0 if within, positive if worse."""
-        outside = min(self.value - min(self.card.values), 0.0) or max(self.value - max(self.card.values), 0.0)
+        """Distance from the card's band: negative if better, 0 if within, positive if worse."""
+        low, high = self.card.band
+        outside = min(self.value - low, 0.0) or max(self.value - high, 0.0)
         return outside if abs(outside) > ROUNDING else 0.0
 
     @property
     def text(self) -> str:
         """The comparison in words."""
         card = self.card
+        low, high = card.band
         place = (
             "within" if self.nats == 0 else f"{abs(self.nats):.2f} nats {'better' if self.nats < 0 else 'worse'} than"
         )
         name = card.metric.replace("_", " ")
         words = (
-            f"{name} {self.value:.2f} is {place} the band of `{card.command}`: {min(card.values):.2f} to "
-            f"{max(card.values):.2f} nats, mean {card.mean:.2f} ± {card.standard_error:.2f}, {len(card.values)} seeds."
+            f"{name} {self.value:.2f} is {place} the band of `{card.command}`: {low:.2f} to {high:.2f} nats "
+            f"({COVERAGE:.0%} of runs), mean {card.mean:.2f} ± {card.standard_error:.2f}, {len(card.values)} seeds."
         )
         if self.differs:
             words += f" No card matches this run's options; it differs from this one in {', '.join(self.differs)}."
         published = card.published
         if published["value"] is None:
             return f"{words} No published figure is comparable: {published['why']}."
-        return f"{words} Published: {published['value']:.2f} ({published['source']})."
+        why = "" if published["why"] is None else f", which is not comparable: {published['why']}"
+        return f"{words} Published: {published['value']:.2f} ({published['source']}){why}."
 
     def summary(self) -> dict[str, Any]:
         """The comparison as a dict of JSON values."""
@@ -100,7 +117,7 @@ class Placement:
             "metric": card.metric,
             "value": self.value,
             "nats_from_band": self.nats,
-            "band": [min(card.values), max(card.values)],
+            "band": list(card.band),
             "mean": card.mean,
             "standard_error": card.standard_error,
             "seeds": len(card.values),

@@ -33,8 +33,10 @@ class LabelJudge:
 
     Example:
 
-    >>> judge = kvae.evaluation.LabelJudge(data.x_train, data.y_train)
-    >>> accuracy = judge.agreement(data.x_test, data.y_test)  # on real digits
+    >>> digits = kvae.load_data("digits")
+    >>> judge = kvae.evaluation.LabelJudge(digits.x_train, digits.y_train)
+    >>> round(judge.agreement(digits.x_test, digits.y_test), 3)  # on real digits
+    0.983
     """
 
     def __init__(self, x: ArrayLike, y: Any, max_examples: int = 10_000, seed: int = 0) -> None:
