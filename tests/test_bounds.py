@@ -288,6 +288,7 @@ def test_names():
     assert bounds.get(bound) is bound
     assert bounds.get("importance_weighted") == ImportanceWeighted() != Renyi(0.0)
     assert (bounds.get("elbo"), bounds.get("renyi")) == (ELBO(), Renyi(0.5))
+    assert type("Own", (ImportanceWeighted,), {})() != ImportanceWeighted()  # another class with the same settings
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,7 @@ def test_the_kl_to_another_kind_of_prior_must_be_sampled(pair):
 def test_the_standard_prior_is_standard(pair):
     family, _ = pair
     prior = family.standard_prior()
+    assert prior is not family  # a layer of its own
     expected = next(scipys for known, scipys in FAMILIES.values() if type(known) is type(prior))
     value = np.array([[0.1, 0.7, 2.0]], "float32")
     zeros = np.zeros((1, 3 * prior.num_parameters), "float32")
