@@ -500,7 +500,7 @@ TABLE = {
         (
             'self._initial_beta = checks.number(beta, "beta", at_least=0)',
             "self._initial_beta = 1.0",
-            "models:logs_its_terms and vae-beta",
+            "bounds:models_loss_is",
         ),
         ("training, log_posterior)", "False, log_posterior)", "bounds:training_mode"),
         ("if free_bits:\n", "if False:\n", "priors:what_does_not_fit"),

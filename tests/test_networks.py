@@ -38,6 +38,8 @@ def test_conv_follows_dcgan():
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.Conv2D):
             assert layer.strides == (2, 2)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert layer.momentum == 0.9  # Keras's 0.99 would evaluate with the moments of the start for hundreds of steps
 
 
 @pytest.mark.parametrize("factory", [mlp, conv])
