@@ -1,9 +1,11 @@
 """Kill training repeatedly at random moments, and compare the result with an uninterrupted run.
 
     python tests/crash.py --kills 50
+    python tests/crash.py --kills 50 --signals KILL TERM INT
 
-Each run is a `kvae train` process that is killed with SIGKILL at a random moment and resumed with
-`kvae train --resume`, until it finishes. Runs are repeated until the requested number of kills is reached. Every
+Each run is a `kvae train` process that is sent a random one of the signals at a random moment, in any phase from its
+start to its closing evaluation, and resumed with `kvae train --resume`, until it finishes. After SIGTERM and SIGINT it
+must end within 30 seconds with one line on how to go on. Runs are repeated until the requested number of kills is reached. Every
 variable of the model and its optimizer, the history and the metrics must be bit-identical, and no extra file may
 remain. Prints one line per run and the number of differences; exits with 1 if there is one.
 """
@@ -65,17 +67,22 @@ def whole(folder, options):
     return time.perf_counter() - start
 
 
-def killed(folder, options, seconds, rng, most):
-    """Run until finished, with at most `most` kills, and return their number."""
+def killed(folder, options, seconds, rng, most, signals):
+    """Run until finished, with at most `most` kills by any of `signals`, and return their number."""
     kills, arguments = 0, ("train", *options, "--out", folder)
     while True:
         process = kvae(*arguments)
         try:
             output, _ = process.communicate(timeout=rng.uniform(0.0, 1.1 * seconds) if kills < most else None)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            number = rng.choice(signals)
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=30 if number != signal.SIGKILL else None)
             kills += 1
+            if process.returncode == 0:  # it came too late
+                return kills
+            if process.returncode == 1 and ("Traceback" in output or "interrupted" not in output.splitlines()[-1]):
+                raise SystemExit(f"after {number!r}: {output}")
             begun = (folder / "config.json").is_file()
             arguments = ("train", "--resume", folder) if begun else ("train", *options, "--out", folder, "--force")
             continue
@@ -89,8 +96,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signals", nargs="+", choices=("KILL", "TERM", "INT"), default=["KILL"])
     parser.add_argument("options", nargs="*", default=TRAIN, help="of kvae train, after --")
     arguments = parser.parse_args()
+    signals = [signal.Signals[f"SIG{name}"] for name in arguments.signals]
     rng, done, differences = random.Random(arguments.seed), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "whole"
@@ -100,7 +109,7 @@ def main():
         run = 0
         while done < arguments.kills:
             folder = Path(scratch) / f"run{run}"
-            kills = killed(folder, arguments.options, seconds, rng, arguments.kills - done)
+            kills = killed(folder, arguments.options, seconds, rng, arguments.kills - done, signals)
             found = content(folder)
             different = [name for name in expected if found[name] != expected[name]]
             done, run, differences = done + kills, run + 1, differences + len(different)

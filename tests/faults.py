@@ -25,7 +25,7 @@ from crash import content
 from kvae.io import atomic
 
 OPTIONS = ("--model", "vae", "--hidden", "32", "--epochs", "8", "--batch-size", "64", "--kl-warmup", "4")
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds, on a busy machine
 
 
 class Trainings:
@@ -61,6 +61,13 @@ class Trainings:
             return "hangs", process.communicate()[0]
         return process.returncode, printed
 
+    def many_images(self):
+        """A file of so many images that an epoch takes seconds."""
+        path = self.scratch / "many.npz"
+        if not path.is_file():
+            np.savez(path, images=np.random.default_rng(0).random((100_000, 8, 8), "float32"))
+        return path
+
     def until_epoch(self, process, out, epoch=2):
         """Wait until the history contains `epoch`, and return the process."""
         history = out / "history.csv"
@@ -83,6 +90,32 @@ def signalled(number):
 
     def fault(trainings, out):
         process = trainings.until_epoch(trainings.start("--out", out), out)
+        process.send_signal(number)
+        return *trainings.end(process), trainings.goes_on(out)
+
+    return fault
+
+
+def early(number):
+    """Fault: signal `number` before the first epoch is complete."""
+
+    def fault(trainings, out):
+        process = trainings.start("--out", out, options=(*OPTIONS, "--dataset", str(trainings.many_images())))
+        while process.poll() is None and not (out / "pictures").is_dir():
+            time.sleep(0.005)
+        process.send_signal(number)
+        return *trainings.end(process), "–"
+
+    return fault
+
+
+def late(number):
+    """Fault: signal `number` in the closing evaluation."""
+
+    def fault(trainings, out):
+        process = trainings.start("--out", out)
+        while process.poll() is None and not (out / "model.keras").is_file():
+            time.sleep(0.001)
         process.send_signal(number)
         return *trainings.end(process), trainings.goes_on(out)
 
@@ -177,6 +210,87 @@ def no_data(trainings, out):
     return *trainings.end(trainings.start("--resume", out)), "–"
 
 
+def other_data(trainings, out):
+    """The data set's file is another one when a killed run is resumed."""
+    path, rng = trainings.scratch / "other.npz", np.random.default_rng(0)
+    np.savez(path, images=rng.random((400, 8, 8)))
+    options = (*OPTIONS, "--dataset", str(path), "--epochs", "40")
+    process = trainings.until_epoch(trainings.start("--out", out, options=options), out)
+    process.kill()
+    process.communicate()
+    np.savez(path, images=rng.random((410, 8, 8)))
+    return *trainings.end(trainings.start("--resume", out)), "–"
+
+
+def one_class(trainings, out):
+    """Labels of a single class."""
+    path = trainings.scratch / "one.npz"
+    np.savez(path, images=np.zeros((100, 8, 8)), labels=np.zeros(100, int))
+    return *trainings.end(trainings.start("--out", out, options=("--dataset", str(path)))), "–"
+
+
+def no_memory(trainings, out):
+    """A network that does not fit into memory."""
+    options = (*OPTIONS[:2], "--hidden", "3000000", "3000000")
+    return *trainings.end(trainings.start("--out", out, options=options)), "–"
+
+
+def link(trainings, out):
+    """A symbolic link, put in place of a run's file while it is trained."""
+    victim = trainings.scratch / "victim"
+    victim.write_text("kept")
+    process = trainings.until_epoch(trainings.start("--out", out), out, 1)
+    process.send_signal(signal.SIGSTOP)
+    (out / "history.csv").unlink()
+    (out / "history.csv").symlink_to(victim)
+    process.send_signal(signal.SIGCONT)
+    seen = trainings.end(process)
+    (out / "history.csv").unlink()
+    kept = victim.read_text() == "kept"
+    return *seen, "the target is kept" if kept else "the target is changed"
+
+
+def unusable_backend(trainings, out):
+    """A backend that cannot train."""
+    return *trainings.end(trainings.start("--out", out, KERAS_BACKEND="numpy")), "–"
+
+
+def disagreeing_workers(trainings, out):
+    """Two workers who list each other in another order."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        workers = [f'"127.0.0.1:{each.getsockname()[1]}"' for each in (one, other)]
+    processes = []
+    for i, listed in enumerate((workers, workers[::-1])):
+        task = '"task": {"type": "worker", "index": 0}'
+        config = f'{{"cluster": {{"worker": [{", ".join(listed)}]}}, {task}}}'
+        place = out if i == 0 else trainings.scratch / "unused"
+        processes.append(trainings.start("--strategy", "multiworker", "--out", place, TF_CONFIG=config))
+    (code, printed), second = map(trainings.end, processes)
+    return (
+        code,
+        printed,
+        "both workers say so" if second[0] == 1 and "same order" in second[1] else "no: the other hangs",
+    )
+
+
+def no_reader(trainings, out):
+    """A pipe whose reader is gone: training goes on."""
+    inherited = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    command = f"{sys.executable} -m kvae train {' '.join(OPTIONS)} --out {out} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=inherited, check=False)
+    same = content(out) == trainings.expected
+    return done.returncode, done.stderr, "it ended as if alone" if same else "it ended otherwise"
+
+
+def no_streams(trainings, out):
+    """Closed standard streams: training goes on."""
+    inherited = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    command = f"{sys.executable} -m kvae train {' '.join(OPTIONS)} --out {out} <&- >&- 2>&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=inherited, check=False)
+    same = content(out) == trainings.expected
+    return done.returncode, done.stderr, "it ended as if alone" if same else "it ended otherwise"
+
+
 def other_backend(trainings, out):
     """A killed run is resumed on another backend."""
     process = trainings.until_epoch(trainings.start("--out", out), out)
@@ -204,6 +318,10 @@ FAULTS = {  # name: (fault, text required in the last line)
     "kill -9 in epoch 3": (signalled(signal.SIGKILL), ""),
     "Ctrl-C in epoch 3": (signalled(signal.SIGINT), "interrupted; what was trained so far is saved; resume with:"),
     "SIGTERM in epoch 3": (signalled(signal.SIGTERM), "interrupted; what was trained so far is saved; resume with:"),
+    "Ctrl-C in epoch 1": (early(signal.SIGINT), "before the first epoch was complete: nothing is saved$"),
+    "SIGTERM in epoch 1": (early(signal.SIGTERM), "before the first epoch was complete: nothing is saved$"),
+    "Ctrl-C in the closing evaluation": (late(signal.SIGINT), "in the evaluation .*: kvae train --resume"),
+    "SIGTERM in the closing evaluation": (late(signal.SIGTERM), "in the evaluation .*: kvae train --resume"),
     "disk full in epoch 1": (full_disk(0), "could not be written"),
     "disk full in epoch 3": (full_disk(2), "could not be written.*resume with:"),
     "read-only folder": (read_only_folder, "output folder must be writable"),
@@ -217,11 +335,28 @@ FAULTS = {  # name: (fault, text required in the last line)
         damaged("checkpoint.npz", lambda whole: whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]),
         "must be a checkpoint",
     ),
+    "history.csv damaged": (damaged("history.csv", lambda whole: whole[:-9]), "must be the history.csv"),
+    "history.csv from elsewhere": (
+        damaged("history.csv", lambda whole: b"loss," + b"\xff" * 99 + whole),
+        "must be the history.csv",
+    ),
+    "history.csv cut short": (
+        damaged("history.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:2])),
+        "must contain the . epochs so far",
+    ),
     "config.json damaged": (damaged("config.json", lambda whole: whole[:-9]), "must be the config.json of a run"),
     "resume of a finished run": (finished, "nothing is left to do"),
     "folder of another run": (taken, "use --force"),
     "loss becomes NaN": (diverged, "Training stopped in epoch 1"),
     "data set deleted": (no_data, "images.npz"),
+    "data set of another size": (other_data, "requires the data that the run began with"),
+    "data of one class": (one_class, "at least two classes"),
+    "a network that memory does not hold": (no_memory, "out of memory: use a smaller --batch-size"),
+    "a link in place of history.csv": (link, "new or regular file.*a symbolic link"),
+    "a backend that cannot train": (unusable_backend, "which can train. Received: numpy"),
+    "two workers, two orders": (disagreeing_workers, "same workers in the same order"),
+    "a pipe without a reader": (no_reader, ""),
+    "closed standard streams": (no_streams, ""),
     "resume on another backend": (other_backend, "set KERAS_BACKEND=tensorflow"),
     "TF_CONFIG missing": (no_tf_config, "TF_CONFIG must be set"),
     "worker that cannot be reached": (unreachable_worker, "no answer within 50 seconds"),
@@ -237,10 +372,14 @@ def inflict(trainings, name):
     seconds = time.perf_counter() - begin
     lines = printed.splitlines() or [""]
     halves = [path.name for path in (*atomic.halves(out), *atomic.halves(out / "pictures"))]
-    wanted = -signal.SIGKILL if "kill" in name else 1
+    wanted = -signal.SIGKILL if "kill" in name else 0 if fault in (no_reader, no_streams) else 1
     bad = code != wanted or "Traceback" in printed or not re.search(expected, lines[-1])
     bad = bad or halves or after.startswith("no") or "changed" in after or "otherwise" in after
-    saw = "(nothing)" if "kill" in name else lines[-1].replace(str(trainings.scratch), "…").replace("|", "\\|")
+    saw = (
+        "(nothing)"
+        if "kill" in name or not lines[-1]
+        else lines[-1].replace(str(trainings.scratch), "…").replace("|", "\\|")
+    )
     left = ", ".join(sorted(path.name for path in out.iterdir())) if out.is_dir() else "no folder"
     return not bad, f"| {name} | {code} | {saw} | {left} | {after} | {seconds:.0f} |"
 
