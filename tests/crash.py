@@ -5,9 +5,9 @@
 
 Each run is a `kvae train` process that is sent a random one of the signals at a random moment, in any phase from its
 start to its closing evaluation, and resumed with `kvae train --resume`, until it finishes. After SIGTERM and SIGINT it
-must end within 30 seconds with one line on how to go on. Runs are repeated until the requested number of kills is reached. Every
-variable of the model and its optimizer, the history and the metrics must be bit-identical, and no extra file may
-remain. Prints one line per run and the number of differences; exits with 1 if there is one.
+must end within 30 seconds with one line on how to go on. Runs are repeated until the requested number of kills is
+reached. Every variable of the model and its optimizer, the history and the metrics must be bit-identical, and no extra
+file may remain. Prints one line per run and the number of differences; exits with 1 if there is one.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def killed(folder, options, seconds, rng, most, signals):
             if process.returncode == 0:  # it came too late
                 return kills
             if process.returncode == 1 and ("Traceback" in output or "interrupted" not in output.splitlines()[-1]):
-                raise SystemExit(f"after {number!r}: {output}")
+                raise SystemExit(f"after {number!r}: {output}") from None
             begun = (folder / "config.json").is_file()
             arguments = ("train", "--resume", folder) if begun else ("train", *options, "--out", folder, "--force")
             continue
