@@ -694,7 +694,7 @@ TABLE = {
             "def __init__(\n        self, arrays: Sequence[Any], batch_size: int, steps: int, shuffle: bool = True,",
             "feeding:labels",
         ),
-        ("{name: values[-1] for name, values", "{name: values[0] for name, values", "feeding:default"),
+        ("{name: values[-1] for name, values", "{name: values[0] for name, values", "feeding:logs_its_last"),
         ("return 1\n    moves", "return 2\n    moves", "feeding:callback-per"),
         ("num_batches % steps == 0), most)", "num_batches % steps == 1), most)", "stop_on_nan:sound_training"),
         (
@@ -710,7 +710,7 @@ TABLE = {
             'GREYS = np.arange(256, dtype="float32") / np.float32(256)',
             "feeding:steps-given",
         ),
-        ("return tf.cast(images, tf.float32) / 255.0", "return tf.cast(images, tf.float32) / 256.0", "data:new_order"),
+        ("return tf.cast(images, tf.float32) / 255.0", "return tf.cast(images, tf.float32) / 256.0", "data:come_back"),
         (
             "num_batches = -(-len(x) // batch_size)\n    numbers",
             "num_batches = len(x) // batch_size\n    numbers",

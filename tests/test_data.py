@@ -97,6 +97,12 @@ def test_every_batch_is_a_multiple_where_devices_need_it():
     assert len(np.unique(whole)) == 20
 
 
+def test_grey_values_come_back_as_they_were(rng):
+    x = rng.integers(256, size=(9, 2, 2, 1)).astype("float32") / np.float32(255)  # kept as bytes
+    batches = [np.asarray(batch) for batch in pipeline(x, batch_size=4, shuffle=False)]
+    np.testing.assert_array_equal(np.concatenate(batches), x)
+
+
 def test_test_batches_keep_their_order(digits):
     x, y = collect(digits.batches("test", batch_size=100))
     np.testing.assert_array_equal(x, digits.x_test)

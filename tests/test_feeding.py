@@ -12,7 +12,8 @@ from keras import ops
 from kvae.models.base import BaseModel
 from kvae.models.batches import BatchResult
 from kvae.models.conditions import Conditions, take
-from kvae.training import strategy
+from kvae.training import fit_on_arrays, strategy
+from kvae.training.pipelines import Rows
 
 N, VALIDATION, STEPS = 70, 10, 16  # rows to train on and to validate with; steps that can be recorded
 RATE = 0.1
@@ -212,6 +213,17 @@ def test_the_orders_of_epochs_and_seeds_differ():
     orders = [np.concatenate(epoch) for seed in (0, 5) for epoch in epochs_of(np.arange(N), 32, 3, seed=seed)]
     assert all(sorted(order) == list(range(N)) for order in orders)
     assert len({tuple(order) for order in [np.arange(N), *orders]}) == 7
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+def test_an_execution_logs_its_last_step():
+    images, rows = ops.convert_to_tensor(np.arange(6.0)), ops.convert_to_tensor(np.arange(6).reshape(3, 2))
+
+    def step(state, batch):
+        return {"loss": ops.sum(batch)}, state + ops.sum(batch)
+
+    logs, state = fit_on_arrays.scan(step, ops.zeros((), "float32"), Rows(rows, (images, None, None)))
+    assert (float(logs["loss"]), float(state)) == (9.0, 15.0)
 
 
 def test_evaluate_on_arrays_sees_all_rows_with_their_weights():

@@ -39,7 +39,7 @@ def test_conv_follows_dcgan():
         if isinstance(layer, keras.layers.Conv2D):
             assert layer.strides == (2, 2)
         if isinstance(layer, keras.layers.BatchNormalization):
-            assert layer.momentum == 0.9  # Keras's 0.99 would evaluate with the moments of the start for hundreds of steps
+            assert layer.momentum == 0.9  # with Keras's 0.99, evaluation uses wrong moments for hundreds of steps
 
 
 @pytest.mark.parametrize("factory", [mlp, conv])
