@@ -16,6 +16,7 @@ NAMES = (
     "_flatten_layers",
     "_get_variable_index",
     "_initial_epoch",
+    "_maybe_symbolic_build",
     "_momentums",
     "_use_cached_eval_dataset",
     "_velocities",
@@ -97,6 +98,19 @@ def is_validation_in_fit(arguments: dict[str, Any]) -> bool:
         arguments: the keyword arguments of `evaluate`.
     """
     return bool(arguments.get("_use_cached_eval_dataset", False))
+
+
+def build_without_data(model: keras.Model) -> None:
+    """Keep Keras from building a model, which is built, from its first batch.
+
+    On several workers Keras averages that batch over them, and fails if it has several parts, such as images and
+    labels. Without the name: nothing is changed.
+
+    Args:
+        model: the model, with its optimizer built.
+    """
+    if _private(model, "_maybe_symbolic_build") is not _GONE:
+        model._maybe_symbolic_build = lambda *_, **__: None
 
 
 @contextlib.contextmanager

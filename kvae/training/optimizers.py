@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kvae.training import strategy
+from kvae.training import keras_internals, strategy
 
 SUFFIX = "_optimizer"  # of the arguments of `compile`
 
@@ -62,14 +62,17 @@ def for_model(model: Any, optimizer: Any, arguments: dict[str, Any]) -> Any:
 def build(model: keras.Model) -> None:
     """Create the variables of a compiled model's optimizer, unless it has them.
 
-    Keras leaves this to the first step. If that fails, TensorFlow's compiled step may never create them again.
+    Keras leaves this to the first step. If that fails, TensorFlow's compiled step may never create them again. With
+    several workers it needs a batch for it that is a single tensor, and images and labels are two.
 
     Args:
         model: the model, before its first step.
     """
-    if getattr(model, "optimizer", None) is not None and not model.optimizer.built:
-        with strategy.scope_of(model):
+    with strategy.scope_of(model):
+        if getattr(model, "optimizer", None) is not None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
+        if strategy.several_workers():
+            keras_internals.build_without_data(model)
 
 
 @keras.saving.register_keras_serializable(package="kvae")
