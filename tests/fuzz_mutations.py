@@ -208,7 +208,7 @@ def _object(rng):
 
 def in_records(content, rng):
     """Change a TFRecord file: its records, with correct checksums."""
-    from kvae.data import crc32c
+    from kvae.data import tfrecord
 
     records, at = [], 0
     while at + 12 <= len(content):
@@ -229,7 +229,7 @@ def in_records(content, rng):
     framed = b""
     for record in records:
         length = struct.pack("<Q", len(record))
-        checks = (struct.pack("<I", crc32c.masked([part])[0]) for part in (length, record))
+        checks = (struct.pack("<I", tfrecord.masked_crc(part)) for part in (length, record))
         framed += length + next(checks) + record + next(checks)
     return framed
 

