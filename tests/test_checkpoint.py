@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae.callbacks import Checkpoint, HistoryFile, KLWarmup
+from kvae.callbacks import Checkpoint, HistoryFile, KLWarmup, logs
 from kvae.cli import run_folder
 from kvae.io import FileError, atomic
 
@@ -145,6 +145,30 @@ def test_a_folder_is_one_writers(tmp_path):
         pass
     with atomic.locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"epoch,loss\n1", b"epoch,loss\n1,x\n", b"\xff\xfe", b'epoch,"loss\n', b"epoch,loss\n", b"1,2\n" * 3],
+)
+def test_a_history_that_is_none_is_said_to_be_so_before_it_is_needed(tmp_path, content):
+    """It ended in a traceback at the end of the first resumed epoch."""
+    (tmp_path / "history.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"`path` must (be the history.csv of a run|contain the 3 epochs so far)"):
+        HistoryFile(tmp_path / "history.csv").on_epoch_begin(3)
+
+
+def test_a_history_keeps_its_bits_and_columns_that_some_epochs_lack(tmp_path):
+    path, values = tmp_path / "history.csv", np.random.default_rng(0).random(3)
+    first = HistoryFile(path)
+    first.on_epoch_end(0, {"loss": values[0]})
+    first.on_epoch_end(1, {"loss": values[1], "val_loss": np.nan})
+    again = HistoryFile(path)
+    again.on_epoch_begin(2)
+    again.on_epoch_end(2, {"loss": values[2], "val_loss": 1.0})
+    columns = logs.read_history(path)
+    assert columns["loss"] == list(values)
+    np.testing.assert_array_equal(columns["val_loss"], [np.nan, np.nan, 1.0])
 
 
 def test_only_regular_files_are_replaced(tmp_path):
