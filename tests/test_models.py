@@ -1,5 +1,6 @@
 """The contract that every model must satisfy, for all cases in `cases.py`."""
 
+import functools
 import inspect
 import os
 import subprocess
@@ -17,6 +18,7 @@ from kvae.models.base import BaseModel
 from kvae.models.batches import Batch
 
 N = 21  # with a smaller last batch
+EPOCHS = 15
 
 LOAD_ALL = """
 import sys
@@ -67,11 +69,16 @@ def score(model, x, y):
     return model.elbo(x, y, seed=3) if hasattr(model, "elbo") else model.energy(x)
 
 
-def fitted(case, **kwargs):
+@functools.cache
+def fitted(case):
+    """A trained model, its logs, and what it was trained on: shared by the tests, which leave it as it is."""
     model = built(case)
-    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile="jit_compile" in QUICKLY)
     x, y = case.arrays(N)
-    return model, model.fit(x, y, batch_size=8, epochs=2, verbose=0, **kwargs), x, y
+    x_val, y_val = case.arrays(10, seed=1)
+    validation = (x_val,) if y is None else (x_val, y_val)
+    history = model.fit(x, y, batch_size=8, epochs=EPOCHS, validation_data=validation, verbose=0).history
+    return model, {name: np.array(values) for name, values in history.items()}, x, y
 
 
 def test_every_model_has_a_case():
@@ -84,9 +91,7 @@ def test_every_model_has_a_case():
 
 
 def test_fit_logs_its_terms_and_their_sum(case):
-    x, y = case.arrays(10, seed=1)
-    model, history, *_ = fitted(case, validation_data=(x, y) if y is not None else (x,))
-    logs = history.history
+    model, logs, *_ = fitted(case)
     terms = {"loss", *model.logged_terms}
     assert set(logs) == terms | {f"val_{name}" for name in terms}
     assert all(np.isfinite(values).all() for values in logs.values())
@@ -95,21 +100,18 @@ def test_fit_logs_its_terms_and_their_sum(case):
     beta = float(ops.convert_to_numpy(model.beta)) if hasattr(model, "beta") else None
     weights = {"reconstruction_loss": 1.0, "kl_loss": beta, "penalty_loss": 1.0}
     for prefix in ("", "val_"):
-        total = sum(weights[name] * np.array(logs[prefix + name]) for name in terms & set(weights))
+        total = sum(weights[name] * logs[prefix + name] for name in terms & set(weights))
         np.testing.assert_allclose(logs[f"{prefix}loss"], total, rtol=1e-5)
 
 
 def test_the_logged_elbo_is_the_bound_at_beta_one(density):
-    _, history, *_ = fitted(density)
-    logs = {name: np.array(values) for name, values in history.history.items()}
+    _, logs, *_ = fitted(density)
     np.testing.assert_allclose(logs["elbo"], -(logs["reconstruction_loss"] + logs["kl_loss"]), rtol=1e-5)
 
 
 def test_training_lowers_the_loss(case):
-    model = built(case)
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile="jit_compile" in QUICKLY)
-    x, y = case.arrays(N)
-    loss = model.fit(x, y, batch_size=8, epochs=15, verbose=0).history["loss"]
+    _, logs, *_ = fitted(case)
+    loss = logs["loss"]
     assert np.mean(loss[-3:]) < np.mean(loss[:3])
 
 
@@ -149,7 +151,9 @@ def test_threads_generate_what_one_does(name):
 
 
 def test_evaluate_gives_the_mean_elbo(elbo_case):
-    model, _, x, y = fitted(elbo_case)
+    trained, _, x, y = fitted(elbo_case)
+    model = built(elbo_case)
+    model.set_weights(trained.get_weights())
     x, y = np.tile(x, (40, *[1] * (x.ndim - 1))), None if y is None else np.concatenate([y] * 40)
     model.beta.assign(1.0)
     model.compile(jit_compile="jit_compile" in QUICKLY)
@@ -219,7 +223,7 @@ def loaded_in_a_fresh_process(tmp_path_factory):
 def test_a_saved_model_loads_in_a_fresh_process_with_equal_values(name, loaded_in_a_fresh_process):
     cls, reconstruction, same_score, iterations = loaded_in_a_fresh_process[name]
     assert (cls, reconstruction, same_score) == (type(CASES[name].build()).__name__, "True", "True")
-    assert int(iterations) == 6  # the optimizer continues from its saved state
+    assert int(iterations) == 3 * EPOCHS  # the optimizer continues from its saved state
 
 
 def test_a_layer_inside_another_model_carries_its_losses(case):
@@ -235,7 +239,7 @@ def test_a_layer_inside_another_model_carries_its_losses(case):
     outer(x if y is None else (x, y))
     assert float(ops.sum(outer.losses)) == pytest.approx(np.mean(losses), rel=1e-4)
     before = inner.decoder.get_weights()
-    outer.compile(optimizer="sgd")
+    outer.compile(optimizer="sgd", **QUICKLY)
     outer.fit(x if y is None else (x, y), verbose=0)
     assert any(np.any(old != new) for old, new in zip(before, inner.decoder.get_weights(), strict=True))
 
