@@ -226,8 +226,9 @@ def test_an_execution_logs_its_last_step():
     assert (float(logs["loss"]), float(state)) == (9.0, 15.0)
 
 
-def test_evaluate_on_arrays_sees_all_rows_with_their_weights():
-    model, x, y, weights = recorder(condition="labels")
+@pytest.mark.parametrize("condition", [None, "labels", "several"])
+def test_evaluate_on_arrays_sees_all_rows_with_their_weights(condition):
+    model, x, y, weights = recorder(condition=condition)
     model.s.assign(0.7)
     logs = model.evaluate(x, y, sample_weight=weights, batch_size=32, verbose=0, return_dict=True)
     every = np.arange(N + VALIDATION)

@@ -110,6 +110,8 @@ def shaped(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> tupl
         if y is None:
             model.check_condition(None, None)  # says what is missing
         y = model.conditions.shaped(y)
+    if isinstance(sample_weight, (tuple, list)):  # Keras repeats the weights for each of several targets
+        sample_weight = sample_weight[0]
     if sample_weight is not None:
         sample_weight = checks.vector(sample_weight, "sample_weight")
     have = checks.static_shape(x)
