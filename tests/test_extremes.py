@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from cases import CASES, autoencoder, cvae, two_layers, vae
+from cases import CASES, QUICKLY, autoencoder, cvae, two_layers, vae
 from keras import ops
 
 import kvae
@@ -32,9 +32,10 @@ PRIORS = {"mixture": lambda: Mixture(3), "vamp": lambda: Vamp(3), "two-layers": 
 
 @pytest.fixture(autouse=True)
 def _reset():
-    policy = keras.config.dtype_policy()
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     yield
     keras.config.set_dtype_policy(policy)
+    keras.config.set_floatx(floatx)
 
 
 @pytest.fixture
@@ -161,6 +162,47 @@ def test_terms_are_float32_and_near_float32_s_under_every_policy(name, policy):
         value, wanted = ops.convert_to_numpy(term), ops.convert_to_numpy(expected.terms[name])
         np.testing.assert_allclose(value, wanted, rtol=0.02, atol=0.02)
     assert keras.backend.standardize_dtype(result.reconstruction.dtype) == "float32"
+
+
+def estimates(model, x, y):
+    """Every number about a model that a compiled helper of `evaluation` computes."""
+    e = kvae.evaluation
+    gap = e.inference_gap(model, x, y, num_samples=4, steps=2, seed=0)
+    return {
+        "log_likelihood": e.log_likelihood(model, x, y, num_samples=4, seed=0).values,
+        "prior_log_likelihood": e.prior_log_likelihood(model, x, y, num_samples=4, seed=0).values,
+        "grid_log_likelihood": e.grid_log_likelihood(model, x, y, limit=6.0, points=50).values,
+        "inference_gap": [gap.approximation, gap.amortisation],
+        "kl_per_dimension": e.kl_per_dimension(model, x, y),
+    }
+
+
+def test_estimates_of_a_model_do_not_depend_on_the_policy_set_later():
+    case = CASES["cvae-learned-prior"]
+    model, (x, y) = case.build(), case.arrays(3)
+    expected = estimates(model, x, y)
+    keras.config.set_dtype_policy("float16")
+    for name, value in estimates(model, x, y).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 unless told otherwise")
+@pytest.mark.parametrize("name", ["vae-two-layers", "cvae-own-prior", "autoencoder-sparse"])
+def test_models_work_where_floatx_is_float64(name, tmp_path):
+    keras.config.set_floatx("float64")
+    case = CASES[name]
+    model, (x, y) = case.build(), case.arrays(9)
+    labels = () if y is None else (y,)
+    model.compile(**QUICKLY)
+    assert np.isfinite(model.fit(x, *labels, epochs=1, verbose=0).history["loss"]).all()
+    assert np.isfinite(model.evaluate(x, *labels, verbose=0)).all()
+    np.testing.assert_allclose(model.predict((x, y) if labels else x, verbose=0), model.reconstruct(x, *labels))
+    if name != "autoencoder-sparse":
+        assert np.isfinite(model.elbo(x, *labels)).all()
+        assert model.sample_prior(9, *labels).dtype == "float32"
+    model.save(tmp_path / "double.keras")
+    loaded = kvae.load_model(tmp_path / "double.keras")
+    np.testing.assert_array_equal(loaded.reconstruct(x, *labels), model.reconstruct(x, *labels))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)

@@ -126,14 +126,14 @@ def sample_codes(
         for step in range(steps):
             walk = correct and step >= steps // 2 and step % 2
             if walk:
-                there = look(here[0] + WALK * keras.random.normal(ops.shape(here[0]), seed=noise))
+                there = look(here[0] + WALK * keras.random.normal(ops.shape(here[0]), dtype="float32", seed=noise))
             else:
                 there = look(_draw(model, here[1], noise))
             if correct and step >= steps // 2:
                 log_ratio = there[2] - here[2]
                 if not walk:
                     log_ratio = log_ratio + log_q(here[0], there[1]) - log_q(there[0], here[1])
-                accept = ops.log(keras.random.uniform(ops.shape(log_ratio), seed=noise)) < log_ratio
+                accept = ops.log(keras.random.uniform(ops.shape(log_ratio), dtype="float32", seed=noise)) < log_ratio
                 there = tuple(ops.where(_like(accept, new), new, old) for new, old in zip(there, here, strict=True))
             here = there
         return ops.reshape(here[0], (-1, num_samples, *model.latent_shape))
@@ -165,7 +165,7 @@ def _draw(model, view, noise):
 def _first_codes(model, observation, value, mask, condition, noise):
     """The start of the chains: samples from the prior, or the codes of noise images with the observed pixels put in."""
     if not capabilities.has(model, "density"):
-        mean = keras.random.uniform((value.shape[0], *model.image_shape), seed=noise)
+        mean = keras.random.uniform((value.shape[0], *model.image_shape), dtype="float32", seed=noise)
         return model.inference(observation.fill(mean, value, mask), condition)
     return model.prior.sample(value.shape[0], condition, noise)
 

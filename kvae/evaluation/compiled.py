@@ -37,7 +37,7 @@ class Compiled(keras.Model):
     """
 
     def __init__(self, function: Callable[..., Any], seed: int | None = None, fuse: bool = False) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")  # the functions are of densities, whatever the policy of the networks
         if fuse and keras.backend.backend() == "tensorflow":
             self.compile(jit_compile=True)
         self.function = function

@@ -131,7 +131,7 @@ class _Climber(keras.Model):
     def __init__(
         self, objective: Callable[[Tensor], Tensor], start: Any, noise: keras.random.SeedGenerator | None
     ) -> None:
-        super().__init__(name="climber")
+        super().__init__(name="climber", dtype="float32")  # whatever the policy of the networks
         self.objective = objective
         self.noise = noise  # tracked, so that it advances at each step on JAX too
         self.point = self.add_weight(shape=start.shape, initializer="zeros", name="point")

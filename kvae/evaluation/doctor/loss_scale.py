@@ -114,8 +114,8 @@ def bound_weights(bound: Bound, latent_dim: int) -> tuple[float, float]:
             ops.convert_to_tensor(densities[0] + log_likelihood),
             ops.convert_to_tensor(densities[1] - kl),
             ops.convert_to_tensor(densities[2]),
-            ops.full((8,), 100.0 * latent_dim + kl),
-            ops.full((8, latent_dim), 100.0 + kl / latent_dim),  # well above any free bits
+            ops.full((8,), 100.0 * latent_dim + kl, "float32"),
+            ops.full((8, latent_dim), 100.0 + kl / latent_dim, "float32"),  # well above any free bits
         )
         return sum(float(ops.mean(term)) for term in bound(sample, 1.0))
 
