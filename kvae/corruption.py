@@ -82,7 +82,7 @@ class Masking(Noise):
 
     def __call__(self, x: Tensor, seed: Seed = None) -> Tensor:
         x = ops.convert_to_tensor(x)
-        hidden = keras.random.uniform(ops.shape(x), seed=seed) < self.fraction
+        hidden = keras.random.uniform(ops.shape(x), dtype="float32", seed=seed) < self.fraction
         return ops.where(hidden, ops.zeros_like(x), x)
 
 
@@ -110,5 +110,6 @@ class SaltAndPepper(Noise):
 
     def __call__(self, x: Tensor, seed: Seed = None) -> Tensor:
         x = ops.convert_to_tensor(x)
-        u = keras.random.uniform(ops.shape(x), seed=seed)  # pepper below fraction / 2, salt from there to fraction
+        u = keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
+        # pepper below fraction / 2, salt from there to fraction
         return ops.where(u < self.fraction, ops.cast(u >= 0.5 * self.fraction, x.dtype), x)

@@ -17,6 +17,8 @@ from kvae import checks, outputs
 from kvae.distributions import Distribution, likelihood_family, posterior_family
 from kvae.types import Activation, Network, Shape, Tensor
 
+LAST = {"data_format": "channels_last"}  # whatever Keras's setting: images are (height, width, channels) here
+
 
 def mlp(
     image_shape: Sequence[int],
@@ -46,8 +48,8 @@ def mlp(
         Decoder: `(batch, latent_dim)` to `(batch, height, width, parameters · channels)`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, unknown names, or a `code_activation` together with a
-            posterior.
+        ValueError: for sizes that are not positive integers, an image shape with its channels in front, unknown names,
+            or a `code_activation` together with a posterior.
 
     Example:
 
@@ -65,7 +67,7 @@ def mlp(
         return h
 
     x, y = keras.Input(image_shape, name="x"), _condition_input(num_classes)
-    h = dense_stack(_join(layers.Flatten()(x), y), hidden)
+    h = dense_stack(_join(layers.Flatten(**LAST)(x), y), hidden)
     h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
     encoder = _functional([x, y], h, "encoder")
 
@@ -87,10 +89,11 @@ def conv(
     activation: Activation = "relu",
     code_activation: Activation = None,
 ) -> tuple[keras.Model, keras.Model]:
-    """A convolutional pair in the style of DCGAN: strided convolutions, batch normalisation, ReLU, no pooling.
+    """A convolutional pair in the style of DCGAN: strided convolutions, batch normalisation, ReLU.
 
     Each entry of `hidden` halves height and width in the encoder (rounding up) and doubles them in the decoder, which
-    crops what rounding added, so any image size works. See Radford, Metz, Chintala 2016, section 3
+    crops what rounding added, so any image size works. A 2×2 average follows each doubling, without which the stride
+    shows as a grid on areas of one colour. See Radford, Metz, Chintala 2016, section 3
     (https://arxiv.org/abs/1511.06434).
 
     Args:
@@ -132,18 +135,18 @@ def conv(
         plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(y)
         h = layers.Concatenate()([x, layers.Reshape((*image_shape[:2], 1))(plane)])
     for filters in hidden:  # the bias is left to the normalisation that follows
-        h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(h))
-    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(layers.Flatten()(h))
+        h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h))
+    h = layers.Flatten(**LAST)(h)
+    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
     encoder = _functional([x, y], h, "encoder")
 
     z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
     h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(z, y))
     h = normalised(layers.Reshape((*sizes[-1], hidden[-1]))(h))
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
-        h = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", use_bias=False)(h)
-        h = normalised(_crop(h, size))
-    h = layers.Conv2DTranspose(parameters[1] * image_shape[-1], 4, strides=2, padding="same", name="likelihood")(h)
-    decoder = _functional([z, y], _crop(h, image_shape[:2]), "decoder")
+        h = normalised(_doubled(h, filters, size, use_bias=False))
+    h = _doubled(h, parameters[1] * image_shape[-1], image_shape[:2], name="likelihood")
+    decoder = _functional([z, y], h, "decoder")
     return encoder, decoder
 
 
@@ -247,6 +250,12 @@ def _wrapping(role, conditional):
 def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation):
     """Return the shape as a tuple and `(posterior, likelihood)` parameters per element."""
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
+    channels, *sides = image_shape
+    if len(sides) == 2 and channels in (1, 3, 4) and min(sides) >= 8 and max(sides) <= 2 * min(sides):
+        raise ValueError(  # plainly channels first
+            f"`image_shape` must be (height, width, channels): use {(*sides, channels)}, and images "
+            f"np.moveaxis(x, 1, -1). Received: {image_shape}"
+        )
     checks.positive_integer(latent_dim, "latent_dim")
     for size in hidden:
         checks.positive_integer(size, "hidden")
@@ -273,10 +282,20 @@ def _join(h, y):
     return h if y is None else layers.Concatenate()([h, y])
 
 
+def _doubled(h, filters, size, **kwargs):
+    """A transposed convolution of stride 2, averaged over 2×2 neighbours and cut to `size`.
+
+    The weights that make one pixel are not those that make the next, which draws a grid on flat areas (Odena, Dumoulin,
+    Olah 2016, https://doi.org/10.23915/distill.00003). The average of four neighbours holds each weight once.
+    """
+    h = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", **kwargs, **LAST)(h)
+    return _crop(layers.AveragePooling2D(2, strides=1, padding="same", **LAST)(h), size)
+
+
 def _crop(h, size):
     """Cut `h` `(batch, height, width, filters)` down to `size` at the bottom and right."""
     extra = [(0, have - want) for have, want in zip(h.shape[1:3], size, strict=True)]
-    return layers.Cropping2D(extra)(h) if any(more for _, more in extra) else h
+    return layers.Cropping2D(extra, **LAST)(h) if any(more for _, more in extra) else h
 
 
 def _functional(inputs, outputs, name):

@@ -58,7 +58,7 @@ def total(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The sum of penalties `(batch,)`, and the terms that they log; arguments as in `Penalty.__call__`."""
     terms: dict[str, Tensor] = {}
-    penalty_loss = ops.zeros(ops.shape(params)[:1])
+    penalty_loss = ops.zeros(ops.shape(params)[:1], "float32")
     for penalty in penalties:
         result = penalty(x, z, params, model, seed)
         loss, logged = result if isinstance(result, tuple) else (result, {})
@@ -140,7 +140,7 @@ class KLSparsity(Penalty):
         rho = self.target
         mean = ops.clip(ops.mean(z, axis=(0, 1)), 1e-6, 1.0 - 1e-6)  # ρ̂; a dead or saturated unit costs a lot, not ∞
         kl = rho * ops.log(rho / mean) + (1.0 - rho) * ops.log((1.0 - rho) / (1.0 - mean))
-        return self.weight * ops.sum(kl) * ops.ones(ops.shape(params)[:1])
+        return self.weight * ops.sum(kl) * ops.ones(ops.shape(params)[:1], "float32")
 
 
 @keras.saving.register_keras_serializable(package="kvae")

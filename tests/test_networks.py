@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from cases import QUICKLY
 from keras import layers, ops
 
 import kvae
@@ -34,7 +35,7 @@ def test_conv_follows_dcgan():
     encoder, decoder = conv((28, 28, 1), 2)
     kinds = {type(layer).__name__ for network in (encoder, decoder) for layer in network.layers}
     assert {"Conv2D", "Conv2DTranspose", "BatchNormalization", "Activation"} <= kinds
-    assert not any("Pooling" in kind for kind in kinds)
+    assert not any("Pooling" in type(layer).__name__ for layer in encoder.layers)
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.Conv2D):
             assert layer.strides == (2, 2)
@@ -260,3 +261,75 @@ def test_networks_that_are_not_functional_and_the_line_that_wraps_them(rng):
 def test_parts_that_do_not_fit(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("factory", [mlp, conv])
+def test_images_are_channels_last_whatever_keras_is_set_to(factory, rng):
+    x = rng.random((2, 9, 8, 3), dtype="float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        networks = factory((9, 8, 3), 2, hidden=(4, 8), num_classes=2)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    same = factory((9, 8, 3), 2, hidden=(4, 8), num_classes=2)
+    z, y = np.zeros((2, 2), "float32"), np.eye(2, dtype="float32")
+    for network, other, inputs in zip(networks, same, ([x, y], [z, y]), strict=True):
+        other.set_weights(network.get_weights())
+        one, two = (ops.convert_to_numpy(each(inputs)) for each in (network, other))
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("factory", [mlp, conv])
+def test_channels_in_front_are_refused_where_they_are_plain(factory):
+    for shape in ((3, 32, 32), (1, 28, 20), (4, 64, 64)):
+        with pytest.raises(ValueError, match=r"use \(\d+, \d+, \d\), and images np.moveaxis"):
+            factory(shape, 2)
+    for shape in ((4, 4, 64), (1, 100, 8), (3, 5, 5)):  # a row of features, a series, a small image
+        factory(shape, 2, hidden=(4,))
+
+
+@pytest.mark.parametrize("floatx", ["float64", "float16"])
+def test_another_float_type_of_keras(floatx, rng):
+    """The networks compute in it, everything else in float32."""
+    x = rng.random((8, 8, 8, 1), dtype="float32")
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(floatx)  # as in a process that has set the former before anything else
+    try:
+        for build in (
+            lambda: kvae.VAE(*conv((8, 8, 1), 2, hidden=(4,)), seed=0),
+            lambda: kvae.VAE(*mlp((8, 8, 1), 2, (4,)), prior="vamp", seed=0),
+            lambda: kvae.Autoencoder(*mlp((8, 8, 1), 2, (4,), posterior=None), seed=0),
+        ):
+            model = build()
+            model.compile(keras.optimizers.Adam(1e-3), **QUICKLY)
+            history = model.fit(x, epochs=1, batch_size=4, verbose=0).history
+            assert model.encoder.dtype == floatx
+            assert model.reconstruct(x).dtype == "float32"
+            assert np.isfinite(history["loss"]).all()
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+def test_flat_features_decode_to_areas_without_a_grid():
+    """Amplitude at the stride's periods, 2 and 4 pixels: weights of a transposed convolution alone draw a grid."""
+    keras.utils.set_random_seed(0)
+    _, decoder = conv((32, 32, 3), 4)
+    dense = next(layer for layer in decoder.layers if isinstance(layer, layers.Dense))
+    kernel = np.random.default_rng(0).normal(size=(4, 1, 64)) * np.ones((1, 64, 1))  # equal at each of the 8×8 places
+    dense.set_weights([kernel.reshape(4, -1)])
+    z = np.random.default_rng(1).normal(size=(16, 4)).astype("float32")
+
+    def amplitude():
+        images = ops.convert_to_numpy(decoder(z))[:, 8:24, 8:24]  # away from the edges
+        spectrum = np.abs(np.fft.fft2(images, axes=(1, 2))) / 256
+        assert spectrum[:, 0, 0].mean() > 0.01
+        periods = np.ix_([0, 4, 8, 12], [0, 4, 8, 12])
+        return spectrum.transpose(1, 2, 0, 3)[periods].reshape(16, -1)[1:].max()
+
+    assert amplitude() < 1e-5
+    for layer in decoder.layers:  # the same decoder without the averages
+        if isinstance(layer, layers.AveragePooling2D):
+            layer.call = lambda inputs: inputs
+    assert amplitude() > 0.01

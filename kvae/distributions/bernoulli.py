@@ -30,7 +30,7 @@ class Bernoulli(Distribution):
     parameter_names = ("logits",)
 
     def sample(self, params: Tensor, num_samples: int, seed: Seed) -> Tensor:
-        uniform = keras.random.uniform((num_samples, *ops.shape(params)), seed=seed)
+        uniform = keras.random.uniform((num_samples, *ops.shape(params)), dtype="float32", seed=seed)
         return ops.cast(uniform < self.mean(params), params.dtype)
 
     def elementwise_log_prob(self, value: Tensor, params: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ class BaseModel(keras.Model):
     def _make_trackers(self):
         """Create the trackers of the logged terms, once, when a subclass and its parts have named their terms."""
         if not hasattr(self, "term_trackers"):
-            self.term_trackers = [keras.metrics.Mean(name=name) for name in self.logged_terms]
+            self.term_trackers = [keras.metrics.Mean(name=name, dtype="float32") for name in self.logged_terms]
             self.finite_steps = FiniteSteps(len(self.term_trackers), name="finite_steps")
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:

@@ -112,7 +112,7 @@ class Conditions:
 
     def zeros(self, n: int = 1) -> tuple[Tensor, ...]:
         """What the networks see of `n` examples whose conditions are all zero."""
-        return tuple(ops.zeros((n, *part.shape)) for part in self.parts)
+        return tuple(ops.zeros((n, *part.shape), "float32") for part in self.parts)
 
     def _each(self, y, function):
         if len(self.parts) == 1:

@@ -135,7 +135,7 @@ class CVAE(VAE):
             *places, size = self.latent_shape
             shape = (*places, self.posterior_family.num_parameters * size)
             inputs = [keras.Input(part.shape) for part in parts]
-            flat = [layers.Flatten()(each) if len(each.shape) > 2 else each for each in inputs]
+            flat = [layers.Reshape((-1,))(each) if len(each.shape) > 2 else each for each in inputs]
             h = flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
             h = layers.Dense(math.prod(shape), kernel_initializer="zeros")(h)
             h = h if len(shape) == 1 else layers.Reshape(shape)(h)

@@ -152,7 +152,7 @@ class VAE(DensityModel):
         prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
         free_bits = getattr(self.bound, "free_bits", 0.0)
         if free_bits:
-            params = ops.zeros((1, *self.encoder.output_shape[1:]))
+            params = ops.zeros((1, *self.encoder.output_shape[1:]), "float32")
             condition = () if self.conditions is None else self.conditions.zeros()
             if prior.kl(self.posterior_family, params, condition)[1] is None:
                 raise ValueError(

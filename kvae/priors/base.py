@@ -123,7 +123,7 @@ class Standard(Single):
     """N(0, I), or for a posterior of positive numbers the standard member of its family."""
 
     def params(self, condition: Sequence[Tensor]) -> Tensor:
-        return ops.zeros((1, *self.params_shape))
+        return ops.zeros((1, *self.params_shape), "float32")
 
 
 @keras.saving.register_keras_serializable(package="kvae")

@@ -70,13 +70,13 @@ class Hierarchical(Prior):
         h, log_q = self.top_family.sample_and_log_prob(self.top_params(rows), 1, seed)
         log_prob = (
             self.family.log_prob(rows, networks.apply(self.decoder, h[0]), self.event_ndim)
-            + self.top_family.log_prob(h[0], ops.zeros((1, 2 * self.top_dim)))
+            + self.top_family.log_prob(h[0], ops.zeros((1, 2 * self.top_dim), "float32"))
             - log_q[0]
         )
         return ops.reshape(log_prob, ops.shape(z)[: -self.event_ndim])
 
     def sample(self, n: int, condition: Sequence[Tensor], seed: Seed) -> Tensor:
-        h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim)), 1, seed)[0]
+        h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim), "float32"), 1, seed)[0]
         return self.family.sample(networks.apply(self.decoder, h), 1, seed)[0]
 
     def get_config(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Components(Prior):
 
     def log_mixing(self) -> Tensor:
         """log π, `(components,)`."""
-        return ops.full((self.num_components,), -math.log(self.num_components))
+        return ops.full((self.num_components,), -math.log(self.num_components), "float32")
 
     def component_params(self) -> Tensor:
         """Parameters `(components, *params_shape)`."""
