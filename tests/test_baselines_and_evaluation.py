@@ -186,3 +186,6 @@ def test_a_large_training_set_is_sampled(digits):
     judge = LabelJudge(digits.x_train, digits.y_train, max_examples=200)
     assert judge._classifier.shape_fit_ == (200, 64)
     assert judge.agreement(digits.x_test, digits.y_test) > 0.85
+    order = np.argsort(digits.y_train)  # from all classes, also of sorted data
+    judge = LabelJudge(digits.x_train[order], digits.y_train[order], max_examples=200)
+    assert judge.agreement(digits.x_test, digits.y_test) > 0.85

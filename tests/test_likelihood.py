@@ -68,6 +68,7 @@ def test_annealing_meets_the_exact_value(rng):
     naive = evaluation.prior_log_likelihood(model, x, num_samples=100, seed=0)
     sizes = [estimate(0, steps).effective_sample_size.mean() for steps in (10, 200)]
     assert naive.effective_sample_size.mean() < sizes[0] < sizes[1] < 100
+    assert sizes[1] > 30  # steps of a suitable size; 20 where they adapt in the wrong direction
 
 
 def test_the_grid_is_exact(linear_gaussian):  # noqa: F811
@@ -335,6 +336,7 @@ def test_a_compiled_function_draws_anew_and_follows_its_seed():
     runs = [[compiled.run(x) for _ in range(2)] for compiled in (Compiled(function, 1), Compiled(function, 1))]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0][0], runs[0][1])
+    assert not np.isclose(runs[0][0], Compiled(function, 2).run(x)).any()
 
 
 def test_chunks_are_equal_and_cover_all(rng):
