@@ -215,8 +215,7 @@ class BaseModel(keras.Model):
             ValueError: if images, labels or weights do not fit the model.
         """
         arguments = _arguments(keras.Model.fit, self, x, y, *args, **kwargs)
-        if "callbacks" in arguments:
-            arguments["callbacks"] = guards_first(arguments["callbacks"])
+        arguments["callbacks"] = guards_first(arguments.get("callbacks"))
         x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
@@ -321,10 +320,9 @@ def _weighted(values, sample_weight):
 
 def _arguments(method, *args, **kwargs):
     """The arguments of one of Keras's methods by name, without `self`."""
-    arguments = inspect.signature(method).bind_partial(*args, **kwargs).arguments
-    return {name: value for name, value in arguments.items() if name not in ("self", "kwargs")} | arguments.get(
-        "kwargs", {}
-    )
+    arguments = dict(inspect.signature(method).bind_partial(*args, **kwargs).arguments)
+    named = arguments.pop("kwargs", {})
+    return {name: value for name, value in arguments.items() if name != "self"} | named
 
 
 def _with_targets(x, y, sample_weight):

@@ -241,7 +241,7 @@ def _tf_data(model, dataset, check):
 
         looked = tf.cond(fine, tf.no_op, lambda: tf.numpy_function(look_closer, tensors, []))
         with tf.control_dependencies([looked]):
-            return _element(tf.identity(batch[0]), *batch[1:])
+            return packed(tf.identity(batch[0]), *batch[1:])
 
     return dataset.enumerate().map(tf.autograph.experimental.do_not_convert(checked))
 
@@ -262,15 +262,9 @@ def _of_unknown_shape(model, dataset, check):
             each.set_shape((None,) if part.num_classes else (None, *part.shape))
         if sample_weight is not None:
             sample_weight.set_shape((None,))
-        return _element(x, y, sample_weight)
+        return packed(x, y, sample_weight)
 
     return dataset.map(tf.autograph.experimental.do_not_convert(checked))
-
-
-def _element(*batch):
-    """An element of a `tf.data.Dataset`: Keras cannot reduce a tuple of a single tensor over several workers."""
-    element = packed(*batch)
-    return element if len(element) > 1 else element[0]
 
 
 def _filled(batch, values):
