@@ -132,9 +132,9 @@ def main() -> None:
     chosen = [m for m in mutants() if m.backend == given.backend and re.search(given.only, str(m))]
     if given.baseline:
         chosen = [Mutant("", "", "", tests) for tests in dict.fromkeys(m.tests for m in chosen)]
-    for mutant in chosen:
-        if mutant.file and (count := (ROOT / "kvae" / mutant.file).read_text().count(mutant.old)) != 1:
-            sys.exit(f"{mutant.file} must contain {mutant.old!r} once. Found: {count}")
+    outdated = [m for m in chosen if m.file and (ROOT / "kvae" / m.file).read_text().count(m.old) != 1]
+    for mutant in outdated:
+        print(f"outdated: the file must contain the old text once\n{'':20}{mutant}")
     # Imported once for all children, without making a tensor: threads of a backend do not survive a fork.
     import hypothesis  # noqa: F401
     import keras  # noqa: F401
@@ -146,7 +146,7 @@ def main() -> None:
 
     assert "kvae" not in sys.modules
     counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
-    for mutant, result, seconds, why in results(chosen, given.jobs, given.limit):
+    for mutant, result, seconds, why in results([m for m in chosen if m not in outdated], given.jobs, given.limit):
         equivalent = result == "survived" and mutant.equivalent
         result = "equivalent" if equivalent else result
         counts[mutant.area][result] += 1

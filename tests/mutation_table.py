@@ -271,8 +271,8 @@ TABLE = {
     ],
     "priors/base.py": [
         (
-            "return ops.zeros((1, *self.params_shape))",
-            "return ops.ones((1, *self.params_shape))",
+            "return ops.zeros((1, *self.params_shape)",
+            "return ops.ones((1, *self.params_shape)",
             "priors:standard_prior_is",
         ),
         ("self.params(condition), self.event_ndim)", "self.params(condition), 1)", "priors:codes_of_any_shape"),
@@ -303,7 +303,7 @@ TABLE = {
         ),
     ],
     "priors/mixtures.py": [
-        ("-math.log(self.num_components))", "0.0)", "priors:vamps_density"),
+        ("-math.log(self.num_components)", "0.0", "priors:vamps_density"),
         (
             "return ops.logsumexp(self.log_mixing() + log_prob, axis=-1)",
             "return ops.max(self.log_mixing() + log_prob, axis=-1)",
@@ -343,14 +343,14 @@ TABLE = {
     "priors/hierarchical.py": [
         ("            - log_q[0]\n", "            + log_q[0]\n", "priors:averages_to_the_exact"),
         (
-            "            + self.top_family.log_prob(h[0], ops.zeros((1, 2 * self.top_dim)))\n",
+            '            + self.top_family.log_prob(h[0], ops.zeros((1, 2 * self.top_dim), "float32"))\n',
             "",
             "priors:averages_to_the_exact",
         ),
         ("(self.top_params(rows), 1, seed)", "(self.top_params(rows), 1, 0)", "priors:both_layers"),
         (
-            "h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim)), 1, seed)[0]",
-            "h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim)), 1, 0)[0]",
+            'h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim), "float32"), 1, seed)[0]',
+            'h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim), "float32"), 1, 0)[0]',
             "priors:both_layers",
         ),
         (
@@ -585,8 +585,8 @@ TABLE = {
             "autoencoder:noise_has_its",
         ),
         (
-            "hidden = keras.random.uniform(ops.shape(x), seed=seed) < self.fraction",
-            "hidden = keras.random.uniform(ops.shape(x), seed=seed) > self.fraction",
+            'hidden = keras.random.uniform(ops.shape(x), dtype="float32", seed=seed) < self.fraction',
+            'hidden = keras.random.uniform(ops.shape(x), dtype="float32", seed=seed) > self.fraction',
             "autoencoder:noise_has_its",
         ),
         (
