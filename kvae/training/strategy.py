@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -20,6 +21,7 @@ from kvae.types import Tensor
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "tensorflow", "dataparallel": "jax"}
 STRATEGIES = ("none", *BACKENDS)
+_DRAWING = threading.Lock()  # not in the generator: models are copied and pickled
 
 
 @contextlib.contextmanager
@@ -252,10 +254,14 @@ def check_equal_parts(number: int, name: str) -> None:
 
 
 class SeedGenerator(keras.random.SeedGenerator):
-    """Keras's generator, with different random numbers on each replica; Keras's own gives all replicas the same."""
+    """Keras's generator, with different random numbers on each replica, and for each thread that draws from it.
+
+    Keras's own gives all replicas the same, and two threads that read the state before either advances it.
+    """
 
     def next(self, ordered: bool = True) -> Tensor:
-        seed = super().next(ordered)
+        with _DRAWING:
+            seed = super().next(ordered)
         if keras.backend.backend() != "tensorflow":
             return seed
         import tensorflow as tf
