@@ -353,6 +353,19 @@ def test_families_are_distributions(family, support):
     assert loss_scale.density_scale(family, (5, 4, 3)) == (1.0, support)
 
 
+def test_a_mean_over_many_pixels_is_not_taken_for_a_density_on_the_unit_interval():
+    class Mean(distributions.Bernoulli):
+        def elementwise_log_prob(self, value, params):
+            return super().elementwise_log_prob(value, params) / 784
+
+    class MeanOnUnitInterval(OnUnitInterval):
+        def elementwise_log_prob(self, value, params):
+            return super().elementwise_log_prob(value, params) / 784
+
+    assert loss_scale.density_scale(Mean(), (28, 28, 1)) == (784.0, "binary")
+    assert loss_scale.density_scale(MeanOnUnitInterval(), (28, 28, 1)) == (784.0, "unit")
+
+
 def test_a_power_that_is_no_count_is_found_too():
     class Weak(distributions.Bernoulli):
         def elementwise_log_prob(self, value, params):

@@ -68,7 +68,8 @@ def diagnose(
             raise
         return [wrong_scale]
     images, y = check_data(model, images, y)
-    figures = Figures(model, images, y, *_some(x_train, y_train, seed), scale_and_support, seed)
+    with np.errstate(invalid="ignore"):  # of outputs that overflow, which are a finding
+        figures = Figures(model, images, y, *_some(x_train, y_train, seed), scale_and_support, seed)
     bad = np.flatnonzero(~np.isfinite(figures.elbo))
     if len(bad):
         return [*filter(None, [wrong_scale]), _overflow(bad, figures)]

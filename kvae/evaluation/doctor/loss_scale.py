@@ -56,14 +56,18 @@ def density_scale(family: Distribution, shape: Shape) -> tuple[float | None, str
     (1.0, 'binary')
     """
     masses = {support: _log_masses(family, shape, support) for support in SUPPORTS}
-    for c in (1.0, float(math.prod(shape)), float(math.prod(shape[:-1]))):
+    unit = masses.pop("unit")
+    powers = (1.0, float(math.prod(shape)), float(math.prod(shape[:-1])))
+    for c in powers:
         for support, log_mass in masses.items():
             if np.all(np.abs(log_mass(c)) < MASS_TOLERANCE):
                 return c, support
     c = _bisect(lambda c: float(masses["binary"](c)[0]))
     if c is not None and np.all(np.abs(masses["binary"](c)) < MASS_TOLERANCE):
         return c, "binary"
-    return None, None
+    # Last, and by the smallest error: the density of a mean over many pixels is nearly 1 all over the unit interval.
+    c = min(powers, key=lambda c: np.max(np.abs(unit(c))))
+    return (c, "unit") if np.all(np.abs(unit(c)) < MASS_TOLERANCE) else (None, None)
 
 
 def score_weights(model: VAE, x: Array, y: Any = None, seed: int = 0) -> tuple[float, float]:
