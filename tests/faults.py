@@ -341,8 +341,8 @@ FAULTS = {  # name: (fault, text required in the last line)
         "must be the history.csv",
     ),
     "history.csv cut short": (
-        damaged("history.csv", lambda whole: b"".join(whole.splitlines(keepends=True)[:2])),
-        "must contain the . epochs so far",
+        damaged("history.csv", lambda whole: whole.splitlines(keepends=True)[0]),
+        "must be the history.csv",
     ),
     "config.json damaged": (damaged("config.json", lambda whole: whole[:-9]), "must be the config.json of a run"),
     "resume of a finished run": (finished, "nothing is left to do"),
