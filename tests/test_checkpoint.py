@@ -149,7 +149,16 @@ def test_a_folder_is_one_writers(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"epoch,loss\n1", b"epoch,loss\n1,x\n", b"\xff\xfe", b'epoch,"loss\n', b"epoch,loss\n", b"1,2\n" * 3],
+    [
+        b"",
+        b"epoch,loss\n1",
+        b"epoch,loss\n1,2\n2,2\n3,2.12",
+        b"epoch,loss\n1,x\n",
+        b"\xff\xfe",
+        b'epoch,"loss\n',
+        b"epoch,loss\n",
+        b"1,2\n" * 3,
+    ],
 )
 def test_a_history_that_is_none_is_said_to_be_so_before_it_is_needed(tmp_path, content):
     """It ended in a traceback at the end of the first resumed epoch."""

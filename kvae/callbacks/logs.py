@@ -76,6 +76,8 @@ def read_history(path: PathLike) -> dict[str, list[float]]:
     """
     try:
         text = limits.read_bytes(path, limits.HISTORY).decode()
+        if not text.endswith("\n"):  # a number that is cut short is a number, too
+            raise ValueError("its last line is incomplete")
         names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         columns = zip(names, zip(*rows, strict=True), strict=True)
         return {name: [float(value or "nan") for value in column] for name, column in columns if name != "epoch"}
