@@ -28,7 +28,7 @@ BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "
 def covers(model: Any, arguments: dict[str, Any]) -> bool:
     """Whether this pipeline can feed `fit` on arrays with these arguments."""
     return (
-        not model.run_eagerly
+        not (model.run_eagerly and keras.backend.backend() != "torch")  # where every step is eager
         and not strategy.is_distributed(model)
         and keras.distribution.distribution() is None
         and arguments.get("class_weight") is None
