@@ -114,7 +114,7 @@ class PCA(Baseline):
         """Sample codes `(n, latent_dim)` from N(0, Λ), the Gaussian of PCA, with the components' variances Λ."""
         self._fitted_shape()
         n = checks.positive_integer(n, "n")
-        noise = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
+        noise = np.random.default_rng(checks.seed(seed)).standard_normal((n, self.latent_dim))
         return noise * np.sqrt(self._estimator.explained_variance_)
 
     def sample(self, n: int, seed: int | None = None) -> Array:

@@ -85,6 +85,15 @@ def positive_number(value: Any, name: str) -> float:
     return number(value, name, above=0)
 
 
+def seed(value: Any, name: str = "seed") -> int | None:
+    """Return `value` as an int if it is an integer from 0 to 2³² − 1, Python's or NumPy's; `None` passes."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**32:
+        raise ValueError(f"`{name}` must be an integer from 0 to 4294967295, or None. Received: {value!r}")
+    return int(value)
+
+
 def array(x: ArrayLike, shape: Shape, name: str) -> Array:
     """Return `x` as an array of examples of `shape`, finite and not empty.
 

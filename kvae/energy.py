@@ -141,7 +141,7 @@ def separation(model: Any, x: ArrayLike, limits: Limits, n: int = 10_000, seed: 
     """
     low, high = np.transpose(_check_limits(limits))
     x = checks.array(x, (2,), "x")
-    elsewhere = np.random.default_rng(seed).uniform(low, high, (checks.positive_integer(n, "n"), 2))
+    elsewhere = np.random.default_rng(checks.seed(seed)).uniform(low, high, (checks.positive_integer(n, "n"), 2))
     energies = np.concatenate([energy(model, x), energy(model, elsewhere.astype("float32"))])
     return float(roc_auc_score(np.arange(len(energies)) >= len(x), energies))
 

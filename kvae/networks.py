@@ -57,7 +57,7 @@ def mlp(
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
     """
-    image_shape, parameters = _check(
+    image_shape, latent_dim, hidden, num_classes, parameters = _check(
         image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
     )
 
@@ -113,7 +113,7 @@ def conv(
     Raises:
         ValueError: as for `mlp`, and for an image shape that does not have three axes.
     """
-    image_shape, parameters = _check(
+    image_shape, latent_dim, hidden, num_classes, parameters = _check(
         image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
     )
     if len(image_shape) != 3:
@@ -248,7 +248,7 @@ def _wrapping(role, conditional):
 
 
 def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation):
-    """Return the shape as a tuple and `(posterior, likelihood)` parameters per element."""
+    """Return the sizes as ints and tuples of them, and the `(posterior, likelihood)` parameters per element."""
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
     channels, *sides = image_shape
     if len(sides) == 2 and channels in (1, 3, 4) and min(sides) >= 8 and max(sides) <= 2 * min(sides):
@@ -256,18 +256,18 @@ def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, 
             f"`image_shape` must be (height, width, channels): use {(*sides, channels)}, and images "
             f"np.moveaxis(x, 1, -1). Received: {image_shape}"
         )
-    checks.positive_integer(latent_dim, "latent_dim")
-    for size in hidden:
-        checks.positive_integer(size, "hidden")
+    latent_dim = checks.positive_integer(latent_dim, "latent_dim")
+    hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
     if num_classes is not None:
-        checks.positive_integer(num_classes, "num_classes")
+        num_classes = checks.positive_integer(num_classes, "num_classes")
     if code_activation is not None and posterior is not None:
         raise ValueError(
             "`code_activation` requires a plain code, posterior=None: a posterior's parameters are not bounded. "
             f"Received: code_activation={code_activation!r}, posterior={posterior!r}"
         )
     posterior = None if posterior is None else posterior_family(posterior)
-    return image_shape, (_outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
+    parameters = (_outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
+    return image_shape, latent_dim, hidden, num_classes, parameters
 
 
 def _outputs_per_dimension(posterior):

@@ -110,6 +110,30 @@ def test_attributes():
         model.encode(X, np.full((6, 4), np.nan))
 
 
+@pytest.mark.parametrize("seed", [True, -1, 2**32, 0.5, "0"])
+def test_seeds(vae, seed):
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(8,))
+    for make in (
+        lambda: kvae.VAE(*pair, seed=seed),
+        lambda: vae.generate(2, seed=seed),
+        lambda: vae.elbo(X, seed=seed),
+        lambda: kvae.evaluation.log_likelihood(vae, X, 2, seed=seed),
+        lambda: kvae.toy.moons(5, seed=seed),
+        lambda: kvae.load_data("digits", binarization="static", seed=seed),
+    ):
+        with pytest.raises(ValueError, match=r"`seed` must be an integer from 0 to 4294967295, or None. Received: "):
+            make()
+
+
+def test_numpys_integers_are_integers(vae, tmp_path):
+    pair = kvae.networks.mlp((8, 8, 1), np.int64(2), hidden=(np.int64(8),))
+    model = kvae.VAE(*pair, beta=np.float32(4), num_samples=np.int32(2), seed=np.int64(3))
+    model.save(tmp_path / "numbers.keras")
+    config = kvae.load_model(tmp_path / "numbers.keras").get_config()
+    assert [config[name] for name in ("beta", "num_samples", "seed")] == [4.0, 2, 3]
+    np.testing.assert_array_equal(vae.generate(np.int64(2), seed=np.uint8(5)), vae.generate(2, seed=5))
+
+
 @pytest.mark.parametrize("n", [0, -1, 2.5, True, None])
 def test_counts(vae, n):
     with pytest.raises(ValueError, match="`n` must be an integer of at least 1"):

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kvae import checks
 from kvae.distributions import Normal
 from kvae.models import capabilities
 from kvae.models.batches import in_batches
@@ -107,7 +108,7 @@ def sample_codes(
     Returns:
         Array `(num_samples, n, latent_dim)`.
     """
-    noise = keras.random.SeedGenerator(seed)
+    noise = keras.random.SeedGenerator(checks.seed(seed))
 
     def function(value, mask, y):
         value, mask, condition = _tile(model, value, mask, y, num_samples)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import keras
 import numpy as np
 
+from kvae import checks
 from kvae.data import files
 from kvae.io import FileError
 from kvae.training import strategy
@@ -139,7 +140,7 @@ def load_data(name: PathLike = "digits", binarization: Binarization = None, seed
     arrays, stem, class_names = _read(name)
     x_train, y_train, x_test, y_test = arrays
     if binarization == "static":
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(checks.seed(seed))
         x_train, x_test = binarize(x_train, rng), binarize(x_test, rng)
     class_labels = y_train is not None and y_train.ndim == 1
     num_classes = int(max(y_train.max(), y_test.max())) + 1 if class_labels else None

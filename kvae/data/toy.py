@@ -68,9 +68,8 @@ def moons(n: int, noise: float = 0.1, seed: int | None = None) -> Array:
 
 def _noisy(curve, n, noise, seed):
     n = checks.positive_integer(n, "n")
-    if not (isinstance(noise, (int, float)) and 0 <= noise < np.inf):
-        raise ValueError(f"`noise` must be a finite number of at least 0. Received: noise={noise!r}")
+    noise = checks.number(noise, "noise", at_least=0)
     whole = curve(CURVE_POINTS, np.random.default_rng(0))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checks.seed(seed))
     x = (curve(n, rng) - whole.mean(axis=0)) / whole.std(axis=0)
     return (x + noise * rng.standard_normal((n, 2))).astype("float32")

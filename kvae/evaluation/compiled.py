@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kvae import checks
 from kvae.models import conditions
 
 QUIET = 2.0  # seconds before progress is first shown
@@ -41,7 +42,7 @@ class Compiled(keras.Model):
         if fuse and keras.backend.backend() == "tensorflow":
             self.compile(jit_compile=True)
         self.function = function
-        self.noise = keras.random.SeedGenerator(seed)  # tracked, so that each run draws new noise
+        self.noise = keras.random.SeedGenerator(checks.seed(seed))  # tracked, so that each run draws new noise
         self.built = True
 
     def call(self, inputs: Any) -> Any:

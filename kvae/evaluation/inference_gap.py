@@ -126,7 +126,7 @@ def _elbo(model, x, y, params, num_samples, batch_size, seed):
 def _optimise(model, parts, num_samples, steps, learning_rate, seed):
     """The parameters of q that maximise each example's ELBO; `parts` are `x`, the parameters to start from, and `y`."""
     x, params, y = parts
-    noise = keras.random.SeedGenerator(seed)
+    noise = keras.random.SeedGenerator(checks.seed(seed))
     x, condition = ops.convert_to_tensor(x), model.condition(y)
 
     def elbo(params):

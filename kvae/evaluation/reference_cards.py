@@ -33,7 +33,7 @@ class Card:
         options: dict, the options that differ from the defaults of `kvae train`.
         metric: name of the result in `metrics.json`; in nats, lower is better.
         values: the result for each seed.
-        published: dict with the nearest published `value` and its `source`, `None` if there is none; `why` gives the
+        published: dict with the nearest published `value` and its `source`, `None` without one; `why` gives the
             reason if it is not comparable, and is `None` otherwise.
     """
 

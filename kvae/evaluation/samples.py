@@ -45,7 +45,7 @@ class LabelJudge:
         x = np.asarray(x)
         checks.same_length(y, len(x), "y")
         if len(x) > max_examples:
-            rows = np.random.default_rng(seed).choice(len(x), max_examples, replace=False)
+            rows = np.random.default_rng(checks.seed(seed)).choice(len(x), max_examples, replace=False)
             x, y = x[rows], np.asarray(y)[rows]
         self._classifier = SVC().fit(x.reshape(len(x), -1), y)
 
@@ -90,7 +90,7 @@ class Features:
 
         x, y = np.asarray(x), np.asarray(y)
         checks.same_length(y, len(x), "y")
-        rows = np.random.default_rng(seed).permutation(len(x))[:max_examples]
+        rows = np.random.default_rng(checks.seed(seed)).permutation(len(x))[:max_examples]
         network = MLPClassifier((units,), max_iter=60, early_stopping=True, random_state=seed)
         network.fit(x[rows].reshape(len(rows), -1), y[rows])
         self._weights, self._bias = network.coefs_[0], network.intercepts_[0]

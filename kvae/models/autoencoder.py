@@ -120,8 +120,8 @@ class Autoencoder(EncoderDecoder):
         self.noise = noise
         self._set_penalties(penalty)
         self.tied = bool(tied)
-        self.seed = seed
-        self.seed_generator = strategy.SeedGenerator(seed)
+        self.seed = checks.seed(seed)
+        self.seed_generator = strategy.SeedGenerator(self.seed)
         self.built = True
 
     @property
@@ -200,9 +200,8 @@ class Autoencoder(EncoderDecoder):
         """
         n = checks.positive_integer(n, "n")
         z = checks.array(z, self.latent_shape, "z")
-        return (
-            np.random.default_rng(seed).normal(z.mean(axis=0), z.std(axis=0), (n, *self.latent_shape)).astype("float32")
-        )
+        rng = np.random.default_rng(checks.seed(seed))
+        return rng.normal(z.mean(axis=0), z.std(axis=0), (n, *self.latent_shape)).astype("float32")
 
     def _check_pair(self, x, y):
         # Unlike a target, an input may leave [0, 1] whatever the loss: noisy images are encoded to be denoised.

@@ -146,7 +146,7 @@ class DensityModel(EncoderDecoder):
             Array `(n, *latent_shape)`.
         """
         y = self.check_condition(y, n)
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
         condition = (
             () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
         )
@@ -181,7 +181,7 @@ class DensityModel(EncoderDecoder):
             Tuple of arrays `(n,)`, nats: the Monte Carlo estimate of E_q[log p(x|z)], and KL(q(z|x) ‖ p(z)).
         """
         num_samples = checks.positive_integer(self.num_samples if num_samples is None else num_samples, "num_samples")
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
 
         def function(x, y):
             condition = self.condition(y)

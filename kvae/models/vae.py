@@ -80,8 +80,8 @@ class VAE(DensityModel):
         self.bound = bounds.get(bound)
         self.num_samples = checks.positive_integer(num_samples, "num_samples")
         self._initial_beta = checks.number(beta, "beta", at_least=0)
-        self.seed = seed
-        self.seed_generator = strategy.SeedGenerator(seed)
+        self.seed = checks.seed(seed)
+        self.seed_generator = strategy.SeedGenerator(self.seed)
         networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.conditions is not None)
         self.prior = self._bind(self._as_prior(prior))
         # A variable, because a float would be compiled into the step as a constant.

@@ -115,5 +115,5 @@ def _some(x: Any, y: Any, seed: int) -> tuple[Any, Any]:
         checks.same_length(y[0] if isinstance(y, tuple) else y, len(x), "y")
     if len(x) <= MAX_EXAMPLES:
         return x, y
-    rows = np.random.default_rng(seed).choice(len(x), MAX_EXAMPLES, replace=False)
+    rows = np.random.default_rng(checks.seed(seed)).choice(len(x), MAX_EXAMPLES, replace=False)
     return x[rows], conditions.take(y, rows)
