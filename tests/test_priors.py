@@ -76,6 +76,27 @@ def test_the_seed_of_a_draw_sets_component_and_noise(name):
         assert first.any() and not first.all() and (first != other).any()  # noqa: PT018
 
 
+def test_a_temperature_multiplies_the_spread():
+    model = model_with("standard")
+    z, half, none = (model.sample_prior(50, seed=0, temperature=t) for t in (1, 0.5, 0))
+    np.testing.assert_array_equal(z, model.sample_prior(50, seed=0))
+    np.testing.assert_allclose(half, z / 2, rtol=1e-6)
+    np.testing.assert_array_equal(none, 0)
+    np.testing.assert_allclose(model.generate(50, seed=0, temperature=0.5), model.decode(half), atol=1e-6)
+    for wrong in (-1, True, np.nan):
+        with pytest.raises(ValueError, match="`temperature` must be a finite number of at least 0"):
+            model.generate(2, temperature=wrong)
+    mixture = model_with(priors.Mixture(2)).prior  # each component keeps its mean
+    mixture.component_weights.assign([[5.0, 5.0, 0.0, 0.0], [-5.0, -5.0, 0.0, 0.0]])
+    z, half = (numpy(mixture.sample(500, (), seed(3), t)) for t in (1.0, 0.5))
+    np.testing.assert_allclose(half - 5 * np.sign(z), (z - 5 * np.sign(z)) / 2, atol=1e-5)
+    for posterior in ("log_normal", "exponential"):
+        positive = model_with("standard", posterior)
+        z, half, hot = (positive.sample_prior(500, seed=0, temperature=t) for t in (1, 0.5, 2))
+        np.testing.assert_allclose(half**2, z, rtol=1e-4)  # the standard member has mean or median 1
+        assert hot.min() > 0
+
+
 @pytest.mark.parametrize("prior", [priors.Standard, lambda: priors.Mixture(3)], ids=["standard", "mixture"])
 def test_codes_of_any_shape_have_one_density_each(prior, rng):
     prior, z = prior(), rng.normal(size=(4, 5, 2, 3)).astype("float32")

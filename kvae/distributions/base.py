@@ -97,6 +97,11 @@ class Distribution(keras.layers.Layer):
         """Mean `(..., size)` of the distributions described by `params` `(..., num_parameters * size)`."""
         raise NotImplementedError
 
+    def tempered(self, value: Tensor, params: Tensor, temperature: float) -> Tensor:
+        """Draws `value` `(..., size)` at `temperature` times their distance from the mean; for a normal, T·σ for σ."""
+        mean = self.mean(params)
+        return mean + temperature * (value - mean)
+
     def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
         """KL(q ‖ p) of each element in closed form, in nats; `None` without one.
 

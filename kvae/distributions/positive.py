@@ -51,6 +51,10 @@ class LogNormal(Distribution):
         mean, log_var = self.parameters(params)
         return ops.exp(ops.clip(mean + 0.5 * ops.exp(log_var), *LOG_RANGE))
 
+    def tempered(self, value: Tensor, params: Tensor, temperature: float) -> Tensor:
+        """The same for the logarithms, which keeps the draws positive."""
+        return ops.exp(ops.clip(self._normal.tempered(ops.log(value), params, temperature), *LOG_RANGE))
+
     def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
         if not isinstance(prior, LogNormal):
             return None
@@ -86,6 +90,11 @@ class Exponential(Distribution):
 
     def mean(self, params: Tensor) -> Tensor:
         return ops.exp(self.parameters(params)[0])
+
+    def tempered(self, value: Tensor, params: Tensor, temperature: float) -> Tensor:
+        """Draws with their ratio to the mean raised to the power of `temperature`, which keeps them positive."""
+        mean = self.mean(params)
+        return mean * (value / mean) ** temperature
 
     def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
         if not isinstance(prior, Exponential):

@@ -88,12 +88,15 @@ class CVAE(VAE):
             trainable=trainable,
         )
 
-    def generate(self, labels: Any = None, seed: int | None = None) -> Array:  # type: ignore[override]
+    def generate(  # type: ignore[override]
+        self, labels: Any = None, seed: int | None = None, temperature: float = 1.0
+    ) -> Array:
         """Draw latent codes from the prior and decode them under a condition.
 
         Args:
             labels: the condition of each image: integers `(n,)`, arrays `(n, ...)`, or a tuple of these.
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
+            temperature: as in `sample_prior`.
 
         Returns:
             Array `(n, *image_shape)` of pixel means.
@@ -109,7 +112,7 @@ class CVAE(VAE):
         labels = self.check_condition(labels, None)
         if conditions.length(labels) == 0:
             raise ValueError("`labels` must hold at least one label. Received: none")
-        return self.decode(self.sample_prior(conditions.length(labels), labels, seed), labels)
+        return self.decode(self.sample_prior(conditions.length(labels), labels, seed, temperature), labels)
 
     def transfer_style(self, x: ArrayLike, y: Any, labels: Any) -> Array:
         """Encode images under their own condition and decode their style under others.

@@ -113,12 +113,13 @@ class DensityModel(EncoderDecoder):
             batch_size=EVALUATION_BATCH,
         )
 
-    def generate(self, n: int = 1, seed: int | None = None) -> Array:
+    def generate(self, n: int = 1, seed: int | None = None, temperature: float = 1.0) -> Array:
         """Draw latent codes from the prior and decode them.
 
         Args:
             n: number of images.
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
+            temperature: as in `sample_prior`.
 
         Returns:
             Array `(n, *image_shape)` of pixel means.
@@ -132,25 +133,28 @@ class DensityModel(EncoderDecoder):
         (16, 8, 8, 1)
         """
         n = checks.positive_integer(n, "n")
-        return self.decode(self.sample_prior(n, seed=seed))
+        return self.decode(self.sample_prior(n, seed=seed, temperature=temperature))
 
-    def sample_prior(self, n: int, y: Any = None, seed: int | None = None) -> Array:
+    def sample_prior(self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0) -> Array:
         """Latent codes from the prior.
 
         Args:
             n: number of codes.
             y: the condition of each, for a conditional model: its prior may be p(z|y).
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
+            temperature: what the prior's standard deviation, or that of a mixture's components, is multiplied by, at
+                least 0. Below 1, images are more typical and less varied.
 
         Returns:
             Array `(n, *latent_shape)`.
         """
+        temperature = checks.number(temperature, "temperature", at_least=0)
         y = self.check_condition(y, n)
         noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
         condition = (
             () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
         )
-        return ops.convert_to_numpy(self.prior.sample(n, condition, noise))
+        return ops.convert_to_numpy(self.prior.sample(n, condition, noise, temperature))
 
     def elbo(self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None) -> Array:
         """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`.

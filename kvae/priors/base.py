@@ -78,9 +78,25 @@ class Prior(keras.layers.Layer):
         """log p(z), or log p(z|y): `(..., batch)` of codes `(..., batch, *latent_shape)`, nats."""
         raise NotImplementedError
 
-    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed) -> Tensor:
-        """`n` codes `(n, *latent_shape)`; `condition`: tensors `(n, ...)`, none without a condition."""
+    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
+        """Draw codes.
+
+        Args:
+            n: number of codes.
+            condition: tensors `(n, ...)`, none without a condition.
+            seed: int or `keras.random.SeedGenerator`.
+            temperature: what the spread of each member of the family is multiplied by.
+
+        Returns:
+            Tensor `(n, *latent_shape)`.
+        """
         raise NotImplementedError
+
+    @staticmethod
+    def draw(family: Distribution, params: Tensor, seed: Seed, temperature: float) -> Tensor:
+        """One draw for each row of `params`, at a temperature."""
+        z = family.sample(params, 1, seed)[0]
+        return z if temperature == 1 else family.tempered(z, params, temperature)
 
     def kl(
         self, posterior_family: Distribution, params: Tensor, condition: Sequence[Tensor]
@@ -104,9 +120,9 @@ class Single(Prior):
     def log_prob(self, z: Tensor, condition: Sequence[Tensor], seed: Seed) -> Tensor:
         return self.family.log_prob(z, self.params(condition), self.event_ndim)
 
-    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed) -> Tensor:
+    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
         params = self.params(condition)
-        return self.family.sample(ops.broadcast_to(params, (n, *params.shape[1:])), 1, seed)[0]
+        return self.draw(self.family, ops.broadcast_to(params, (n, *params.shape[1:])), seed, temperature)
 
     def kl(
         self, posterior_family: Distribution, params: Tensor, condition: Sequence[Tensor]

@@ -75,9 +75,9 @@ class Hierarchical(Prior):
         )
         return ops.reshape(log_prob, ops.shape(z)[: -self.event_ndim])
 
-    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed) -> Tensor:
-        h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim), "float32"), 1, seed)[0]
-        return self.family.sample(networks.apply(self.decoder, h), 1, seed)[0]
+    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
+        h = self.draw(self.top_family, ops.zeros((n, 2 * self.top_dim), "float32"), seed, temperature)
+        return self.draw(self.family, networks.apply(self.decoder, h), seed, temperature)
 
     def get_config(self) -> dict[str, Any]:
         parts = {"encoder": self.encoder, "decoder": self.decoder}

@@ -39,9 +39,9 @@ class Components(Prior):
         log_prob = self.family.log_prob(z, self.component_params(), self.event_ndim)  # (..., components)
         return ops.logsumexp(self.log_mixing() + log_prob, axis=-1)
 
-    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed) -> Tensor:
+    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
         k = keras.random.categorical(ops.expand_dims(self.log_mixing(), 0), n, seed=seed)[0]
-        return self.family.sample(ops.take(self.component_params(), k, axis=0), 1, seed)[0]
+        return self.draw(self.family, ops.take(self.component_params(), k, axis=0), seed, temperature)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_components": self.num_components}
