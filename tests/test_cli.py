@@ -117,10 +117,11 @@ def test_generate_by_label(trained):
     printed = run_here("generate", "run/model.keras", "--label", "7", "--count", "4", cwd=folder)
     assert "4 images" in printed
     assert (folder / "run" / "generated-label-7.png").stat().st_size > 1000
-    run_here("generate", "run/model.keras", "--label", "1", "2", "--count", "3", "--out", "some.npz", cwd=folder)
+    some = ("--label", "1", "2", "--count", "3", "--temperature", "0.5", "--out", "some.npz")
+    run_here("generate", "run/model.keras", *some, cwd=folder)
     images = np.load(folder / "some.npz")["images"]
     model = kvae.load_model(folder / "run" / "model.keras")
-    np.testing.assert_allclose(images, model.generate(labels=[1, 1, 1, 2, 2, 2], seed=0), atol=1e-6)
+    np.testing.assert_allclose(images, model.generate(labels=[1, 1, 1, 2, 2, 2], seed=0, temperature=0.5), atol=1e-6)
 
 
 def test_evaluate_plot_and_data(trained):

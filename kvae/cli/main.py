@@ -96,10 +96,8 @@ def generate(arguments: Namespace) -> None:
     model = load_model(arguments.model)
     path = arguments.out or os.path.join(os.path.dirname(arguments.model), _generated_name(arguments))
     condition = _condition(arguments, model)
-    if condition is None:
-        images = model.generate(arguments.count, seed=arguments.seed)
-    else:
-        images = model.generate(labels=condition, seed=arguments.seed)
+    given = {"n": arguments.count} if condition is None else {"labels": condition}
+    images = model.generate(**given, seed=arguments.seed, temperature=arguments.temperature)
     if path.endswith(".npz"):
         atomic.make_folder(os.path.dirname(path) or ".")
         with atomic.replacing(path) as aside:

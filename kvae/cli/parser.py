@@ -74,6 +74,8 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     help = "the numbers of one example, for a model of attribute vectors"
     sub.add_argument("--attributes", type=float, nargs="+", metavar="A", help=help)
     sub.add_argument("--count", type=int, default=16, metavar="N", help="images per label; default: %(default)s")
+    help = "what the spread of the prior is multiplied by; default: %(default)s"
+    sub.add_argument("--temperature", type=float, default=1.0, metavar="T", help=help)
     sub.add_argument("--out", metavar="FILE", help="a .png picture or an .npz array; default: next to the model")
 
     sub = command("evaluate")

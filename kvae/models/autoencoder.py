@@ -170,7 +170,7 @@ class Autoencoder(EncoderDecoder):
         squares = np.square(np.asarray(x, "float32") - self.reconstruct(x))
         return squares.reshape(len(squares), -1).sum(axis=1)
 
-    def generate(self, n: int = 1, seed: int | None = None) -> NoReturn:
+    def generate(self, n: int = 1, seed: int | None = None, temperature: float = 1.0) -> NoReturn:
         """Raise a `ValueError`: an autoencoder has no prior to draw from.
 
         Raises:
