@@ -282,6 +282,12 @@ def test_bits_per_dimension():
     assert evaluation.bits_per_dimension(-np.log(2.0) * 12, (2, 3, 1)) == pytest.approx(2.0)
     np.testing.assert_allclose(evaluation.bits_per_dimension(np.array([-6.0, 0.0]) * np.log(2), (3,)), [2.0, 0.0])
     assert evaluation.bits_per_dimension(-np.log(2.0) * 12, (2, 1, 3)) == pytest.approx(2.0)  # channels count
+    rng, sigma = np.random.default_rng(0), 30.0  # of grey levels: as a density of them, and of pixels in [0, 1]
+    k = rng.normal(128, sigma, (9, 12))
+    nats = scipy.stats.norm.logpdf(k, 128, sigma).sum(axis=1)
+    scaled = scipy.stats.norm.logpdf(k / 256, 0.5, sigma / 256).sum(axis=1)
+    expected = evaluation.bits_per_dimension(nats, (2, 2, 3))
+    np.testing.assert_allclose(evaluation.bits_per_dimension(scaled, (2, 2, 3), levels=256), expected)
 
 
 # The gap.

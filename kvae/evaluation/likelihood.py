@@ -134,15 +134,17 @@ def prior_log_likelihood(
     return _estimate(draw, log_weigh, (x, y), num_samples, batch_size, seed, verbose)
 
 
-def bits_per_dimension(log_likelihood: Nats, image_shape: Shape) -> Nats:
+def bits_per_dimension(log_likelihood: Nats, image_shape: Shape, levels: int | None = None) -> Nats:
     """Convert log p(x) in nats to −log₂ p(x) per pixel and channel (Theis, van den Oord, Bethge 2016, section 3.1).
 
     The result is comparable with published figures only if p is a distribution over the same pixels: a mass function
-    for binary pixels, or a density in units of the 256 grey levels, log p − D log 256 for pixels in [0, 1].
+    for binary pixels, or a density in units of the grey levels, log p − D log 256 for 8-bit pixels in [0, 1].
 
     Args:
         log_likelihood: float or array of log p(x), nats.
         image_shape: shape of one example.
+        levels: number of grey levels, 256 for 8-bit images, if p is a density of pixels scaled to [0, 1] (to which
+            uniform noise of one level should have been added); `None` if p is already a distribution of the pixels.
 
     Returns:
         Like `log_likelihood`, in bits per dimension.
@@ -151,8 +153,11 @@ def bits_per_dimension(log_likelihood: Nats, image_shape: Shape) -> Nats:
 
     >>> round(kvae.evaluation.bits_per_dimension(-86.8, (28, 28, 1)), 4)
     0.1597
+    >>> kvae.evaluation.bits_per_dimension(0.0, (28, 28, 1), levels=256)  # the uniform density
+    8.0
     """
-    return -log_likelihood / (math.log(2.0) * math.prod(image_shape))
+    bits = -log_likelihood / (math.log(2.0) * math.prod(image_shape))
+    return bits if levels is None else bits + math.log2(checks.positive_integer(levels, "levels"))
 
 
 def log_mean(log_weights: Array, first: int = 0) -> tuple[Array, Array]:
