@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 from cases import DENSITIES, autoencoder, cvae, vae
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
