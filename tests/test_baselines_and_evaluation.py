@@ -156,6 +156,10 @@ def test_sparse_coding_finds_the_code_that_minimises_its_energy(digits):
 def test_reconstruction_mse(rng):
     x, y = rng.random((3, 4, 4, 1)), rng.random((3, 4, 4, 1))
     assert reconstruction_mse(x, y) == pytest.approx(((x - y) ** 2).mean())
+    many = np.repeat(x, 500, axis=0)  # more than one slice
+    assert reconstruction_mse(many, np.repeat(y, 500, axis=0)) == pytest.approx(((x - y) ** 2).mean())
+    with pytest.raises(ValueError, match="must have the shape of `x`"):
+        reconstruction_mse(x, y[:1])
 
 
 def test_the_judge_is_an_svc(digits):

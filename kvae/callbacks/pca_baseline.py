@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from kvae import baselines, plots
 from kvae.callbacks.pictures import Picture, select, spaced_rows
+from kvae.evaluation import reconstruction_mse
 from kvae.plots.canvas import ClassNames
 from kvae.types import ArrayLike, PathLike
 
@@ -74,8 +75,8 @@ class PCABaseline(Picture):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._run_model()
-        logs["reconstruction_mse"] = self._mse(self._reconstruction)
-        logs["pca_reconstruction_mse"] = self._mse(self._pca_reconstruction)
+        logs["reconstruction_mse"] = reconstruction_mse(self.x_test, self._reconstruction)
+        logs["pca_reconstruction_mse"] = reconstruction_mse(self.x_test, self._pca_reconstruction)
         super().on_epoch_end(epoch, logs)
 
     def figure(self, epoch: int) -> Figure:
@@ -94,6 +95,3 @@ class PCABaseline(Picture):
     def _run_model(self):
         self._z = self.model.encode(self.x_test, self.y_test)
         self._reconstruction = self.model.decode(self._z, self.y_test)
-
-    def _mse(self, reconstruction):
-        return float(np.mean((reconstruction - self.x_test) ** 2))

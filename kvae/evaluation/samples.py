@@ -9,15 +9,27 @@ import numpy as np
 from kvae import checks
 from kvae.types import Array, ArrayLike
 
+ROWS = 1000  # images at a time
+
 
 def reconstruction_mse(x: ArrayLike, reconstruction: ArrayLike) -> float:
     """Compute the mean squared error per pixel of reconstructions, both arrays `(n, *image_shape)`.
+
+    Raises:
+        ValueError: if the shapes differ.
 
     Example:
 
     >>> mse = kvae.evaluation.reconstruction_mse(data.x_test, model.reconstruct(data.x_test))
     """
-    return float(np.mean(np.square(np.asarray(x, "float64") - np.asarray(reconstruction))))
+    x, reconstruction = np.asarray(x), np.asarray(reconstruction)
+    if x.shape != reconstruction.shape:
+        raise ValueError(f"`reconstruction` must have the shape of `x`, {x.shape}. Received: {reconstruction.shape}")
+    total = 0.0
+    for start in range(0, len(x), ROWS):  # so that no copy of all images is made
+        rows = slice(start, start + ROWS)
+        total += float(np.sum(np.square(x[rows].astype("float64") - reconstruction[rows])))
+    return total / x.size
 
 
 class LabelJudge:
