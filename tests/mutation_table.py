@@ -287,8 +287,8 @@ TABLE = {
             "priors:closed_form",
         ),
         (
-            "ops.broadcast_to(params, (n, *params.shape[1:])), 1, seed)",
-            "ops.broadcast_to(params, (n, *params.shape[1:])), 1, 0)",
+            "ops.broadcast_to(params, (n, *params.shape[1:])), seed, temperature)",
+            "ops.broadcast_to(params, (n, *params.shape[1:])), 0, temperature)",
             "priors:standard_prior_is or seed_of_a_draw",
         ),
         (
@@ -315,7 +315,7 @@ TABLE = {
             "categorical(ops.zeros((1, self.num_components)), n, seed=seed)",
             "priors:mixtures_samples",
         ),
-        ("axis=0), 1, seed)[0]", "axis=0), 1, 0)[0]", "priors:seed_of_a_draw"),
+        ("k, axis=0), seed, temperature)", "k, axis=0), 0, temperature)", "priors:seed_of_a_draw"),
         ("0), n, seed=seed)[0]", "0), n, seed=0)[0]", "priors:seed_of_a_draw"),
         (
             "return ops.log_softmax(ops.convert_to_tensor(self.logits))",
@@ -349,18 +349,18 @@ TABLE = {
         ),
         ("(self.top_params(rows), 1, seed)", "(self.top_params(rows), 1, 0)", "priors:both_layers"),
         (
-            'h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim), "float32"), 1, seed)[0]',
-            'h = self.top_family.sample(ops.zeros((n, 2 * self.top_dim), "float32"), 1, 0)[0]',
+            'ops.zeros((n, 2 * self.top_dim), "float32"), seed, temperature)',
+            'ops.zeros((n, 2 * self.top_dim), "float32"), 0, temperature)',
             "priors:both_layers",
         ),
         (
-            "networks.apply(self.decoder, h), 1, seed)[0]",
-            "networks.apply(self.decoder, h), 1, 0)[0]",
+            "networks.apply(self.decoder, h), seed, temperature)",
+            "networks.apply(self.decoder, h), 0, temperature)",
             "priors:both_layers",
         ),
         (
-            "        h = self.top_family.sample(",
-            "        seed = int(ops.convert_to_numpy(seed.next())[0])\n        h = self.top_family.sample(",
+            "        h = self.draw(self.top_family",
+            "        seed = int(ops.convert_to_numpy(seed.next())[0])\n        h = self.draw(self.top_family",
             "priors:both_layers",
         ),
         ("    stochastic = True", "    stochastic = False", "priors:what_does_not_fit"),
@@ -424,7 +424,7 @@ TABLE = {
             "energy:energy_of_a_vae",
         ),
         (
-            "y, n)\n        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)",
+            "y, n)\n        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))",
             "y, n)\n        noise = self.seed_generator",
             "models:is_drawn_from and (vae-beta or learned)",
         ),
@@ -434,7 +434,7 @@ TABLE = {
             "models:first_random_stream",
         ),
         (
-            '"num_samples")\n        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)',
+            '"num_samples")\n        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))',
             '"num_samples")\n        noise = self.seed_generator',
             "energy:energy_of_a_vae",
         ),
@@ -508,7 +508,11 @@ TABLE = {
     "models/cvae.py": [
         ("np.tile(np.arange(m), n)", "np.repeat(np.arange(m), n)", "models:transfer_style"),
         ("np.repeat(z, m, axis=0)", "np.tile(z, (m, 1))", "models:transfer_style"),
-        ("labels, seed), labels)", "labels, None), labels)", "models:is_drawn_from and learned"),
+        (
+            "labels, seed, temperature), labels)",
+            "labels, None, temperature), labels)",
+            "models:is_drawn_from and learned",
+        ),
         ('kernel_initializer="zeros")(h)', 'kernel_initializer="ones")(h)', "models:learned_prior_moves"),
     ],
     "models/autoencoder.py": [
@@ -530,7 +534,7 @@ TABLE = {
             "autoencoder:summed_over_pixels",
         ),
         ("normal(z.mean(axis=0), z.std(axis=0),", "normal(z.mean(axis=0), z.var(axis=0),", "autoencoder:random_codes"),
-        ("np.random.default_rng(seed).normal(", "np.random.default_rng().normal(", "autoencoder:random_codes"),
+        ("rng = np.random.default_rng(checks.seed(seed))", "rng = np.random.default_rng()", "autoencoder:random_codes"),
         ("(reconstruction_loss, penalty_loss),\n", "(reconstruction_loss,),\n", "models:logs_its_terms and sparse"),
         ("math.sqrt(0.5)", "1.0", "distributions:square_error"),
     ],
@@ -813,7 +817,7 @@ TABLE = {
             "likelihood:naive_estimate",
         ),
         ("math.prod(image_shape))", "math.prod(image_shape[:2]))", "likelihood:bits"),
-        ("return -log_likelihood / (math.log(2.0)", "return -log_likelihood / (1.0", "likelihood:bits"),
+        ("bits = -log_likelihood / (math.log(2.0)", "bits = -log_likelihood / (1.0", "likelihood:bits"),
         ("np.log(total / len(weights))", "np.log(total)", "likelihood:numbers_are_numpys"),
         (
             "total**2 / np.square(weights).sum(axis=0)",
@@ -877,7 +881,7 @@ TABLE = {
             "likelihood:chunks_are_equal",
         ),
         (
-            "keras.random.SeedGenerator(seed)  # tracked",
+            "keras.random.SeedGenerator(checks.seed(seed))  # tracked",
             "keras.random.SeedGenerator(0)  # tracked",
             "likelihood:draws_anew",
         ),
@@ -982,7 +986,7 @@ TABLE = {
             "latent_usage:precision_and_recall",
         ),
         (
-            "np.random.default_rng(seed).choice(len(x), max_examples, replace=False)",
+            "np.random.default_rng(checks.seed(seed)).choice(len(x), max_examples, replace=False)",
             "np.arange(max_examples)",
             "baselines_and_evaluation:large_training_set",
         ),
@@ -995,7 +999,7 @@ TABLE = {
         ),
         ('(rng.random(x.shape, dtype="float32") < x)', "(0.5 < x)", "data:binarize_draws"),
         (
-            "rng = np.random.default_rng(seed)\n        x_train",
+            "rng = np.random.default_rng(checks.seed(seed))\n        x_train",
             "rng = np.random.default_rng(0)\n        x_train",
             "data:static_binarization",
         ),
@@ -1040,7 +1044,7 @@ TABLE = {
         ),
         ("/ whole.std(axis=0)", "/ whole.var(axis=0)", "energy:standardised"),
         (
-            "rng = np.random.default_rng(seed)\n    x = ",
+            "rng = np.random.default_rng(checks.seed(seed))\n    x = ",
             "rng = np.random.default_rng(0)\n    x = ",
             "energy:standardised",
         ),
