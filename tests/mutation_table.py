@@ -424,8 +424,8 @@ TABLE = {
             "energy:energy_of_a_vae",
         ),
         (
-            "y, n)\n        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))",
-            "y, n)\n        noise = self.seed_generator",
+            "y, n)\n        noise = self.seed_generator if seed is None else keras",
+            "y, n)\n        noise = self.seed_generator if seed is not False else keras",
             "models:is_drawn_from and (vae-beta or learned)",
         ),
         (
@@ -434,8 +434,8 @@ TABLE = {
             "models:first_random_stream",
         ),
         (
-            '"num_samples")\n        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))',
-            '"num_samples")\n        noise = self.seed_generator',
+            '"num_samples")\n        noise = self.seed_generator if seed is None else keras',
+            '"num_samples")\n        noise = self.seed_generator if seed is not False else keras',
             "energy:energy_of_a_vae",
         ),
         (
