@@ -9,8 +9,12 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compilation domi
 import keras
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import kvae
+
+settings.register_profile("same examples in every run", derandomize=True, deadline=None, database=None)
+settings.load_profile("same examples in every run")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

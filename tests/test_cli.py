@@ -562,11 +562,19 @@ SHELL = f'kvae() {{ {sys.executable} -c "{KVAE}" "$@"; }}; '
         ("kvae workshop list > /dev/full", 1, "", "kvae workshop: The output could not be written. Received: No space"),
         ("PYTHONIOENCODING=ascii PYTHONWARNINGS=error kvae workshop list", 0, "minutes", ""),
         ("KERAS_BACKEND=numpy kvae data digits", 1, "", "must name one of .*, which can train. Received: numpy"),
-        ("KERAS_BACKEND=nothing kvae data digits", 1, "", "KERAS_BACKEND must be one of"),
+        ("KERAS_BACKEND=nothing kvae data digits", 1, "", "must name one of .* Received: nothing"),
+        ("KERAS_BACKEND= KERAS_HOME=numpy kvae data digits", 1, "", "must name one of .* Received: .*(numpy|jax)"),
+        ("KERAS_BACKEND= KERAS_HOME=other kvae data digits", 1, "", "must name one of .* Received: .*other"),
+        ("PYTHONPATH=without:$PYTHONPATH KERAS_BACKEND=jax kvae data digits", 1, "", "try: pip install jax"),
     ],
 )
 def test_unusual_streams_and_environments(tmp_path, line, code, out, err):
     environment = {**os.environ, "PYTHONPATH": str(Path(kvae.__file__).parents[1])}
+    for backend in ("numpy", "other"):
+        (tmp_path / backend).mkdir()
+        (tmp_path / backend / "keras.json").write_text(json.dumps({"backend": backend}))
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "jax.py").write_text("raise ModuleNotFoundError(\"No module named 'jax'\", name='jax')")
     done = subprocess.run(
         ["bash", "-c", SHELL + line], cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
     )

@@ -214,15 +214,17 @@ def _start(quietly: bool) -> None:
         if quietly:
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), 2)
+        wanted = f"KERAS_BACKEND, or keras.json, must name one of {BACKENDS}, which can train"
+        if (named := os.environ.get("KERAS_BACKEND") or "tensorflow") not in BACKENDS:
+            raise ValueError(f"{wanted}. Received: {named}")  # before Keras imports what that backend needs
         try:
             import keras
-        except ValueError as error:  # an unknown backend
-            raise ValueError(f"KERAS_BACKEND must be one of {BACKENDS}. Received: {error}") from error
-        backend = keras.backend.backend()
-        if backend not in BACKENDS:
-            raise ValueError(
-                f"KERAS_BACKEND, or keras.json, must name one of {BACKENDS}, which can train. Received: {backend}"
-            )
+        except ValueError as error:  # an unknown backend in keras.json
+            raise ValueError(f"{wanted}. Received: {error}") from error
+        except ModuleNotFoundError as error:
+            raise ImportError(f"{wanted} and is installed; try: pip install {error.name}. Received: {error}") from error
+        if (backend := keras.backend.backend()) not in BACKENDS:
+            raise ValueError(f"{wanted}. Received: {backend}")
         if "TF_CONFIG" not in os.environ:  # several workers must find one another before anything else
             keras.ops.zeros(1)
     finally:
