@@ -334,10 +334,9 @@ def test_bad_idx_files(tmp_path, content, message, ending):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_without_idx_files(tmp_path):
-    with pytest.raises(
-        kvae.io.FileError, match=r"must contain four IDX files.*without train-images, train-labels, t10k"
-    ):
+def test_a_folder_without_one_of_the_idx_files(tmp_path):
+    (idx_files(tmp_path) / "train-images-idx3-ubyte").unlink()
+    with pytest.raises(kvae.io.FileError, match=r"must contain four, such as .*without train-images$"):
         kvae.load_data(tmp_path)
 
 
@@ -351,7 +350,7 @@ def test_a_damaged_npz(tmp_path, rng):
 
 
 def test_unknown_names(tmp_path, digits):
-    with pytest.raises(ValueError, match=r"must be one of \['digits', 'mnist', 'fashion_mnist'\] or a path to an .npz"):
+    with pytest.raises(ValueError, match=r"must be one of \['digits', 'mnist', 'fashion_mnist'\] or a path to an"):
         kvae.load_data("mnits")
     with pytest.raises(ValueError, match=r"existing .npz file"):
         kvae.load_data(tmp_path / "absent.npz")

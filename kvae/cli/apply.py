@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from kvae import applications, checks, evaluation, plots
 from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import saved_model
-from kvae.data import Dataset, load_data
+from kvae.data import Dataset
 from kvae.io import atomic
 from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
@@ -31,6 +32,8 @@ def run_task(
     strange: str | None = None,
     seed: int = 0,
     out: PathLike | None = None,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
 ) -> tuple[dict[str, float], list[Path]]:
     """Apply a saved model to the first test images and draw the result.
 
@@ -45,6 +48,8 @@ def run_task(
         strange: name or file of the anomalous data; `None` for the same images upside down.
         seed: int.
         out: the picture to write; `None` for one next to the model.
+        image_size: `(height, width)` to which image files are resized; `None` for the run's.
+        channels: 1 or 3, to which they are converted; `None` for the run's.
 
     Returns:
         Tuple of a dict of floats, and the files that were written.
@@ -55,10 +60,12 @@ def run_task(
     """
     model_path = Path(model_path)
     model = load_model(model_path)
-    data = saved_model.dataset_of(model_path, dataset)
+    convert = image_size, channels
+    data = saved_model.dataset_of(model_path, dataset, *convert)
+    other = None if strange is None else saved_model.dataset_of(model_path, strange, *convert)
     count = checks.positive_integer(count, "count")
     x, y = saved_model.test_arrays(data, seed, model)
-    job = Job(model, data, x[:count], None if y is None else y[:count], method, sigma, factor, strange, seed)
+    job = Job(model, data, x[:count], None if y is None else y[:count], method, sigma, factor, other, seed)
     figure, numbers, *file = TASKS[task](job)
     paths = [plots.save(figure, out or model_path.with_name(f"{task}.png"))]
     for content in file:
@@ -78,7 +85,7 @@ class Job(NamedTuple):
     method: str | None
     sigma: float
     factor: int
-    strange: str | None
+    strange: Dataset | None
     seed: int
 
     def restoring(self) -> dict[str, Any]:
@@ -92,7 +99,7 @@ def _anomaly(job):
     if job.strange is None:
         name, other = "upside down", job.x[:, ::-1]
     else:
-        name, other = str(job.strange), load_data(job.strange).x_test[: len(job.x)]
+        name, other = job.strange.name, job.strange.x_test[: len(job.x)]
     y = None if job.y is None else job.y[: len(other)]
     scores = applications.anomaly_score(job.model, job.x, job.y, method, seed=job.seed)
     other_scores = applications.anomaly_score(job.model, other, y, method, seed=job.seed)

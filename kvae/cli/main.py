@@ -115,7 +115,7 @@ def evaluate(arguments: Namespace) -> None:
     from kvae.models import load_model
 
     model = load_model(arguments.model)
-    dataset = saved_model.dataset_of(arguments.model, arguments.dataset)
+    dataset = saved_model.dataset_of(arguments.model, arguments.dataset, arguments.image_size, arguments.channels)
     x_test, y_test = saved_model.test_arrays(dataset, arguments.seed, model)
     with printing.busy(f"evaluating on {len(x_test):,} test images"):
         metrics = saved_model.evaluate(model, dataset, x_test, y_test, arguments.seed, arguments.num_samples)
@@ -136,7 +136,8 @@ def plot(arguments: Namespace) -> None:
     """Draw pictures of a trained model, or of a run's history."""
     from kvae.cli.plot import draw
 
-    for path in draw(arguments.model, arguments.kind, arguments.dataset, arguments.label, arguments.out):
+    convert = arguments.image_size, arguments.channels
+    for path in draw(arguments.model, arguments.kind, arguments.dataset, arguments.label, arguments.out, *convert):
         print(f"written to {path}")
 
 
@@ -158,9 +159,9 @@ def data(arguments: Namespace) -> None:
     from kvae.data import DATASETS, load_data
 
     if arguments.name is None:
-        print("\n".join([*DATASETS, "or a path to an .npz file with x_train, y_train, x_test, y_test, or images"]))
+        print("\n".join([*DATASETS, "or the path of your own data, see: kvae data --help"]))
         return
-    found = load_data(arguments.name)
+    found = load_data(arguments.name, image_size=arguments.image_size, channels=arguments.channels)
     printing.dataset(found)
     if arguments.out:
         from kvae import plots
@@ -177,7 +178,7 @@ def ladder(arguments: Namespace) -> None:
     from kvae.cli import printing, run_folder
     from kvae.data import load_data
 
-    dataset = load_data(arguments.dataset)
+    dataset = load_data(arguments.dataset, image_size=arguments.image_size, channels=arguments.channels)
     out = atomic.make_folder(arguments.out)
     latent_dim, epochs = arguments.latent_dim, arguments.epochs
     print(f"Training five methods on {dataset.name}: {latent_dim} latent dimensions, {epochs} epochs.")

@@ -12,7 +12,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-DATA_HELP = "digits (no network needed), mnist, fashion_mnist, or a path to an .npz file"
+DATA_HELP = (
+    "digits (no network needed), mnist, fashion_mnist, or the path of your own data: a folder of images, or of one "
+    "subfolder per class; a .tfrecord file, or a folder of them; an .npz or .npy file; a folder of IDX files"
+)
+SIZE_HELP = "resize image files and TFRecords to this height and width"
+CHANNELS_HELP = "convert them to 1 (grey) or 3 (colour) channels"
 LARGEST = 2**32 - 1  # of an integer: seeds have 32 bits
 
 Needs: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -109,6 +114,8 @@ def _number_or_word(text: str) -> float | str:
 TRAIN = (
     Option("model", "cvae", "", choices=("autoencoder", "vae", "cvae")),
     Option("dataset", "digits", DATA_HELP, metavar="NAME"),
+    Option("image_size", None, SIZE_HELP, list, "N", shown="their own, if all have the same"),
+    Option("channels", None, CHANNELS_HELP, int, "C", least=1, shown="their own"),
     Option("network", "mlp", "", choices=("mlp", "conv")),
     Option("latent_dim", 2, "latent dimensions", int, "K", least=1),
     Option("hidden", None, "units or filters of the hidden layers", list, "N", shown="the network's own"),

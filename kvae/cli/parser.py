@@ -64,8 +64,14 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
         sub.add_argument("model", metavar="MODEL", help="a model.keras file")
         own_modules(sub)
 
+    def conversion(sub, default):
+        help = f"{options.SIZE_HELP}; default: {default}"
+        sub.add_argument("--image-size", type=int, nargs=2, metavar="N", help=help)
+        sub.add_argument("--channels", type=int, metavar="C", help=f"{options.CHANNELS_HELP}; default: {default}")
+
     def dataset_argument(sub):
         sub.add_argument("--dataset", metavar="NAME", help=options.DATA_HELP + "; default: the one that the run used")
+        conversion(sub, "as the run did")
 
     sub = command("generate")
     model_argument(sub)
@@ -98,6 +104,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub = command("ladder")
     seed(sub)
     sub.add_argument("--dataset", default="digits", metavar="NAME", help=options.DATA_HELP + "; default: %(default)s")
+    conversion(sub, "their own")
     sub.add_argument("--latent-dim", type=int, default=2, metavar="K", help="latent dimensions; default: %(default)s")
     sub.add_argument("--epochs", type=int, default=40, metavar="N", help="for each network; default: %(default)s")
     sub.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
@@ -122,6 +129,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
 
     sub = command("data")
     sub.add_argument("name", nargs="?", metavar="NAME", help=options.DATA_HELP)
+    conversion(sub, "their own")
     sub.add_argument("--out", metavar="FILE", help="also draw the first images")
 
     workshops.add_arguments(command("workshop"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ def draw(
     dataset: str | None = None,
     label: int | None = None,
     out: PathLike | None = None,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
 ) -> Iterator[Path]:
     """Draw pictures of a saved model.
 
@@ -38,6 +40,8 @@ def draw(
         dataset: name or file; `None` for the run's own.
         label: int, the class of a manifold or traversal.
         out: folder; `None` for `plots/` next to the model.
+        image_size: `(height, width)` to which image files are resized; `None` for the run's.
+        channels: 1 or 3, to which they are converted; `None` for the run's.
 
     Yields:
         The path of each picture, once it is written.
@@ -68,7 +72,7 @@ def draw(
                 + f". Received: {label}"
             )
         checks.class_labels([label], model.num_classes, name="label")
-    data = saved_model.dataset_of(model_path, dataset)
+    data = saved_model.dataset_of(model_path, dataset, image_size, channels)
     saved_model.conditions(data, model)  # a data set without the labels that the model needs draws nothing
     folder = Path(out) if out else model_path.with_name("plots")
     for kind in kinds or fitting:

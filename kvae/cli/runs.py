@@ -128,7 +128,7 @@ def read(options: dict[str, Any], out: Path, force: bool, resume: bool, devices:
 def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, folder: contextlib.ExitStack) -> Run:
     """Load the data, build and compile the model, and only then enter the run's folder, until `folder` is closed."""
     options = json.loads(strategy.from_chief(json.dumps(options).encode()))
-    data = load_data(options["dataset"], options["binarization"], options["seed"])
+    data = load_data(*(options[name] for name in ("dataset", "binarization", "seed", "image_size", "channels")))
     strategy.check_same(json.dumps(run_folder.describe(data)).encode(), "data set")
     keras.utils.set_random_seed(options["seed"])
     model = build.build(options, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import options as run_options
 from kvae.cli import run_folder
 from kvae.data import DATASETS, Dataset, binarize, load_data
+from kvae.data.datasets import has_image_files
 from kvae.evaluation import reference_cards
+from kvae.evaluation.samples import mse_of_model
 from kvae.models import capabilities
 from kvae.models.base import BaseModel
 from kvae.types import Array, PathLike
@@ -24,14 +27,25 @@ def options_of(model_path: PathLike) -> dict[str, Any]:
     return run_options.complete(run_folder.read_options(config)) if config.is_file() else {}
 
 
-def dataset_of(model_path: PathLike, name: str | None = None) -> Dataset:
-    """The data set for examining a saved model: `name`, or the one that its run was trained on."""
+def dataset_of(
+    model_path: PathLike,
+    name: str | None = None,
+    image_size: Sequence[int] | None = None,
+    channels: int | None = None,
+) -> Dataset:
+    """The data set for examining a saved model: `name`, or the one that its run was trained on.
+
+    Image files are converted to `image_size` and `channels`, by default as in the run.
+    """
     options = options_of(model_path)
     if name is None and not options:
         raise ValueError(f"`dataset` must be given for a model outside a run folder, one of {list(DATASETS)} or a file")
     name = name or options["dataset"]
     same = options and name == options["dataset"]
-    return load_data(name, options["binarization"] if same else None, options["seed"] if same else 0)
+    if options and has_image_files(name):
+        image_size, channels = image_size or options["image_size"], channels or options["channels"]
+    convert: dict[str, Any] = {"image_size": image_size, "channels": channels}
+    return load_data(name, options["binarization"] if same else None, options["seed"] if same else 0, **convert)
 
 
 def test_arrays(data: Dataset, seed: int, model: BaseModel) -> tuple[Array, Array | None]:
@@ -92,8 +106,8 @@ def evaluate(
             notes.append("A standard error needs at least two test images.")
         metrics["reconstruction_loss"] = -float(log_likelihood.mean())
         metrics["kl_loss"] = float(kl.mean())
-    metrics["reconstruction_mse"] = evaluation.reconstruction_mse(x_test, model.reconstruct(x_test, y_test))
-    metrics["pca_reconstruction_mse"] = evaluation.reconstruction_mse(x_test, pca.reconstruct(x_test))
+    metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
+    metrics["pca_reconstruction_mse"] = mse_of_model(pca, x_test)
     if capabilities.has(model, "classes"):
         metrics |= _agreement(model, data, seed, notes)
     if notes:

@@ -1,4 +1,4 @@
-"""In-memory data sets from Keras, scikit-learn, `.npz` and IDX files, and binarization."""
+"""In-memory data sets from Keras, scikit-learn and files, and binarization."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kvae import checks
-from kvae.data import files
+from kvae.data import files, in_memory, tfrecord
 from kvae.io import FileError
 from kvae.training import strategy
 from kvae.training.pipelines import pipeline
@@ -43,7 +43,7 @@ class Dataset:
         num_classes: number of classes; `None` if there are no class labels.
         name: name of the data set, or of the file without its suffix.
         binarization: `None`, "static" (the arrays are already binary) or "dynamic" (`batches` resamples the pixels).
-        class_names: names of the classes, in the order of their labels, if the file's labels are text; else `None`.
+        class_names: names of the classes, in the order of their labels, if these are text or folders; else `None`.
     """
 
     x_train: Array
@@ -106,29 +106,45 @@ class Dataset:
         )
 
 
-def load_data(name: PathLike = "digits", binarization: Binarization = None, seed: int = 0) -> Dataset:
+def load_data(
+    name: PathLike = "digits",
+    binarization: Binarization = None,
+    seed: int = 0,
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+) -> Dataset:
     """Load a data set.
 
     Args:
         name: "digits" (1,797 real 8×8 digits bundled with scikit-learn, so no download; split 80/20 with seed 0,
-            stratified by class), "mnist" or "fashion_mnist" (through Keras, which downloads and caches them), or a
-            path: of an `.npz` file, or of a folder with the four IDX files of a data set in MNIST's format
-            ("train-images-idx3-ubyte", "t10k-labels-idx1-ubyte" and so on, also with ".gz").
+            stratified by class), "mnist" or "fashion_mnist" (through Keras, which downloads and caches them), or the
+            path of one of
 
-            An `.npz` file must contain either `x_train` and `x_test` (or `train` and `test`), with optional `y_train`
-            and `y_test`, or one array `images` (or `x`), with optional `labels`, `y` or `attributes`, which is split
-            80/20 with seed 0. Integer images with values above 1 are divided by 255. Labels that are text become
-            classes in sorted order, `class_names`.
+            - an `.npz` file that contains either `x_train` and `x_test` (or `train` and `test`), with optional
+              `y_train` and `y_test`, or one array `images` (or `x`), with optional `labels`, `y` or `attributes`.
+              Labels that are text become classes in sorted order, `class_names`.
+            - an `.npy` file of images, or a folder of `.npy` files with the names of the arrays of an `.npz` file.
+            - a folder with the four IDX files of a data set in MNIST's format ("train-images-idx3-ubyte",
+              "t10k-labels-idx1-ubyte" and so on, also with ".gz").
+            - a folder of images, or of one subfolder per class, `class_names`, in the formats of `data.stream`. It may
+              be divided into the subfolders "train" and "test".
+            - a TFRecord file, a folder of them, or a pattern such as "data/train-*.tfrecord", as in `data.stream`.
+
+            What is not divided into training and test images is split 80/20 with seed 0, stratified by class if
+            possible. Integers above 1 in arrays are divided by 255.
         binarization: `None` for grey values, "static" for pixels sampled once from Bernoulli(grey value), "dynamic"
             for pixels that `Dataset.batches` resamples every time.
         seed: int, seed of the static binarization.
+        image_size: `(height, width)` to which image files and TFRecords are resized. If `None`, all must have one size.
+        channels: 1 (grey) or 3 (RGB), to which these are converted. If `None`, all must have the same number.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        ValueError: if the name is unknown, the file is damaged, or its arrays are not images.
-        FileError: if the file is missing, or the data set can be neither found nor downloaded.
+        ValueError: if the name is unknown, the file is damaged, its arrays are not images, or there are too few.
+        FileError: if the file is missing or unreadable, images have several shapes, only some of them have a label, or
+            the data set can be neither found nor downloaded.
 
     Example:
 
@@ -137,7 +153,7 @@ def load_data(name: PathLike = "digits", binarization: Binarization = None, seed
     """
     if binarization not in BINARIZATIONS:
         raise ValueError(f"`binarization` must be one of {BINARIZATIONS}. Received: {binarization!r}")
-    arrays, stem, class_names = _read(name)
+    arrays, stem, class_names = _read(name, image_size, channels)
     x_train, y_train, x_test, y_test = arrays
     if binarization == "static":
         rng = np.random.default_rng(checks.seed(seed))
@@ -160,22 +176,50 @@ def binarize(x: Array, rng: np.random.Generator) -> Array:
     return (rng.random(x.shape, dtype="float32") < x).astype("float32")
 
 
-def _read(name):
+def _read(name, image_size, channels):
     """Return `(x_train, y_train, x_test, y_test)`, the data set's name and the names of its classes, or `None`."""
+    path = Path(str(name))
+    stem = Path(os.path.abspath(path)).name if path.is_dir() else path.stem
+    if has_image_files(name):
+        arrays, class_names = in_memory.read(path, image_size, channels)
+        return arrays, stem, class_names
+    if (image_size, channels) != (None, None):
+        raise ValueError(
+            "`image_size` and `channels` must be omitted for arrays, which are not converted. "
+            f"Received: image_size={image_size}, channels={channels}"
+        )
     if name == "digits":
         return _digits(), name, None
     if name in KERAS_FILES:
         return _from_keras(name), name, None
-    path = Path(str(name))
-    if path.is_dir():
-        return files.from_idx(path), path.name, None
-    if path.suffix.lower() != ".npz":
+    if path.suffix.lower() == ".npz":
+        arrays, class_names = files.from_npz(path)
+    elif path.suffix.lower() == ".npy" or (path.is_dir() and ".npy" in _endings(path)):
+        arrays, class_names = files.from_npy(path)
+    elif path.is_dir():
+        arrays, class_names = files.from_idx(path), None
+    else:
         raise ValueError(
-            f"`name` must be one of {list(DATASETS)} or a path to an .npz file or to a folder of IDX files. "
-            f"Received: {name!r}"
+            f"`name` must be one of {list(DATASETS)} or a path to an .npz, .npy or .tfrecord file, or to a folder of "
+            f"images, class folders, IDX or TFRecord files. Received: {name!r}"
         )
-    arrays, class_names = files.from_npz(path)
-    return arrays, path.stem, class_names
+    return arrays, stem, class_names
+
+
+def has_image_files(name: PathLike) -> bool:
+    """Whether a name of `load_data` is a path of image files or TFRecord files, rather than of arrays."""
+    path = Path(str(name))
+    if name in DATASETS:
+        return False
+    if path.is_dir():
+        return not any(ending == ".npy" or ending.endswith("-ubyte") for ending in _endings(path))
+    return path.suffix.lower() in tfrecord.SUFFIXES
+
+
+def _endings(folder):
+    """The endings of the files in a folder, without that of gzip."""
+    names = (each.name.lower().removesuffix(".gz") for each in folder.iterdir() if not each.name.startswith("."))
+    return {".idx-ubyte" if name.endswith("-ubyte") else Path(name).suffix for name in names}
 
 
 def _digits():

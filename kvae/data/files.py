@@ -1,4 +1,4 @@
-"""Images and labels from untrusted `.npz` and IDX files, and their conversion to the arrays of a `Dataset`."""
+"""Images and labels from untrusted `.npz`, `.npy` and IDX files, and their conversion to the arrays of a `Dataset`."""
 
 from __future__ import annotations
 
@@ -26,25 +26,36 @@ def from_idx(folder: Path) -> tuple[Array, Array, Array, Array]:
     missing = [f"{'t10k' if part == 'test' else part}-{kind}" for (part, kind), x in read.items() if x is None]
     if missing:
         raise FileError(
-            f"`name`, if it is a folder, must contain four IDX files, such as train-images-idx3-ubyte.gz: use "
-            f"kvae.data.stream for a folder of images. Received: {folder}, without {', '.join(missing)}"
+            "`name`, if it is a folder of IDX files, must contain four, such as train-images-idx3-ubyte.gz. "
+            f"Received: {folder}, without {', '.join(missing)}"
         )
     x_train, x_test = (images(read[part, "images"], f"{part} images") for part in ("train", "test"))
-    labels = []
+    both = []
     for part, x in (("train", x_train), ("test", x_test)):
-        y = _labels(read[part, "labels"])
+        y = labels(read[part, "labels"])
         checks.same_length(y, len(x), f"{part} labels")
-        labels.append(y)
+        both.append(y)
     if x_train.shape[1:] != x_test.shape[1:]:
         raise ValueError(
             f"{folder}: training and test images must have the same shape. Received: {x_train.shape}, {x_test.shape}"
         )
-    return x_train, labels[0], x_test, labels[1]
+    return x_train, both[0], x_test, both[1]
 
 
 def from_npz(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
     """Read an `.npz` file; return `(x_train, y_train, x_test, y_test)` and the names of the classes, or `None`."""
-    arrays = npz.read(path)
+    return _from_arrays(npz.read(path), path)
+
+
+def from_npy(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
+    """Read an `.npy` file of images, or a folder of `.npy` files with the names of the arrays of an `.npz` file."""
+    if path.is_dir():
+        there = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".npy"]
+        return _from_arrays({file.stem: npz.read_npy(file) for file in there}, path)
+    return split(npz.read_npy(path), None, str(path)), None
+
+
+def _from_arrays(arrays, path):
     train, test = (_first(arrays, f"x_{part}", part) for part in ("train", "test"))
     if train is not None and test is not None:
         x_train, x_test = images(train, "x_train"), images(test, "x_test")
@@ -55,7 +66,7 @@ def from_npz(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
         if ("y_train" in arrays) != ("y_test" in arrays):
             raise ValueError(f"{path} must contain both y_train and y_test, or neither. Received: {sorted(arrays)}")
         (y_train, y_test), class_names = _classes(arrays.get("y_train"), arrays.get("y_test"))
-        y_train, y_test = _labels(y_train), _labels(y_test)
+        y_train, y_test = labels(y_train), labels(y_test)
         if y_train is not None:
             checks.same_length(y_train, len(x_train), "y_train")
             checks.same_length(y_test, len(x_test), "y_test")
@@ -72,8 +83,8 @@ def from_npz(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
             f"optionally labels). Received: {sorted(arrays) or 'no arrays'}"
         )
     (y,), class_names = _classes(_first(arrays, "labels", "y", "attributes"))
-    del arrays  # only one copy of the images should be in memory besides the result
-    return split(x, _labels(y), "images"), class_names
+    arrays.clear()  # only one copy of the images should be in memory besides the result
+    return split(x, labels(y), "images"), class_names
 
 
 def _first(arrays, *keys):
@@ -95,7 +106,7 @@ def _classes(*columns):
     return [np.searchsorted(names, y) for y in text], tuple(limits.printable(name) for name in names)
 
 
-def _labels(y):
+def labels(y: Any) -> Any:
     """Convert class labels to int64, and categorical attributes `(n, k)` to concatenated one-hot vectors."""
     if y is None:
         return None

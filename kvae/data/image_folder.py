@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from kvae import checks
 from kvae.data.sources import Source, blocks
 from kvae.io import FileError, limits
 from kvae.types import Array, Shape
@@ -95,6 +96,31 @@ def fitted(image: Array, image_size: tuple[int, int] | None = None, channels: Li
     return image
 
 
+def conversion(image_size: Sequence[int] | None, channels: Any) -> tuple[tuple[int, int] | None, Any]:
+    """Return `image_size` as a tuple `(height, width)` or `None`, and `channels`, or raise a `ValueError`."""
+    if channels not in (None, 1, 3):
+        raise ValueError(f"`channels` must be 1, 3 or None. Received: {channels!r}")
+    if image_size is None:
+        return None, channels
+    if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
+        raise ValueError(f"`image_size` must be (height, width). Received: {image_size!r}")
+    height, width = (checks.positive_integer(length, "image_size") for length in image_size)
+    return (height, width), channels
+
+
+def same_shape(image: Array | Unreadable, shape: Shape, name: str) -> Array | Unreadable:
+    """Return an image; raise a `FileError` that says how to convert it if its shape is not `shape`."""
+    if isinstance(image, Unreadable) or image.shape == shape:
+        return image
+    convert = "resize them all with `image_size`, --image-size HEIGHT WIDTH"
+    if image.shape[:2] == shape[:2]:
+        convert = "convert them all with `channels`, --channels 1 for grey or 3 for colour"
+    raise FileError(
+        f"{limits.printable(name, 4000)} must have the shape of the first image, {shape}: {convert}. "
+        f"Received: {image.shape}"
+    )
+
+
 class Unreadable(NamedTuple):
     """Placeholder for an image that could not be read."""
 
@@ -105,7 +131,7 @@ class Unreadable(NamedTuple):
         """Return the one-line error that names the image."""
         return FileError(
             f"{limits.printable(self.name, 4000)} must be a readable image: repair or remove it, or skip such images "
-            f'with unreadable="skip". Received: {limits.printable(" ".join(self.reason.split()))}'
+            f'with kvae.data.stream and unreadable="skip". Received: {limits.printable(" ".join(self.reason.split()))}'
         )
 
 
@@ -133,6 +159,7 @@ def folder_source(
     image_size: tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
     skip: bool = False,
+    convert: bool = True,
 ) -> Source:
     """Open a folder of images, or of one subfolder per class.
 
@@ -141,6 +168,7 @@ def folder_source(
         image_size: `(height, width)`; `None` for the size of the first image.
         channels: 1 or 3; `None` for the channels of the first image.
         skip: whether to skip unreadable images when looking for the first one.
+        convert: whether images of another shape than the first are converted to it, rather than raising an error.
 
     Returns:
         A `Source`.
@@ -171,8 +199,11 @@ def folder_source(
         raise FileError(f"{path} must contain images ({', '.join(SUFFIXES)}) or class folders of them. Received: none")
     ends = np.cumsum([len(inside[name]) for name in classes]) if labelled else np.array([len(names)])
 
+    def path_of(row):
+        return folders[int(np.searchsorted(ends, row, "right"))] / os.fsdecode(names[row])
+
     def load(row, size, depth):
-        file = folders[int(np.searchsorted(ends, row, "right"))] / os.fsdecode(names[row])
+        file = path_of(row)
         try:
             if not file.is_file():
                 raise ValueError("not a file, or a symbolic link to none")  # a pipe or a device may never end
@@ -190,9 +221,17 @@ def folder_source(
     def decode_rows(columns, run):
         (rows,) = columns
         labels = np.searchsorted(ends, rows, "right") if labelled else None
-        return list(run(lambda row: load(row, shape[:2], shape[2]), rows)), labels
+        return list(run(one, rows)), labels
 
-    return Source(shape, "uint8", labelled, len(classes) if labelled else None, sizes, window, fetch, decode_rows)
+    def one(row):
+        if convert:
+            return load(row, shape[:2], shape[2])
+        return same_shape(load(row, image_size, channels), shape, str(path_of(row)))
+
+    num_classes, class_names = None, None
+    if labelled:
+        num_classes, class_names = len(classes), tuple(limits.printable(name) for name in classes)
+    return Source(shape, "uint8", labelled, num_classes, sizes, window, fetch, decode_rows, class_names)
 
 
 def _entries(folder):

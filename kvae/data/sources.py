@@ -33,6 +33,7 @@ class Source(NamedTuple):
         fetch: function from a block's index to a tuple of arrays in their on-disk encoding, one row per example.
         decode: function from such arrays, for any selection of rows, and a `map` function to images and labels (or
             `None`). If the images are a list, an `Unreadable` takes the place of each one that could not be read.
+        class_names: names of the classes, in the order of their labels; `None` if they only have numbers.
     """
 
     image_shape: Shape
@@ -43,6 +44,7 @@ class Source(NamedTuple):
     window: int
     fetch: Callable
     decode: Callable
+    class_names: tuple[str, ...] | None = None
 
 
 class Member(NamedTuple):

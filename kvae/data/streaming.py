@@ -39,6 +39,7 @@ class Stream:
         name: name of the file or folder, without its suffix.
         unreadable: "raise" or "skip".
         threads: int, number of threads that decode images.
+        class_names: names of the class folders, in the order of their labels; `None` for other data.
         source: the underlying `kvae.data.sources.Source`.
     """
 
@@ -48,6 +49,7 @@ class Stream:
     name: str
     unreadable: Literal["raise", "skip"] = "raise"
     threads: int = 2
+    class_names: tuple[str, ...] | None = None
     source: sources.Source = dataclasses.field(repr=False, compare=False, kw_only=True)
 
     def batches(
@@ -214,16 +216,10 @@ def stream(
     """
     if unreadable not in ("raise", "skip"):
         raise ValueError(f'`unreadable` must be "raise" or "skip". Received: {unreadable!r}')
-    if channels not in (None, 1, 3):
-        raise ValueError(f"`channels` must be 1, 3 or None. Received: {channels!r}")
-    if image_size is not None:
-        if not isinstance(image_size, (tuple, list)) or len(image_size) != 2:
-            raise ValueError(f"`image_size` must be (height, width). Received: {image_size!r}")
-        height, width = (checks.positive_integer(length, "image_size") for length in image_size)
-        image_size = height, width
+    image_size, channels = image_folder.conversion(image_size, channels)
     threads = checks.positive_integer(threads, "threads")
     path = Path(path)
-    kind, paths = _kind(path)
+    kind, paths = kind_of(path)
     if kind == "arrays":
         if (image_size, channels) != (None, None):
             raise ValueError(
@@ -239,12 +235,12 @@ def stream(
             source = tfrecord.record_source(paths, image_size, channels, skip)
         else:
             source = image_folder.folder_source(path, image_size, channels, skip)
-    num_examples = int(source.sizes.sum())
-    return Stream(source.image_shape, source.num_classes, num_examples, path.stem, unreadable, threads, source=source)
+    found = source.image_shape, source.num_classes, int(source.sizes.sum()), path.stem
+    return Stream(*found, unreadable, threads, source.class_names, source=source)
 
 
-def _kind(path):
-    """The kind of data at a path, "arrays", "records" or "images", and the paths of the record files."""
+def kind_of(path: Path) -> tuple[Literal["arrays", "records", "images"], list[Path]]:
+    """The kind of data at a path, and the paths of the record files; raises a `FileError` if there is none."""
     if not path.exists():
         paths = [Path(found) for found in sorted(glob.glob(str(path))) if os.path.exists(found)]
         if not paths:
@@ -263,12 +259,12 @@ def _kind(path):
         paths = [path / name for ending in tfrecord.SUFFIXES for name in endings[ending]]
         if paths:
             return "records", sorted(paths)
-        return "arrays" if endings[".npy"] else "images", None
+        return "arrays" if endings[".npy"] else "images", []
     if path.is_file():  # not a device or a pipe
         if path.suffix.lower() in tfrecord.SUFFIXES:
             return "records", [path]
         if path.suffix.lower() in (".npy", ".npz"):
-            return "arrays", None
+            return "arrays", []
     raise FileError(f"`path` must be a folder, or a file that ends in .tfrecord, .npy or .npz. Received: {path}")
 
 

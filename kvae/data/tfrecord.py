@@ -16,7 +16,7 @@ import google_crc32c
 import numpy as np
 
 from kvae import checks
-from kvae.data.image_folder import Unreadable, decode, first_shape, fitted
+from kvae.data.image_folder import Unreadable, decode, first_shape, fitted, same_shape
 from kvae.data.sources import WINDOW_BYTES, Source
 from kvae.io import FileError, atomic, limits
 from kvae.training.pipelines import smallest
@@ -33,6 +33,7 @@ def record_source(
     image_size: tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
     skip: bool = False,
+    convert: bool = True,
 ) -> Source:
     """Open images in TFRecord files of `tf.train.Example`s.
 
@@ -41,6 +42,7 @@ def record_source(
         image_size: `(height, width)`; `None` for the size of the first image.
         channels: 1 or 3; `None` for the channels of the first image.
         skip: whether to skip unreadable images when looking for the first one.
+        convert: whether images of another shape than the first are converted to it, rather than raising an error.
 
     Returns:
         A `Source`. Its `num_classes` is `None`: counting the classes would mean reading every record.
@@ -104,12 +106,12 @@ def record_source(
     def label(features, file):
         if isinstance(features, Unreadable):
             return 0  # of a row that is left out
-        if not features["label"].int64_list.value:
+        if bool(features["label"].int64_list.value) != labelled:
             raise FileError(
                 f"{paths[file]}: either all records or none must have the integer feature `label`. "
                 f"Received: {limits.printable(sorted(features))}"
             )
-        return features["label"].int64_list.value[0]
+        return features["label"].int64_list.value[0] if labelled else 0
 
     def opened():
         return (row for block in range(len(sizes)) for row in parsed(fetch(block)))
@@ -120,8 +122,13 @@ def record_source(
 
     def decode_rows(columns, run):
         rows = parsed(columns)
-        images = list(run(lambda row: load(row[0], row[1], shape[:2], shape[2]), rows))
-        return images, np.array([label(features, file) for features, file in rows]) if labelled else None
+        labels = np.array([label(features, file) for features, file in rows])
+        return list(run(lambda row: one(*row), rows)), labels if labelled else None
+
+    def one(features, file):
+        if convert:
+            return load(features, file, shape[:2], shape[2])
+        return same_shape(load(features, file, image_size, channels), shape, f"An image in {paths[file]}")
 
     window = max(1, int(WINDOW_BYTES // np.mean(ends - starts)))
     return Source(shape, "uint8", labelled, None, sizes, window, fetch, decode_rows)

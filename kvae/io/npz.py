@@ -78,6 +78,27 @@ def read(path: Path) -> dict[str, Array]:
         raise ValueError(f"{path} is not an .npz file of arrays, or is damaged: {error}") from error
 
 
+def read_npy(path: Path) -> Array:
+    """Read the array of an `.npy` file, without unpickling.
+
+    Args:
+        path: a `pathlib.Path`.
+
+    Returns:
+        The array.
+
+    Raises:
+        FileError: if there is no such file.
+        ValueError: if the file is damaged or contains Python objects, or its size contradicts its header.
+    """
+    if not path.is_file():
+        raise FileError(f"`name` must be a data set or an existing .npy file. Received: {path}")
+    with path.open("rb") as file:
+        header(file, str(path), path.stat().st_size)
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
 def unpack(file: Path | BinaryIO) -> dict[str, Array]:
     """Like `read`, of a path or an open file; an error is a `ValueError` that gives only the reason."""
     try:
