@@ -22,7 +22,8 @@ class Baseline:
     """
 
     image_shape: Shape | None = None  # set by `fit`
-    dtype: str | None = None  # dtype that scikit-learn computes in; `None`: the dtype of the data
+    dtype: str | None = None  # dtype that scikit-learn computes in; `None`: float64 for data in float64, else float32
+    overwrites = False  # whether fitting overwrites the data, and must be given a copy
 
     def __init__(self, latent_dim: int, estimator: Any) -> None:
         self.latent_dim = checks.positive_integer(latent_dim, "latent_dim")
@@ -41,7 +42,7 @@ class Baseline:
         """
         x = np.asarray(x)
         x = checks.array(x, x.shape[1:], "x")
-        self._estimator.fit(self._flat(x))
+        self._estimator.fit(self._flat(x, copy=self.overwrites))
         self.image_shape = x.shape[1:]
         return self
 
@@ -78,8 +79,10 @@ class Baseline:
     def _rows(self, x):
         return self._flat(checks.array(x, self._fitted_shape(), "x"))
 
-    def _flat(self, x):
-        return x.reshape(len(x), -1).astype(self.dtype or x.dtype, copy=False)
+    def _flat(self, x, copy=False):
+        # scikit-learn itself would turn bytes into float64, eight times their size.
+        dtype = self.dtype or ("float64" if x.dtype == "float64" else "float32")
+        return x.reshape(len(x), -1).astype(dtype, copy=copy)
 
 
 class PCA(Baseline):
@@ -99,8 +102,10 @@ class PCA(Baseline):
     (360, 8, 8, 1)
     """
 
+    overwrites = True
+
     def __init__(self, latent_dim: int, seed: int = 0) -> None:
-        super().__init__(latent_dim, decomposition.PCA(latent_dim, random_state=seed))
+        super().__init__(latent_dim, decomposition.PCA(latent_dim, copy=False, random_state=seed))
 
     @property
     def components(self) -> Array:

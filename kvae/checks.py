@@ -177,7 +177,7 @@ def sample_weight(weights: Array, num_examples: int, name: str = "sample_weight"
     """
     weights = array(vector(weights, name), (), name)
     same_length(weights, num_examples, name)
-    return weights.astype("float32")
+    return weights.astype("float32", copy=False)
 
 
 def class_labels(

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kvae import baselines, plots
+from kvae import baselines, checks
 from kvae.callbacks.pictures import Picture, select, spaced_rows
-from kvae.evaluation import reconstruction_mse
+from kvae.evaluation.samples import mse_of_model
 from kvae.plots.canvas import ClassNames
+from kvae.plots.examples import grids_of
 from kvae.types import ArrayLike, PathLike
+
+COLUMNS = 10  # images in the figure
 
 
 def fit_pca(latent_dim: int, x: ArrayLike) -> baselines.PCA:
@@ -67,31 +70,30 @@ class PCABaseline(Picture):
         self.x_test, self.y_test = select(x_test, y_test, slice(None))
 
     def on_train_begin(self, logs: Any = None) -> None:
+        checks.array(self.x_test, self.model.image_shape, "x_test")
         pca = fit_pca(self.model.latent_dim, self.x_train)
-        self._pca_z = pca.encode(self.x_test)
-        self._pca_reconstruction = pca.decode(self._pca_z)
-        self._run_model()
+        self._first = select(self.x_test, self.y_test, slice(COLUMNS))
+        self._points = select(self.x_test, self.y_test, spaced_rows(len(self.x_test)))
+        self._pca_first, self._pca_z = pca.reconstruct(self._first[0]), pca.encode(self._points[0])
+        self._pca_error = mse_of_model(pca, self.x_test)
+        self._error = mse_of_model(self.model, self.x_test, self.y_test)
         super().on_train_begin(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._run_model()
-        logs["reconstruction_mse"] = reconstruction_mse(self.x_test, self._reconstruction)
-        logs["pca_reconstruction_mse"] = reconstruction_mse(self.x_test, self._pca_reconstruction)
+        self._error = mse_of_model(self.model, self.x_test, self.y_test)
+        logs["reconstruction_mse"], logs["pca_reconstruction_mse"] = self._error, self._pca_error
         super().on_epoch_end(epoch, logs)
 
     def figure(self, epoch: int) -> Figure:
-        rows = spaced_rows(len(self.x_test))
-        return plots.beside_pca(
-            self.x_test,
-            self._reconstruction,
-            self._pca_reconstruction,
-            self._z[rows],
-            self._pca_z[rows],
-            None if self.y_test is None else self.y_test[rows],
+        return grids_of(self.model.image_shape).beside_pca(
+            self._first[0],
+            self.model.reconstruct(*self._first),
+            self._pca_first,
+            self.model.encode(*self._points),
+            self._pca_z,
+            self._points[1],
             title=f"Model and PCA after epoch {epoch}",
+            columns=COLUMNS,
             class_names=self.class_names,
+            errors=(self._error, self._pca_error),
         )
-
-    def _run_model(self):
-        self._z = self.model.encode(self.x_test, self.y_test)
-        self._reconstruction = self.model.decode(self._z, self.y_test)

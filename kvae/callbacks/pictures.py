@@ -269,9 +269,9 @@ def select(x: ArrayLike, y: ArrayLike | None, rows: Any) -> tuple[Array, Array |
     return x[rows], y[rows]
 
 
-def spaced_rows(n: int) -> Array:
-    """Indices of at most `MAX_POINTS` evenly spaced rows of `n`."""
-    return np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(int)
+def spaced_rows(n: int) -> Array | slice:
+    """Indices of at most `MAX_POINTS` evenly spaced rows of `n`; a slice if these are all, which copies nothing."""
+    return slice(None) if n <= MAX_POINTS else np.linspace(0, n - 1, MAX_POINTS).astype(int)
 
 
 def _import_tensorboard():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae import checks
+from kvae.models import conditions
 from kvae.types import Array, ArrayLike
 
 ROWS = 1000  # images at a time
@@ -25,10 +26,29 @@ def reconstruction_mse(x: ArrayLike, reconstruction: ArrayLike) -> float:
     x, reconstruction = np.asarray(x), np.asarray(reconstruction)
     if x.shape != reconstruction.shape:
         raise ValueError(f"`reconstruction` must have the shape of `x`, {x.shape}. Received: {reconstruction.shape}")
+    return _mse(x, lambda rows: reconstruction[rows])
+
+
+def mse_of_model(model: Any, x: ArrayLike, y: Any = None) -> float:
+    """Compute `reconstruction_mse` of a model or baseline, without an array of all its reconstructions.
+
+    Args:
+        model: what has a method `reconstruct`.
+        x: images `(n, *image_shape)`.
+        y: their conditions, or `None`.
+    """
+    x = np.asarray(x)
+    if y is None:
+        return _mse(x, lambda rows: model.reconstruct(x[rows]))
+    return _mse(x, lambda rows: model.reconstruct(x[rows], conditions.take(y, rows)))
+
+
+def _mse(x, reconstruction):
+    """The mean squared error per pixel of what a function gives for slices of rows."""
     total = 0.0
     for start in range(0, len(x), ROWS):  # so that no copy of all images is made
         rows = slice(start, start + ROWS)
-        total += float(np.sum(np.square(x[rows].astype("float64") - reconstruction[rows])))
+        total += float(np.sum(np.square(x[rows].astype("float64") - reconstruction(rows))))
     return total / x.size
 
 

@@ -14,8 +14,8 @@ from kvae.corruption import Noise
 from kvae.distributions import Bernoulli, Distribution, Normal
 from kvae.distributions.base import sum_event
 from kvae.layers import tied_decoder
-from kvae.models.batches import Batch, BatchResult, Pass
-from kvae.models.encoder_decoder import EncoderDecoder
+from kvae.models.batches import Batch, BatchResult, Pass, in_batches
+from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder
 from kvae.training import strategy
 from kvae.types import Array, ArrayLike, Network, Tensor
 
@@ -167,8 +167,13 @@ class Autoencoder(EncoderDecoder):
         Returns:
             Array `(n,)`, summed over pixels.
         """
-        squares = np.square(np.asarray(x, "float32") - self.reconstruct(x))
-        return squares.reshape(len(squares), -1).sum(axis=1)
+
+        def function(x, y):
+            condition = self.condition(y)
+            x_params = self.generation(self.inference(x, condition)[None], condition)[0]
+            return sum_event(ops.square(x - self.likelihood.mean(x_params)), len(self.image_shape))
+
+        return in_batches(function, *self._check_pair(x, None), batch_size=EVALUATION_BATCH)
 
     def generate(self, n: int = 1, seed: int | None = None, temperature: float = 1.0) -> NoReturn:
         """Raise a `ValueError`: an autoencoder has no prior to draw from.
@@ -205,7 +210,7 @@ class Autoencoder(EncoderDecoder):
 
     def _check_pair(self, x, y):
         # Unlike a target, an input may leave [0, 1] whatever the loss: noisy images are encoded to be denoised.
-        return checks.array(x, self.image_shape, "x").astype("float32"), None
+        return checks.array(x, self.image_shape, "x"), None
 
     def get_config(self) -> dict[str, Any]:
         parts = {"encoder": self.encoder, "decoder": self.decoder, "noise": self.noise, "penalty": self.penalties}

@@ -239,13 +239,15 @@ class BaseModel(keras.Model):
         """Run `steps` steps per execution, unless `compile` was given a number."""
         if not self.steps_given and self.steps_per_execution != steps:
             self.steps_per_execution: int = steps
-            self.train_function = self.test_function = None  # they have the old number compiled in
+            # Compiled functions keep the old number, and `fit` reuses them without asking `compile`, as after a first
+            # `fit` with other callbacks. Only they are dropped: compiling anew would reset the optimizer and metrics.
+            self.train_function = self.test_function = None
 
     def count_finite_steps(self) -> None:
         """Make `finite_steps` count from now on, at the cost of a few small operations a step."""
         if not self._counts_finite_steps:
             self._counts_finite_steps = True
-            self.train_function = self.test_function = None  # they were compiled without
+            self.train_function = self.test_function = None  # compiled without, in an earlier `fit`
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.evaluate`, with inputs validated as in `fit`."""
@@ -254,6 +256,7 @@ class BaseModel(keras.Model):
             x, y = (arguments.pop(name, None) for name in ("x", "y"))
         else:
             x, y = self._admit(arguments)
+            x, y = fit_on_arrays.in_order(self, x, y, arguments)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().evaluate(x, y, **arguments)
 
@@ -269,10 +272,13 @@ class BaseModel(keras.Model):
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.predict`, with validated arrays: reconstructions of `x`, or `(x, y)` with a condition."""
+        arguments = _arguments(keras.Model.predict, self, x, *args, **kwargs)
+        x = arguments.pop("x")
         pair = self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2
         x, y, _ = gate.admit(self, *x) if pair else gate.admit(self, x)
+        x, y = fit_on_arrays.in_order(self, x, y, arguments)
         with gate.plain_errors(), keras_internals.variables_kept(self):
-            return super().predict((x, y) if pair else x, *args, **kwargs)
+            return super().predict(x if y is None else (x, y), **arguments)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.train_on_batch`, with validated inputs."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from kvae.models import conditions
-from kvae.types import Tensor
+from kvae.types import Array, Tensor
 
 
 class Batch(NamedTuple):
@@ -65,22 +65,27 @@ def in_batches(function: Callable[..., Any], *arrays: Any, batch_size: int) -> A
 
     Args:
         function: from tensors `(batch, ...)`, one per array, to a tensor `(batch, ...)` or a tuple of them.
-        *arrays: NumPy arrays of equal length n, or tuples of them; `None` is passed on as it is.
+        *arrays: NumPy arrays of equal length n, or tuples of them; `None` is passed on as it is. The first, images or
+            codes of any dtype, is passed in float32.
         batch_size: rows at a time.
 
     Returns:
         NumPy array `(n, ...)`, or a tuple of them.
     """
-    results = []
-    for start in range(0, len(arrays[0]), batch_size):
+    first, *others = arrays
+    n = len(first)
+    results: tuple[Array, ...] = ()
+    for start in range(0, n, batch_size):
         rows = slice(start, start + batch_size)
-        parts = function(*(_tensors(conditions.take(array, rows)) for array in arrays))
-        results.append(
-            tuple(map(ops.convert_to_numpy, parts)) if isinstance(parts, tuple) else ops.convert_to_numpy(parts)
-        )
-    if isinstance(results[0], tuple):
-        return tuple(np.concatenate(column) for column in zip(*results, strict=True))
-    return np.concatenate(results)
+        x = np.asarray(first[rows], "float32")  # converted here, because a copy of all images may not fit into memory
+        parts = function(_tensors(x), *(_tensors(conditions.take(array, rows)) for array in others))
+        is_tuple = isinstance(parts, tuple)
+        parts = tuple(map(ops.convert_to_numpy, parts if is_tuple else (parts,)))
+        if not results:  # filled batch by batch: a list of batches would be copied once more in the end
+            results = tuple(np.empty((n, *part.shape[1:]), part.dtype) for part in parts)
+        for result, part in zip(results, parts, strict=True):
+            result[rows] = part
+    return results if is_tuple else results[0]
 
 
 def _tensors(array):

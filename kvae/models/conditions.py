@@ -41,7 +41,7 @@ class Condition:
                 f"`{self.name}` is missing: this model needs an array of shape (n, {', '.join(map(str, self.shape))}). "
                 "Received: None"
             )
-        y = checks.array(y, self.shape, self.name).astype("float32")
+        y = checks.array(y, self.shape, self.name).astype("float32", copy=False)
         checks.same_length(y, num_examples, self.name)
         return y
 

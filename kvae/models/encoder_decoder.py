@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kvae import checks, networks, penalties
@@ -124,7 +123,7 @@ class EncoderDecoder(BaseModel):
         >>> model.decode(np.zeros((1, 2))).shape
         (1, 8, 8, 1)
         """
-        z = checks.array(z, self.latent_shape, "z").astype("float32")
+        z = checks.array(z, self.latent_shape, "z")
         return in_batches(
             lambda z, y: self.likelihood.mean(self.generation(z[None], self.condition(y))[0]),
             z,
@@ -181,8 +180,9 @@ class EncoderDecoder(BaseModel):
         return cls(**parts)
 
     def _check_pair(self, x, y):
+        """Checked images and conditions, for `in_batches`."""
         x = self.check_images(x)
-        return np.asarray(x, "float32"), self.check_condition(y, len(x))
+        return x, self.check_condition(y, len(x))
 
     def _set_penalties(self, penalty):
         """Keep the argument `penalty` as a list, once the networks are set."""

@@ -79,12 +79,12 @@ def beside_pca(
     title: str = "Model and PCA",
     columns: int = 10,
     class_names: ClassNames = None,
+    errors: tuple[float, float] | None = None,
 ) -> Figure:
     """Compare a model with PCA at the same latent size: reconstructions above, codes below.
 
     Args:
-        x: original images `(n, height, width, channels)`. The first ones are plotted; the errors in the row labels are
-            over all of them.
+        x: original images `(n, height, width, channels)`. The first ones are plotted.
         model_reconstruction: array like `x`.
         pca_reconstruction: array like `x`.
         z: the model's codes `(m, latent_dim)`, plotted as points; m may differ from n.
@@ -93,6 +93,7 @@ def beside_pca(
         title: str.
         columns: int, number of images to plot.
         class_names: one string per class, indexed by the label; `None` for the class numbers.
+        errors: mean squared errors per pixel of the model and of PCA, for the row labels; `None` for those over `x`.
 
     Returns:
         A `matplotlib.figure.Figure` with three axes: images, the model's codes, PCA's codes.
@@ -108,8 +109,9 @@ def beside_pca(
     ... )
     """
     rows = stack_rows({"real": x, "model": model_reconstruction, "PCA": pca_reconstruction})
-    errors = np.mean((rows - rows[0]) ** 2, axis=tuple(range(1, rows.ndim)))
-    names = ["real", f"model\nMSE {errors[1]:.4f}", f"PCA\nMSE {errors[2]:.4f}"]
+    if errors is None:
+        errors = tuple(np.mean((rows[1:] - rows[0]) ** 2, axis=tuple(range(1, rows.ndim))))
+    names = ["real", f"model\nMSE {errors[0]:.4f}", f"PCA\nMSE {errors[1]:.4f}"]
     figure = new_figure(13, 11, title)
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 5))
     draw_images(figure.add_subplot(grid[0, :]), rows[:, :columns], names)

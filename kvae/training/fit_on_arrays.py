@@ -193,6 +193,42 @@ class _Executions(_Batches):
         return (pipelines.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
 
 
+class _InOrder(keras.utils.PyDataset):
+    """Arrays in their order, cut and converted batch by batch."""
+
+    def __init__(self, arrays: tuple[Any, ...], batch_size: int) -> None:
+        super().__init__()
+        self.arrays, self.batch_size = arrays, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.arrays[0]) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        x, *others = pipelines.each(lambda a: a[rows], self.arrays)
+        return keras.utils.pack_x_y_sample_weight(np.asarray(x, "float32"), *others)
+
+
+def in_order(model: Any, x: Any, y: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """Arrays as a dataset for `evaluate` and `predict`: Keras would first convert them as a whole, to one copy or two.
+
+    Args:
+        model: a `BaseModel`.
+        x: images `(n, *image_shape)`, checked, or what else the model was given.
+        y: their conditions, or `None`.
+        arguments: the other arguments of `evaluate` or `predict`; what the dataset replaces is taken out of them.
+
+    Returns:
+        `(dataset, None)`, or `(x, y)` if Keras must feed them itself.
+    """
+    is_array = isinstance(x, np.ndarray) and arguments.get("steps") is None
+    if not is_array or strategy.is_distributed(model) or keras.distribution.distribution() is not None:
+        return x, y
+    batch_size, sample_weight = (arguments.pop(name, None) for name in ("batch_size", "sample_weight"))
+    batch_size = 32 if batch_size is None else checks.positive_integer(batch_size, "batch_size")
+    return _InOrder((x, y, sample_weight), batch_size), None
+
+
 def scan(step: Callable[..., Any], state: Any, execution: pipelines.Rows) -> Any:
     """Take the steps of an execution, on JAX.
 
