@@ -1,10 +1,18 @@
 """Fixtures shared by several test files."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compilation dominates the tests' run time there
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile a function once for all processes of a run
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import keras
 import numpy as np
@@ -15,6 +23,11 @@ import kvae
 
 settings.register_profile("same examples in every run", derandomize=True, deadline=None, database=None)
 settings.load_profile("same examples in every run")
+
+if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs takes longer than the short trainings
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -70,6 +70,7 @@ def test_with_the_true_posterior_every_weight_is_the_likelihood(linear_gaussian)
         np.testing.assert_allclose(estimate, exact, atol=2e-4)
 
 
+@pytest.mark.long
 def test_with_another_posterior_samples_make_up_for_it(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     widened(model)
@@ -107,6 +108,7 @@ def linear_posterior(model, x, known, noise):
 KNOWN = np.array([True, True, False, True, False, False])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", [0.0, 1.5])
 def test_metropolis_samples_the_true_posterior(linear_gaussian, by):  # noqa: F811
     model, x, _ = linear_gaussian
@@ -174,6 +176,7 @@ def test_filling_keeps_what_is_known_and_leaves_noise_out(rng):
 # Restoration.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", applications.METHODS)
 def test_inpainting_beats_the_mean_image(vae, method):
     hidden = np.where(LOWER, X, np.nan)

@@ -75,6 +75,7 @@ def test_random_codes_have_the_codes_mean_and_deviation(rng):
     np.testing.assert_array_equal(codes, model.random_codes(20_000, z, seed=0))
 
 
+@pytest.mark.long
 def test_a_linear_autoencoder_finds_pcas_space(rng):
     rotation, _ = np.linalg.qr(rng.standard_normal((12, 12)))
     x = (rng.standard_normal((640, 12)) * [2, 1.5, *[0.3] * 10] @ rotation + 1).astype("float32")
@@ -126,6 +127,7 @@ def test_noise_is_for_training_and_the_target_stays_clean(x):
     np.testing.assert_allclose(numpy(tested.reconstruction), model.reconstruct(x), atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_denoising_autoencoder_denoises(digits):
     noise = Gaussian(0.3)
     noisy = numpy(noise(digits.x_test, seed=1))
@@ -158,6 +160,7 @@ def test_kl_sparsity_is_the_kl_between_coins(x):
     np.testing.assert_allclose(numpy(KLSparsity(2.0, target=rho)(x, at_target[None], at_target, None, 0)), 0, atol=1e-5)
 
 
+@pytest.mark.long
 def test_kl_sparsity_pulls_the_mean_activation_to_its_target(digits):
     means = {}
     for weight in (0.0, 5.0):
@@ -200,6 +203,7 @@ def test_the_contractive_penalty_of_deeper_encoders_is_unbiased(x):
     assert got.sum() == pytest.approx(2 * expected.sum(), rel=0.04)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hidden", [(), (16,)], ids=["exact", "estimated"])
 def test_the_contractive_penalty_flattens_the_encoder(digits, hidden):
     norms = {}

@@ -66,6 +66,7 @@ def test_it_is_saved_as_any_keras_model(encoder, digits, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_what_an_autoencoder_has_learned_helps_a_classifier(digits):
     keras.utils.set_random_seed(0)
     pair = kvae.networks.mlp((8, 8, 1), 4, hidden=(32,), posterior=None)

@@ -140,6 +140,7 @@ def test_evaluate_plot_and_data(trained):
     assert (folder / "digits.png").is_file()
 
 
+@pytest.mark.long
 def test_apply_writes_a_picture_and_prints_the_number(trained, monkeypatch, capsys):
     folder, _ = trained
     monkeypatch.chdir(folder)
@@ -227,6 +228,7 @@ def test_tasks_have_the_commands_names():
     assert tuple(apply.TASKS) == parser.TASKS
 
 
+@pytest.mark.long
 def test_other_data_and_models(tmp_path, rng):
     np.savez(tmp_path / "own.npz", images=rng.random((40, 8, 6, 3)), attributes=rng.integers(2, size=(40, 3)))
     run_here(
@@ -300,6 +302,7 @@ def test_posterior_prior_and_bound_on_the_command_line(tmp_path, monkeypatch):
     assert given[1] == {**given[0], "alpha": 0.0}
 
 
+@pytest.mark.long
 def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path):
     options = {"model": "vae", "posterior": "log_normal", "prior": "mixture", "bound": "renyi", "alpha": -np.inf}
     metrics, _ = runs.train({**options, "epochs": 1, "hidden": [8], "num_samples": 2}, tmp_path / "run", verbose=False)
@@ -311,6 +314,7 @@ def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path
     assert (model.encode(np.zeros((1, 8, 8, 1))) > 0).all()
 
 
+@pytest.mark.long
 def test_mnist_through_keras(tmp_path, keras_home):
     assert "60000 training and 10000 test images" in run("data", "mnist", cwd=tmp_path, KERAS_HOME=str(keras_home))
 

@@ -156,6 +156,7 @@ def test_no_model_of_this_package_has_a_mean_for_a_sum(name):
     assert "nothing_learnt" in found  # none of them is trained
 
 
+@pytest.mark.long
 def test_beta(digits, healthy):
     findings = diagnose(fit(build(beta=50.0), digits.x_train, epochs=8), digits.x_test)
     assert (first(findings).name, first(findings).severity, first(findings).value) == ("beta", "problem", 50.0)
@@ -221,6 +222,7 @@ def test_a_likelihood_without_its_constant(digits, healthy):
     assert "mean_reduction" not in findings
 
 
+@pytest.mark.long
 def test_overfitting(digits):
     few = digits.x_train[:40]
     model = fit(build(), np.repeat(few, 30, axis=0), epochs=20)

@@ -205,6 +205,7 @@ def test_models_work_where_floatx_is_float64(name, tmp_path):
     np.testing.assert_array_equal(loaded.reconstruct(x, *labels), model.reconstruct(x, *labels))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 def test_digits_train_as_well_in_half_precision(policy, digits, tmp_path):
     x = digits.x_train[:512]

@@ -15,12 +15,12 @@ FUZZER = Path(__file__).with_name("fuzz_files.py")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the fuzzer forks")
 def test_mutated_files_and_random_commands_end_cleanly(tmp_path):
     done = subprocess.run(
-        [sys.executable, FUZZER, "--count", "300", "--commands", "40", "--keep", tmp_path / "failed"],
+        [sys.executable, FUZZER, "--count", "100", "--commands", "15", "--keep", tmp_path / "failed"],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(kvae.__file__).parents[1])},
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "300 inputs, 0 failures" in done.stdout
-    assert "40 inputs, 0 failures" in done.stdout
+    assert "100 inputs, 0 failures" in done.stdout
+    assert "15 inputs, 0 failures" in done.stdout

@@ -38,6 +38,7 @@ def widen(model):
     model.encoder.set_weights([kernel, bias + np.repeat([0.0, 1.0], LATENT)])
 
 
+@pytest.mark.long
 def test_with_the_true_posterior_the_elbo_is_the_log_likelihood(linear_gaussian):
     model, x, exact = linear_gaussian
     draws = np.stack([model.elbo(x, num_samples=100, seed=seed) for seed in range(20)])
@@ -47,6 +48,7 @@ def test_with_the_true_posterior_the_elbo_is_the_log_likelihood(linear_gaussian)
     assert abs(draws.mean() - exact.mean()) < 3 * mean_error
 
 
+@pytest.mark.long
 def test_with_another_posterior_the_elbo_is_lower_by_the_kl(linear_gaussian):
     model, x, exact = linear_gaussian
     widen(model)
@@ -110,6 +112,7 @@ def test_two_layers_weights_average_to_the_likelihood(rng):
     np.testing.assert_allclose(-keras.ops.convert_to_numpy(loss), exact.logpdf(x), atol=4 * error.max())
 
 
+@pytest.mark.long
 def test_a_linear_vae_finds_pcas_subspace(rng):
     """Lucas et al. 2019: the optimum of a linear VAE is that of probabilistic PCA (Tipping & Bishop 1999)."""
     keras.utils.set_random_seed(0)

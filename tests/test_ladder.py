@@ -37,6 +37,7 @@ def test_features_tell_noise_from_digits(digits):
     np.testing.assert_array_equal(real, Features(digits.x_train, digits.y_train)(digits.x_test))
 
 
+@pytest.mark.long
 def test_the_ladder_has_its_rungs_in_order(rungs):
     assert [rung.name for rung in rungs] == ["PCA", "autoencoder", "denoising autoencoder", "VAE", "CVAE"]
     for rung in rungs:
@@ -46,6 +47,7 @@ def test_the_ladder_has_its_rungs_in_order(rungs):
         assert np.isfinite(list(rung.numbers().values())[1:]).all()
 
 
+@pytest.mark.long
 def test_the_lectures_points(rungs, digits):
     pca, autoencoder, _, vae, cvae = rungs
     expected = kvae.baselines.PCA(2).fit(digits.x_train).reconstruct(digits.x_test)
@@ -56,6 +58,7 @@ def test_the_lectures_points(rungs, digits):
     assert cvae.probe_accuracy < 0.5 < vae.probe_accuracy  # and it does not
 
 
+@pytest.mark.long
 def test_the_picture(rungs, digits):
     figure = plots.ladder(rungs, digits.x_test, digits.y_test)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]

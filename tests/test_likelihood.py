@@ -52,6 +52,7 @@ def test_sampling_the_prior_meets_the_exact_value(linear_gaussian):  # noqa: F81
     meets(lambda seed: evaluation.prior_log_likelihood(model, x[:50], num_samples=5000, seed=seed).values, exact[:50])
 
 
+@pytest.mark.long
 def test_annealing_meets_the_exact_value(rng):
     """A posterior far narrower than the prior, so that the chains must take small steps."""
     likelihood = Normal(sigma=0.3)
@@ -85,6 +86,7 @@ def test_the_grid_is_exact(linear_gaussian):  # noqa: F811
     np.testing.assert_allclose(grid.log_posterior[3][near], expected[near], atol=1e-3)
 
 
+@pytest.mark.long
 def test_grid_and_importance_sampling_agree_on_digits(digits):
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp(digits.image_shape, 2, hidden=(64,)), seed=0)
@@ -258,6 +260,7 @@ def test_two_stochastic_layers_draw_their_own_samples(digits):
     assert few < many
 
 
+@pytest.mark.long
 def test_the_noise_of_two_stochastic_layers_is_independent(rng):
     """Both layers have 2 dimensions: with the same noise in both, the weights would not average to p(x)."""
     prior = kvae.priors.Hierarchical(*kvae.networks.mlp((2,), 2, hidden=(), likelihood=Normal()))

@@ -18,7 +18,7 @@ from kvae.models.base import BaseModel
 from kvae.models.batches import Batch
 
 N = 21  # with a smaller last batch
-EPOCHS = 15
+EPOCHS = 8
 
 LOAD_ALL = """
 import sys
@@ -73,7 +73,7 @@ def score(model, x, y):
 def fitted(case):
     """A trained model, its logs, and what it was trained on: shared by the tests, which leave it as it is."""
     model = built(case)
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile="jit_compile" in QUICKLY)
+    model.compile(optimizer=keras.optimizers.Adam(2e-2), jit_compile="jit_compile" in QUICKLY)
     x, y = case.arrays(N)
     x_val, y_val = case.arrays(10, seed=1)
     validation = (x_val,) if y is None else (x_val, y_val)

@@ -91,6 +91,7 @@ def test_a_vae_has_other_gradients_there(linear, wake_sleep, rng):
     assert np.all(sleep[LATENT:] < -0.05)  # with a wrong mean, KL(p ‖ q) favours a wider q, KL(q ‖ p) does not
 
 
+@pytest.mark.long
 def test_wake_sleep_logs_the_bound(wake_sleep, linear, rng):
     x = (linear[1] + rng.normal(size=(2000, PIXELS))).astype("float32")
     model = make(wake_sleep.WakeSleep, linear)
@@ -100,6 +101,7 @@ def test_wake_sleep_logs_the_bound(wake_sleep, linear, rng):
     assert model.evaluate(x, verbose=0, return_dict=True)["loss"] == pytest.approx(-logged, abs=0.2)
 
 
+@pytest.mark.long
 def test_the_chains_reach_the_true_posterior(wake_sleep, linear):
     w, b, a, v = linear
     model = make(kvae.VAE, linear, mean_shift=5.0)  # the chains do not depend on the (wrong) encoder
