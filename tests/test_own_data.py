@@ -96,7 +96,8 @@ BAD = {
     "folders beside train and test": (folders_beside, "no folders beside train and test.*Received: val"),
     "an unreadable image": (unreadable, "2.png must be a readable image.*kvae.data.stream"),
     "an .npy of text": (lambda path: np.save(path, np.array([["a"] * 3] * 3)[..., None]), "must contain numbers"),
-    "an .npy of a table": (lambda path: np.save(path, np.zeros((5, 8))), r"\(n, height, width\).*\(5, 8\)"),
+    "an .npy of a vector": (lambda path: np.save(path, np.zeros(5)), r"\(n, height, width\).*\(5,\)"),
+    "an .npy of a table, too large": (lambda path: np.save(path, np.full((5, 2), 1e300)), "must be finite"),
     "an .npy out of range": (lambda path: np.save(path, np.full((5, 8, 8), 3.0)), r"floats in \[0, 1\] or integers"),
     "records without labels first": (
         lambda path: write_examples(path, [IMAGE] * 3 + [{**IMAGE, "label": [1]}] * 3),
@@ -120,6 +121,13 @@ def test_what_is_larger_than_memory_is_refused_before_it_is_read(tmp_path, monke
     monkeypatch.setenv("KVAE_MAX_BYTES", "1000")
     with pytest.raises(ValueError, match=r"at most 1,000 bytes in memory.*data.stream. Received: 10,240 bytes"):
         kvae.load_data(tmp_path / "flat")
+
+
+def test_series_and_tables_keep_their_values(tmp_path, rng):
+    np.save(tmp_path / "t.npy", table := rng.integers(-300, 300, size=(10, 3)))
+    data = kvae.load_data(tmp_path / "t.npy")
+    assert (data.image_shape, data.x_train.dtype) == ((3,), "float32")
+    np.testing.assert_array_equal(np.sort(np.concatenate([data.x_train, data.x_test]), axis=0), np.sort(table, axis=0))
 
 
 def test_arrays_are_not_converted():

@@ -14,6 +14,7 @@ from kvae import checks, plots
 from kvae.io import atomic
 from kvae.models import capabilities
 from kvae.plots.canvas import ClassNames, some_classes
+from kvae.plots.examples import grids_of
 from kvae.types import Array, ArrayLike, PathLike
 
 MAX_POINTS = 2000  # in a scatter plot; more would overlap
@@ -134,13 +135,13 @@ class SampleGrid(Picture):
         self.class_names = class_names
 
     def figure(self, epoch: int) -> Figure:
-        title = f"Samples after epoch {epoch}"
+        title, draw = f"Samples after epoch {epoch}", grids_of(self.model.image_shape).samples
         if not capabilities.has(self.model, "condition"):
-            return plots.sample_grid(self.model.generate(self.columns**2, seed=self.seed), title=title)
+            return draw(self.model.generate(self.columns**2, seed=self.seed), title=title)
         labels = self.labels
         if labels is None and capabilities.has(self.model, "classes"):
             labels = np.repeat(some_classes(np.arange(self.model.num_classes)), self.columns)
-        return plots.sample_grid(self.model.generate(labels=labels, seed=self.seed), labels, title, self.class_names)
+        return draw(self.model.generate(labels=labels, seed=self.seed), labels, title, self.class_names)
 
 
 class ReconstructionGrid(Picture):
@@ -179,7 +180,8 @@ class ReconstructionGrid(Picture):
 
     def figure(self, epoch: int) -> Figure:
         reconstruction = self.model.reconstruct(self.x, self.y)
-        return plots.reconstruction_grid(self.x, reconstruction, title=f"Reconstructions after epoch {epoch}")
+        draw = grids_of(self.model.image_shape).reconstructions
+        return draw(self.x, reconstruction, title=f"Reconstructions after epoch {epoch}")
 
 
 class LatentScatter(Picture):

@@ -9,7 +9,17 @@ from typing import Any
 from kvae.cli import options
 from kvae.cli import workshop as workshops
 
-PICTURES = ("samples", "reconstructions", "scatter", "manifold", "traversal", "interpolation", "style", "transfer")
+PICTURES = (
+    "samples",
+    "reconstructions",
+    "scatter",
+    "manifold",
+    "traversal",
+    "interpolation",
+    "style",
+    "transfer",
+    "histograms",
+)
 TASKS = ("anomaly", "denoise", "inpaint", "super-resolve", "compress")
 STRATEGIES = ("none", "mirrored", "multiworker", "dataparallel")
 

@@ -17,6 +17,7 @@ from kvae.data import Dataset
 from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
 from kvae.plots.canvas import some_classes
+from kvae.plots.examples import grids_of
 from kvae.types import PathLike
 
 COUNT = 10  # images in a row
@@ -58,6 +59,8 @@ def draw(
     }
     if model.latent_dim != 2:
         fitting.pop("manifold", None)
+    if len(model.image_shape) != 1:
+        fitting.pop("histograms", None)
     history = model_path.with_name("history.csv")
     if history.is_file():
         fitting["history"] = lambda *_: plots.history(read_history(history))
@@ -83,20 +86,21 @@ def draw(
 
 def samples(model: Any, data: Dataset, label: int | None) -> Figure:
     """New images; for a conditional model one row per label."""
+    draw = grids_of(model.image_shape).samples
     if not _conditional(model):
-        return plots.sample_grid(model.generate(64, seed=0), title="Samples from the prior")
+        return draw(model.generate(64, seed=0), title="Samples from the prior")
     labels = _test(model, data, 64)[1]
     if _by_class(model):
         labels = np.repeat(some_classes(np.arange(model.num_classes)), COUNT)
     images = model.generate(labels=labels, seed=0)
-    return plots.sample_grid(images, labels, "Samples by label", data.class_names)
+    return draw(images, labels, "Samples by label", data.class_names)
 
 
 def reconstructions(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """Test images, the model's reconstructions and PCA's."""
     x, y = _test(model, data, COUNT)
     pca = fit_pca(model.latent_dim, data.x_train)
-    return plots.reconstruction_grid(
+    return grids_of(model.image_shape).reconstructions(
         x, model.reconstruct(x, y), {f"PCA({pca.latent_dim})": pca.reconstruct(x)}, title="Reconstructions"
     )
 
@@ -105,7 +109,7 @@ def scatter(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """Posterior means of test images, beside PCA's coordinates."""
     x, y = _test(model, data, SCATTER_POINTS)
     pca = fit_pca(model.latent_dim, data.x_train)
-    return plots.beside_pca(
+    return grids_of(model.image_shape).beside_pca(
         x,
         model.reconstruct(x, y),
         pca.reconstruct(x),
@@ -145,6 +149,13 @@ def transfer(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     return plots.style_transfer(model, x, y, class_names=data.class_names)
 
 
+def histograms(model: Any, data: Dataset, label: int | None) -> Figure:
+    """Each feature of the test data above that of as many samples, for tables."""
+    x, y = _test(model, data, SCATTER_POINTS)
+    samples = model.generate(len(x), seed=0) if y is None else model.generate(labels=y, seed=0)
+    return plots.feature_histograms(x, samples, title="Features of test data and samples")
+
+
 PICTURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {  # and the capabilities that each needs
     "samples": (samples, ("prior",)),
     "reconstructions": (reconstructions, ()),
@@ -154,6 +165,7 @@ PICTURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {  # and th
     "interpolation": (interpolation, ()),
     "style": (style, ("classes",)),
     "transfer": (transfer, ("classes",)),
+    "histograms": (histograms, ("prior",)),
 }
 
 

@@ -61,9 +61,14 @@ def findings(found: Iterable[Finding]) -> None:
 
 def dataset(found: Dataset) -> None:
     """Print the size, shape and labels of a data set."""
-    height, width, channels = found.image_shape
-    print(f"{found.name}: {len(found.x_train)} training and {len(found.x_test)} test images, ", end="")
-    print(f"{height} high, {width} wide, {channels} channel(s), pixel mean {found.x_train.mean():.3f}")
+    kind = "images" if len(found.image_shape) == 3 else "examples"
+    print(f"{found.name}: {len(found.x_train)} training and {len(found.x_test)} test {kind}, ", end="")
+    if kind == "images":
+        height, width, channels = found.image_shape
+        print(f"{height} high, {width} wide, {channels} channel(s), pixel mean {found.x_train.mean():.3f}")
+    else:
+        mean, deviation = found.x_train.mean(), found.x_train.std()
+        print(f"series or table of {found.image_shape[0]} values, mean {mean:.3f}, standard deviation {deviation:.3f}")
     if found.y_train is None:
         return
     if found.num_classes:
@@ -71,7 +76,7 @@ def dataset(found: Dataset) -> None:
         names = found.class_names or range(found.num_classes)
         shown = [f"{name}: {n}" for name, n in zip(names, counts[:MOST_CLASSES], strict=False)]
         more = f" and {len(counts) - MOST_CLASSES} more" if len(counts) > MOST_CLASSES else ""
-        print("training images per label: " + ", ".join(shown) + more)
+        print(f"training {kind} per label: " + ", ".join(shown) + more)
     else:
         print(f"attribute vectors of length {found.y_train.shape[1]}")
 

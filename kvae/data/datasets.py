@@ -33,10 +33,10 @@ DATASETS = ("digits", *KERAS_FILES)
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images and labels, split into a training and a test set.
+    """Images, series or tables, and labels, split into a training and a test set.
 
     Attributes:
-        x_train: float32 `(n, height, width, channels)` in [0, 1].
+        x_train: float32 images `(n, height, width, channels)` in [0, 1], or series or tables `(n, features)`.
         y_train: int64 labels `(n,)`, or float32 attributes `(n, k)`; `None` for unlabelled data.
         x_test: as `x_train`.
         y_test: as `y_train`.
@@ -57,7 +57,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> Shape:
-        """Shape of one example, `(height, width, channels)`."""
+        """Shape of one example, `(height, width, channels)`, or `(features,)` of a series or table."""
         return self.x_train.shape[1:]
 
     def batches(
@@ -131,7 +131,10 @@ def load_data(
             - a TFRecord file, a folder of them, or a pattern such as "data/train-*.tfrecord", as in `data.stream`.
 
             What is not divided into training and test images is split 80/20 with seed 0, stratified by class if
-            possible. Integers above 1 in arrays are divided by 255.
+            possible. Integers above 1 in arrays of images are divided by 255.
+
+            Arrays `(n, features)` other than `images` are series or tables. They keep their values, which a Gaussian
+            likelihood can model: standardise them first.
         binarization: `None` for grey values, "static" for pixels sampled once from Bernoulli(grey value), "dynamic"
             for pixels that `Dataset.batches` resamples every time.
         seed: int, seed of the static binarization.
@@ -155,6 +158,8 @@ def load_data(
         raise ValueError(f"`binarization` must be one of {BINARIZATIONS}. Received: {binarization!r}")
     arrays, stem, class_names = _read(name, image_size, channels)
     x_train, y_train, x_test, y_test = arrays
+    if binarization is not None and x_train.ndim == 2:
+        raise ValueError(f"`binarization` must be None for series and tables. Received: {binarization!r}")
     if binarization == "static":
         rng = np.random.default_rng(checks.seed(seed))
         x_train, x_test = binarize(x_train, rng), binarize(x_test, rng)

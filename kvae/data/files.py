@@ -82,6 +82,11 @@ def _from_arrays(arrays, path):
             f"{path} must contain the arrays x_train and x_test (and optionally y_train and y_test), or images (and "
             f"optionally labels). Received: {sorted(arrays) or 'no arrays'}"
         )
+    if x.ndim == 2 and "images" in arrays:  # flattened, most likely
+        raise ValueError(
+            f"`images` must have shape (n, height, width) or (n, height, width, channels): reshape them, or call the "
+            f"array x if it is a series or a table. Received: shape {x.shape}"
+        )
     (y,), class_names = _classes(_first(arrays, "labels", "y", "attributes"))
     arrays.clear()  # only one copy of the images should be in memory besides the result
     return split(x, labels(y), "images"), class_names
@@ -139,12 +144,20 @@ def _one_hot(column):
 
 
 def images(x: Array, name: str, rows: Array | None = None) -> Array:
-    """Convert images, or those at the indices `rows`, to float32 in [0, 1], with a channel axis."""
+    """Convert images, or those at the indices `rows`, to float32 in [0, 1], with a channel axis.
+
+    A series or a table, `(n, features)`, is converted to float32 and keeps its values.
+    """
+    if x.ndim == 2:
+        with np.errstate(over="ignore"):  # infinity in float32 is found by the check
+            table = (x if rows is None else x[rows]).astype("float32")
+        return checks.array(table, x.shape[1:], name)
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4:
         raise ValueError(
-            f"`{name}` must have shape (n, height, width) or (n, height, width, channels). Received: shape {x.shape}"
+            f"`{name}` must have shape (n, height, width) or (n, height, width, channels), or (n, features) for series "
+            f"and tables. Received: shape {x.shape}"
         )
     if rows is None:
         x = checks.array(x, x.shape[1:], name)
@@ -170,12 +183,12 @@ def split(x: Array, y: Array | None, name: str) -> tuple[Any, ...]:
     """
     from sklearn.model_selection import train_test_split
 
-    if x.ndim in (3, 4):
+    if x.ndim in (2, 3, 4):
         x = checks.array(x, x.shape[1:], name)
-    if x.ndim not in (3, 4) or len(x) < 2:
+    if x.ndim not in (2, 3, 4) or len(x) < 2:
         raise ValueError(
-            f"`{name}` must have shape (n, height, width) or (n, height, width, channels), with n of at least 2: "
-            f"{TEST_FRACTION:.0%} are held out for testing. Received: shape {x.shape}"
+            f"`{name}` must have shape (n, height, width) or (n, height, width, channels), or (n, features) for series "
+            f"and tables, with n of at least 2: {TEST_FRACTION:.0%} are held out for testing. Received: shape {x.shape}"
         )
     if y is not None:
         checks.same_length(y, len(x), "labels")

@@ -2,7 +2,7 @@
 
 from kvae.plots.applications import anomalies, denoising, inpainting, rate_distortion, super_resolution
 from kvae.plots.canvas import save
-from kvae.plots.curves import beside_pca, history
+from kvae.plots.curves import beside_pca, history, lines_beside_pca
 from kvae.plots.energy import energy_surfaces
 from kvae.plots.image_grids import image_grid, mosaic, reconstruction_grid, sample_grid
 from kvae.plots.ladder import ladder
@@ -14,13 +14,16 @@ from kvae.plots.latent_space import (
     style_transfer,
     traversal,
 )
+from kvae.plots.lines import line_grid, line_reconstructions, line_samples
 from kvae.plots.scatter import latent_scatter
+from kvae.plots.tables import feature_histograms
 
 __all__ = [
     "anomalies",
     "beside_pca",
     "denoising",
     "energy_surfaces",
+    "feature_histograms",
     "history",
     "image_grid",
     "inpainting",
@@ -28,6 +31,10 @@ __all__ = [
     "ladder",
     "latent_manifold",
     "latent_scatter",
+    "line_grid",
+    "line_reconstructions",
+    "line_samples",
+    "lines_beside_pca",
     "mosaic",
     "quantile_codes",
     "rate_distortion",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, ClassNames, new_figure
 from kvae.plots.image_grids import draw_images, stack_rows
+from kvae.plots.lines import draw_lines, stack_lines
 from kvae.plots.scatter import draw_scatter
-from kvae.types import ArrayLike
+from kvae.types import Array, ArrayLike
 
 if TYPE_CHECKING:
     import keras
@@ -109,16 +110,68 @@ def beside_pca(
     ... )
     """
     rows = stack_rows({"real": x, "model": model_reconstruction, "PCA": pca_reconstruction})
+    codes = {"the model": z, "PCA": z_pca}
+    return _beside_pca(draw_images, rows, codes, labels, title, columns, class_names, errors)
+
+
+def lines_beside_pca(
+    x: ArrayLike,
+    model_reconstruction: ArrayLike,
+    pca_reconstruction: ArrayLike,
+    z: ArrayLike,
+    z_pca: ArrayLike,
+    labels: ArrayLike | None = None,
+    title: str = "Model and PCA",
+    columns: int = 6,
+    class_names: ClassNames = None,
+    errors: tuple[float, float] | None = None,
+) -> Figure:
+    """Compare a model of series or feature vectors with PCA, as `beside_pca` does for images.
+
+    Args:
+        x: originals `(n, length)` or `(n, length, channels)`. The first ones are plotted.
+        model_reconstruction: array like `x`.
+        pca_reconstruction: array like `x`.
+        z: the model's codes `(m, latent_dim)`, plotted as points; m may differ from n.
+        z_pca: PCA's codes `(m, latent_dim)` of the same examples.
+        labels: integers `(m,)`, or `None`.
+        title: str.
+        columns: int, number of originals to plot.
+        class_names: one string per class, indexed by the label; `None` for the class numbers.
+        errors: mean squared errors per value of the model and of PCA; `None` for those over `x`.
+
+    Returns:
+        A `matplotlib.figure.Figure` with three axes: lines, the model's codes, PCA's codes.
+
+    Raises:
+        ValueError: if the shapes do not match.
+    """
+    rows = stack_lines({"real": x, "model": model_reconstruction, "PCA": pca_reconstruction})
+    codes = {"the model": z, "PCA": z_pca}
+    return _beside_pca(draw_lines, rows, codes, labels, title, columns, class_names, errors)
+
+
+def _beside_pca(
+    draw: Callable[..., None],
+    rows: Array,
+    codes: Mapping[str, ArrayLike],
+    labels: ArrayLike | None,
+    title: str,
+    columns: int,
+    class_names: ClassNames,
+    errors: tuple[float, float] | None,
+) -> Figure:
+    """Draw `rows`, originals and two reconstructions, above the codes of two methods."""
     if errors is None:
         errors = tuple(np.mean((rows[1:] - rows[0]) ** 2, axis=tuple(range(1, rows.ndim))))
     names = ["real", f"model\nMSE {errors[0]:.4f}", f"PCA\nMSE {errors[1]:.4f}"]
     figure = new_figure(13, 11, title)
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 5))
-    draw_images(figure.add_subplot(grid[0, :]), rows[:, :columns], names)
-    for column, (name, codes) in enumerate({"the model": z, "PCA": z_pca}.items()):
+    draw(figure.add_subplot(grid[0, :]), rows[:, :columns], names)
+    for column, (name, z) in enumerate(codes.items()):
         axes = figure.add_subplot(grid[1, column])
         axes.set_title(f"Codes of {name}", fontsize=TITLE_SIZE)
-        handles = draw_scatter(axes, codes, labels, class_names, inches=5)
+        handles = draw_scatter(axes, z, labels, class_names, inches=5)
     if handles:
         figure.legend(
             handles=handles,

@@ -144,15 +144,28 @@ def sample_grid(
     >>> labels = np.repeat(np.arange(10), 8)
     >>> figure = kvae.plots.sample_grid(cvae.generate(labels=labels, seed=0), labels)
     """
-    images = _check(images, ("n",))
+    rows, classes = in_rows(_check(images, ("n",)), labels)
+    return image_grid(rows, None if classes is None else names_of(classes, class_names), title=title)
+
+
+def in_rows(examples: Array, labels: ArrayLike | None, blank: float = 1.0) -> tuple[Array, Array | None]:
+    """Arrange examples in one row per class, of 20 at most, or, without class labels, as a square.
+
+    Args:
+        examples: array `(n, ...)`.
+        labels: integers `(n,)`; `None` or attribute vectors `(n, k)` for a square.
+        blank: value of the places that remain empty.
+
+    Returns:
+        Array `(rows, columns, ...)`, and the class of each row, or `None` for a square.
+    """
     if labels is not None:
-        checks.same_length(labels, len(images), "labels")
+        checks.same_length(labels, len(examples), "labels")
     if labels is None or np.ndim(labels) > 1:
-        columns = math.ceil(math.sqrt(len(images)))
-        return image_grid(_rows([images[i : i + columns] for i in range(0, len(images), columns)]), title=title)
+        columns = math.ceil(math.sqrt(len(examples)))
+        return _rows([examples[i : i + columns] for i in range(0, len(examples), columns)], blank), None
     classes = some_classes(labels)
-    rows = _rows([images[np.asarray(labels) == label] for label in classes])
-    return image_grid(rows, names_of(classes, class_names), title=title)
+    return _rows([examples[np.asarray(labels) == label] for label in classes], blank), classes
 
 
 def reconstruction_grid(
@@ -195,12 +208,12 @@ def stack_rows(rows: Mapping[str, ArrayLike]) -> Array:
     return _check(np.stack(list(rows.values())), ("rows", "n"))
 
 
-def _rows(rows):
-    """Stack rows of different lengths, padding the short ones with white."""
-    images = np.ones((len(rows), max(map(len, rows)), *rows[0].shape[1:]), "float32")
-    for row, line in zip(images, rows, strict=True):
+def _rows(rows, blank):
+    """Stack rows of different lengths, padding the short ones with `blank`."""
+    stacked = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), blank, "float32")
+    for row, line in zip(stacked, rows, strict=True):
         row[: len(line)] = line
-    return images
+    return stacked
 
 
 def _check(images: ArrayLike, leading: tuple[str, ...]) -> Array:

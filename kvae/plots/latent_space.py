@@ -1,4 +1,7 @@
-"""Decoded codes. `model` is a `kvae.VAE`, a `kvae.CVAE`, or any object with the same methods."""
+"""Decoded codes. `model` is a `kvae.VAE`, a `kvae.CVAE`, or any object with the same methods.
+
+Codes of a model of series or feature vectors are drawn as lines, those of other models as images.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from kvae import checks
 from kvae.applications.interpolation import interpolate
 from kvae.models import capabilities
 from kvae.plots.canvas import LABEL_SIZE, ClassNames, names_of, new_figure, number, some_classes
-from kvae.plots.image_grids import draw_images, grid_inches, image_grid
+from kvae.plots.examples import grids_of
 from kvae.types import Array, ArrayLike
 
 MAX_TRAVERSED = 12  # rows that fit on a screen
@@ -73,10 +76,11 @@ def latent_manifold(model: Any, n: int = 15, label: ArrayLike | None = None, tit
         )
     codes = quantile_codes(n)
     images = _decode(model, codes, label)
-    width, height = grid_inches(images.shape, gap=0)
+    grids = grids_of(images.shape[2:])
+    width, height = grids.plane_inches(images.shape)
     figure = new_figure(max(width, 5) + 1, height + 1.1, title)
     axes = figure.add_subplot()
-    draw_images(axes, images, _ticks(codes[:, 0, 1]), _ticks(codes[0, :, 0]), gap=0)
+    grids.draw_plane(axes, images, _ticks(codes[:, 0, 1]), _ticks(codes[0, :, 0]))
     axes.xaxis.tick_bottom()
     axes.tick_params(length=4)
     axes.set_xlabel("$z_0$", fontsize=LABEL_SIZE)
@@ -121,7 +125,8 @@ def traversal(
     codes = np.tile(z, (len(dims), len(values), 1))
     for row, dim in enumerate(dims):
         codes[row, :, dim] = values
-    return image_grid(_decode(model, codes, y), [f"$z_{{{dim}}}$" for dim in dims], list(map(number, values)), title)
+    rows, columns = [f"$z_{{{dim}}}$" for dim in dims], list(map(number, values))
+    return _grid(_decode(model, codes, y), rows, columns, title)
 
 
 def interpolation(
@@ -160,13 +165,14 @@ def interpolation(
     labels: list[Any] = [None]
     if capabilities.has(model, "condition"):
         labels = [y_start] if np.array_equal(np.asarray(y_start), np.asarray(y_end)) else [y_start, y_end]
-    images = np.ones((len(labels), steps + 2, *model.image_shape), "float32")
+    blank = 1 if len(model.image_shape) == 3 else np.nan  # white, or no line
+    images = np.full((len(labels), steps + 2, *model.image_shape), blank, "float32")
     for row, label in zip(images, labels, strict=True):
         row[1:-1] = interpolate(model, x_start, x_end, y_start, y_end, label, steps)
     images[0, 0], images[-1, -1] = x_start, x_end  # each in the row of its own label
     columns = ["start", *(f"{share:.2g}" for share in np.linspace(0, 1, steps)), "end"]
     names = [f"as {label}" for label in labels] if len(labels) > 1 and np.ndim(labels[0]) == 0 else None
-    return image_grid(images, names, columns, title)
+    return _grid(images, names, columns, title)
 
 
 def style_by_digit(
@@ -195,7 +201,7 @@ def style_by_digit(
     n_styles = checks.positive_integer(n_styles, "n_styles")
     # The seed gives each class the same noise. With a learned prior, the codes still depend on the class.
     columns = [model.generate(labels=np.full(n_styles, label), seed=seed) for label in classes]
-    return image_grid(np.stack(columns, axis=1), None, names_of(classes, class_names), title)
+    return _grid(np.stack(columns, axis=1), None, names_of(classes, class_names), title)
 
 
 def style_transfer(
@@ -227,7 +233,13 @@ def style_transfer(
     classes = _classes(model)
     decoded = model.transfer_style(x, y, classes)
     names = ["real", *names_of(classes, class_names)]
-    return image_grid(np.concatenate([np.asarray(x)[:, None], decoded], axis=1), None, names, title)
+    rows = np.concatenate([np.asarray(x)[:, None], decoded], axis=1)
+    return _grid(rows, None, names, title)
+
+
+def _grid(examples, row_labels, column_labels, title):
+    """A grid of `examples` `(rows, columns, *image_shape)`, as images or as lines."""
+    return grids_of(examples.shape[2:]).grid(examples, row_labels, column_labels, title)
 
 
 def _decode(model, codes, label):

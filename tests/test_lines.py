@@ -1,0 +1,144 @@
+"""Pictures of series and tables: grids of lines, histograms, and what chooses them."""
+
+import keras
+import numpy as np
+import pytest
+from cases import QUICKLY
+from test_cli import run_here
+
+import kvae
+from kvae import callbacks, plots
+from kvae.plots.examples import IMAGES, LINES, grids_of
+
+
+def sines(rows, columns, channels=1):
+    phases = np.arange(rows * columns * channels).reshape(rows, columns, 1, channels)
+    return np.sin(np.linspace(0, 6, 30)[:, None] + phases)
+
+
+def drawn(axes, color, cells):
+    """The points of the lines of one colour, `(cells, points, 2)`, without the breaks between cells."""
+    (line,) = (line for line in axes.lines if line.get_color() == color)
+    points = np.column_stack(line.get_data()).reshape(cells, -1, 2)
+    assert np.isnan(points[:, -1, 1]).all()
+    return points[:, :-1]
+
+
+def test_lines_have_one_scale_and_are_told_by_their_ticks():
+    lines = sines(2, 3) * np.array([1, 3]).reshape(2, 1, 1, 1)
+    figure = plots.line_grid(lines[..., 0], ["a", "b"], ["x", "y", "z"], "Sines")
+    (axes,) = figure.axes
+    points = drawn(axes, plots.canvas.COLORS[0], 6).reshape(2, 3, 30, 2)
+    low, high = lines.min(), lines.max()
+    for row, bottom in enumerate((1.12, 0)):  # the first row is the upper one
+        expected = bottom + 0.06 + 0.88 * (lines[row, ..., 0] - low) / (high - low)
+        np.testing.assert_allclose(points[row, ..., 1], expected, rtol=1e-6)
+    assert (np.diff(points[..., 0], axis=-1) > 0).all()
+    right, below = axes.child_axes
+    value = [float(tick.get_text().replace("−", "-")) for tick in right.get_yticklabels()]
+    place = np.array(right.get_yticks())
+    bottoms = np.repeat([1.12, 0], len(value) // 2)
+    np.testing.assert_allclose(place, bottoms + 0.06 + 0.88 * (np.array(value) - low) / (high - low), atol=1e-6)
+    assert [tick.get_text() for tick in below.get_xticklabels()] == ["0", "29"] * 3
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
+    assert figure.get_suptitle() == "Sines"
+
+
+def test_channels_have_colours_and_empty_cells_nothing():
+    lines = sines(1, 3, channels=2)
+    lines[0, 2] = np.nan
+    axes = plots.line_grid(lines).axes[0]
+    for color in plots.canvas.COLORS[:2]:
+        assert np.isfinite(drawn(axes, color, 3)).all(axis=(1, 2)).tolist() == [True, True, False]
+    assert len(axes.collections[0].get_paths()) == 2
+
+
+def test_samples_are_arranged_by_class_or_as_a_square():
+    series = sines(1, 10)[0, ..., 0]
+    axes = plots.line_samples(series, [0] * 6 + [2] * 4, class_names=["a", "b", "c"]).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "c"]
+    assert len(axes.collections[0].get_paths()) == 10  # cells; two of the 2 × 6 are empty
+    assert drawn(plots.line_samples(series[:9]).axes[0], plots.canvas.COLORS[0], 9).shape == (9, 30, 2)
+
+
+def test_constant_and_single_values_are_drawn():
+    assert plots.line_grid(np.zeros((1, 2, 1))).axes[0].lines
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.line_grid(np.zeros((2, 3))), r"\(rows, columns, length\).*shape \(2, 3\)"),
+        (lambda: plots.line_grid(np.full((1, 1, 4), np.inf)), "must be finite"),
+        (lambda: plots.line_grid(np.full((1, 1, 4), np.nan)), "NaN alone"),
+        (lambda: plots.line_grid(np.zeros((1, 2, 4)), ["a", "b"]), "one label per row or column, here 1"),
+        (lambda: plots.line_samples(np.zeros((3, 4)), [0]), "one entry per example: 3"),
+        (
+            lambda: plots.line_reconstructions(np.zeros((3, 4)), np.zeros((3, 5))),
+            r"shape of the original lines, \(3, 4\)",
+        ),
+        (lambda: plots.feature_histograms(np.zeros((3, 4)), np.zeros((3, 5))), r"`samples` must have shape \(n, 4\)"),
+        (lambda: plots.feature_histograms(np.zeros((3, 2)), np.zeros((3, 2)), ["a"]), "one name per feature, here 2"),
+        (lambda: plots.feature_histograms(np.zeros(3), np.zeros(3)), r"`x` must have shape \(n, features\)"),
+    ],
+)
+def test_bad_arrays(draw, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        draw()
+    assert "\n" not in str(caught.value)
+
+
+def test_histograms_of_each_feature_have_area_one(rng):
+    figure = plots.feature_histograms(rng.normal(size=(200, 18)), rng.normal(size=(50, 18)))
+    assert len(figure.axes) == 16
+    for patch in figure.axes[0].patches:
+        x, y = patch.get_xy().T
+        area = np.abs(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1))) / 2
+        assert area == pytest.approx(1, rel=1e-6)
+    assert figure.axes[3].get_title() == "feature 3"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["data", "samples"]
+
+
+def test_the_shape_of_an_example_chooses_the_plots():
+    assert [grids_of(shape) for shape in ((8, 8, 1), (64,), (64, 1))] == [IMAGES, LINES, LINES]
+
+
+@pytest.mark.parametrize("shape", [(12,), (12, 1)])
+def test_callbacks_and_pictures_of_a_model_of_series(tmp_path, rng, shape):
+    x, y = rng.normal(size=(20, *shape)).astype("float32"), np.arange(20) % 2
+    pair = kvae.networks.mlp(shape, 2, hidden=(4,), num_classes=2, likelihood="gaussian")
+    model = kvae.CVAE(*pair, num_classes=2, likelihood="gaussian", seed=0)
+    model.compile(optimizer=keras.optimizers.Adam(), **QUICKLY)
+    hooks = [
+        callbacks.SampleGrid(tmp_path, columns=3),
+        callbacks.ReconstructionGrid(tmp_path, x, y, count=3),
+        callbacks.LatentScatter(tmp_path, x, y),
+        callbacks.LatentManifold(tmp_path, n=3),
+        callbacks.PCABaseline(tmp_path, x, x, y),
+    ]
+    model.fit(x, y, verbose=0, callbacks=hooks)
+    assert len(list(tmp_path.glob("*.png"))) == 5
+    for figure in (
+        plots.traversal(model),
+        plots.interpolation(model, x[0], x[1], 0, 1),
+        plots.style_by_digit(model, n_styles=2),
+        plots.style_transfer(model, x[:2], y[:2]),
+    ):
+        assert figure.axes[0].child_axes  # the scale of a line grid
+    model.save(tmp_path / "model.keras")
+    run_here("generate", "model.keras", "--label", "0", "1", "--count", "2", cwd=tmp_path)
+    assert (tmp_path / "generated-label-0-1.png").is_file()
+
+
+def test_a_run_on_a_table(tmp_path, rng):
+    np.savez(tmp_path / "table.npz", x=rng.normal(size=(40, 5)), y=np.repeat(["a", "b"], 20))
+    train = ("train", "--dataset", "table.npz", "--epochs", "1", "--hidden", "8", "--out", "run")
+    assert "gaussian" in run_here(*train, cwd=tmp_path, code=1)
+    assert "must be None for series" in run_here(*train, "--binarization", "static", cwd=tmp_path, code=1)
+    run_here(*train, "--likelihood", "gaussian", cwd=tmp_path)
+    run_here("plot", "run/model.keras", "--kind", "samples", "scatter", "histograms", cwd=tmp_path)
+    assert (tmp_path / "run" / "plots" / "histograms.png").is_file()
+    assert "negative elbo" in run_here("evaluate", "run/model.keras", "--doctor", cwd=tmp_path)
+    shown = run_here("data", "table.npz", "--out", "table.png", cwd=tmp_path)
+    assert "32 training and 8 test examples, series or table of 5 values" in shown
+    assert "training examples per label: a: 16, b: 16" in shown
