@@ -94,6 +94,19 @@ def seed(value: Any, name: str = "seed") -> int | None:
     return int(value)
 
 
+def seeds(value: Any, n: int) -> list[Any]:
+    """Return `n` seeds for independent draws: the same integer for two draws would give both the same noise.
+
+    Args:
+        value: an integer, which is split; a `keras.random.SeedGenerator`, which advances by itself, or `None`: returned
+            n times.
+        n: number of seeds. The first ones do not depend on it.
+    """
+    if not isinstance(value, (int, np.integer)):
+        return [value] * n
+    return (np.random.SeedSequence(int(value)).generate_state(n) >> 1).tolist()  # PyTorch takes int32
+
+
 def array(x: ArrayLike, shape: Shape, name: str) -> Array:
     """Return `x` as an array of examples of `shape`, finite and not empty.
 
@@ -181,15 +194,16 @@ def sample_weight(weights: Array, num_examples: int, name: str = "sample_weight"
 
 
 def class_labels(
-    labels: ArrayLike | None, num_classes: int, num_examples: int | None = None, name: str = "labels"
+    labels: ArrayLike | None, num_classes: int, num_examples: int | None = None, name: str = "labels", least: int = 0
 ) -> Array:
-    """Return `labels` as an int array `(n,)` with values in 0..num_classes − 1.
+    """Return `labels` as an int array `(n,)` with values in `least`..num_classes − 1.
 
     Args:
         labels: array-like of integers `(n,)`, or a column `(n, 1)`.
         num_classes: int.
         num_examples: int, the expected n; `None` if unknown.
         name: the argument's name, for the message.
+        least: 0, or −1 if that stands for an unknown label.
 
     Raises:
         ValueError: if they are missing, not integers, of the wrong length, negative or too large.
@@ -203,9 +217,10 @@ def class_labels(
     same_length(values, num_examples, name)
     if values.dtype.kind not in "iu":
         raise ValueError(f"`{name}` must be integers: use .astype(int). Received: dtype {values.dtype}")
-    if len(values) and (values.min() < 0 or values.max() >= num_classes):
+    if len(values) and (values.min() < least or values.max() >= num_classes):
+        unknown = ", or -1 where unknown" if least < 0 else ""
         raise ValueError(
-            f"`{name}` must be in 0..{num_classes - 1} for num_classes={num_classes}. "
+            f"`{name}` must be in 0..{num_classes - 1} for num_classes={num_classes}{unknown}. "
             f"Received: values from {values.min()} to {values.max()}"
         )
     return values

@@ -142,7 +142,7 @@ def _measure(name, model, data, features, end, seconds, seed):
     z_train = model.encode(data.x_train[train_rows], *labels(data.y_train[train_rows]))
     z = model.encode(data.x_test, *labels(data.y_test))
     reconstruction = model.decode(z, *labels(data.y_test))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)  # the same codes for each rung; the choice of rows above does not affect them
     noise = rng.standard_normal((RANDOM_CODES, z.shape[1]))
     some = labels(rng.integers(data.num_classes, size=RANDOM_CODES))
     random, fitted = (

@@ -114,6 +114,7 @@ def realism(
     >>> kvae.applications.realism(model, model.generate(16, seed=0), data.x_train[:1000]).shape
     (16,)
     """
+    # Both use the same seed, so that training images, in their order, get exactly their own rank.
     real = np.sort(anomaly_score(model, x_train, y_train, method, num_samples, seed))
     scores = anomaly_score(model, x, y, method, num_samples, seed)
     return 1.0 - np.searchsorted(real, scores, side="left") / len(real)

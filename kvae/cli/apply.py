@@ -112,7 +112,8 @@ def _anomaly(job):
 
 
 def _denoise(job):
-    noisy = job.x + job.sigma * np.random.default_rng(job.seed).standard_normal(job.x.shape)
+    rng = np.random.default_rng(checks.seeds(job.seed, 1)[0])  # `job.x` may be binarized by the seed itself
+    noisy = job.x + job.sigma * rng.standard_normal(job.x.shape)
     samples = applications.denoise(job.model, noisy, job.sigma, **job.restoring())
     numbers = {
         "PSNR of noisy images, dB": _psnr(job.x, noisy),

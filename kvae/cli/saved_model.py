@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae import evaluation
+from kvae import checks, evaluation
 from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import options as run_options
 from kvae.cli import run_folder
@@ -153,5 +153,7 @@ def diagnose(
     """What the doctor finds in a model, as in `evaluation.diagnose`, with the data set's training images."""
     x_train = data.x_train
     if data.binarization == "dynamic":
-        x_train = binarize(x_train, np.random.default_rng(seed))
+        x_train = binarize(
+            x_train, np.random.default_rng(checks.seeds(seed, 1)[0])
+        )  # `test_arrays` draws from the seed
     return evaluation.diagnose(model, x_test, y_test, x_train, conditions(data, model)[0], seed)

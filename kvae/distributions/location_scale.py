@@ -147,8 +147,9 @@ class StudentT(LocationScale):
     def draw_unit(self, shape: tuple[Any, ...], seed: Seed) -> Tensor:
         # Bailey 1994, https://doi.org/10.2307/2153537: a radius, by its inverse distribution function, times the
         # cosine of a uniform angle.
-        radius = ops.sqrt(self.df * ops.expm1(-2.0 / self.df * ops.log(uniform(shape, seed))))
-        return radius * ops.cos(2.0 * math.pi * uniform(shape, _another(seed)))
+        one, other = checks.seeds(seed, 2)
+        radius = ops.sqrt(self.df * ops.expm1(-2.0 / self.df * ops.log(uniform(shape, one))))
+        return radius * ops.cos(2.0 * math.pi * uniform(shape, other))
 
     def unit_log_prob(self, u: Tensor) -> Tensor:
         return -0.5 * (self.df + 1.0) * ops.log1p(ops.square(u) / self.df) - self._log_norm
@@ -177,8 +178,3 @@ class Gumbel(LocationScale):
 
     def unit_log_prob(self, u: Tensor) -> Tensor:
         return -u - ops.exp(-u)
-
-
-def _another(seed):
-    """A second seed. A generator advances by itself; the same int would give the same numbers again."""
-    return seed + 1 if isinstance(seed, int) else seed

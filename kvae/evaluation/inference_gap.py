@@ -96,13 +96,16 @@ def inference_gap(
     batch_size = checks.positive_integer(batch_size, "batch_size")
     params = encoded(model, x, y)
     best = np.empty_like(params)
-    settings = (gradient_samples, steps, learning_rate, seed)
+    # What is optimised must not be judged by the noise that it was optimised for.
+    seeds = checks.seeds(checks.seed(seed), 3)
+    settings = (gradient_samples, steps, learning_rate, keras.random.SeedGenerator(seeds[0]))
     for rows, parts in chunks((x, params, y), max(1, batch_size // gradient_samples), verbose, "inference gap"):
         best[rows] = _optimise(model, parts, *settings)[: rows.stop - rows.start]
-    elbo = _elbo(model, x, y, params, num_samples, batch_size, seed)
-    # Both use the same noise. The encoder's q belongs to the family, so the best q is at least as good.
-    best_elbo = np.maximum(_elbo(model, x, y, best, num_samples, batch_size, seed), elbo)
-    estimate = importance_sampling(model, x, y, best, num_samples, batch_size, seed)
+    elbo = _elbo(model, x, y, params, num_samples, batch_size, seeds[1])
+    # Both use the same noise, so that it cancels in their difference. The encoder's q belongs to the family, so the
+    # best q is at least as good.
+    best_elbo = np.maximum(_elbo(model, x, y, best, num_samples, batch_size, seeds[1]), elbo)
+    estimate = importance_sampling(model, x, y, best, num_samples, batch_size, seeds[2])
     return InferenceGap(estimate.values, best_elbo, elbo)
 
 
@@ -123,10 +126,9 @@ def _elbo(model, x, y, params, num_samples, batch_size, seed):
     return elbo
 
 
-def _optimise(model, parts, num_samples, steps, learning_rate, seed):
+def _optimise(model, parts, num_samples, steps, learning_rate, noise):
     """The parameters of q that maximise each example's ELBO; `parts` are `x`, the parameters to start from, and `y`."""
     x, params, y = parts
-    noise = keras.random.SeedGenerator(checks.seed(seed))
     x, condition = ops.convert_to_tensor(x), model.condition(y)
 
     def elbo(params):

@@ -240,7 +240,7 @@ def _estimate(draw, log_weigh, data, num_samples, batch_size, seed, verbose):
     samples = even_share(num_samples, batch_size)
     # Sampling and scoring are compiled separately, because only scoring gains from XLA.
     drawn = Compiled(lambda noise, *args: draw(samples, noise, *args), seed)
-    scored = Compiled(log_weigh, None if seed is None else seed + 1, fuse=True)
+    scored = Compiled(log_weigh, checks.seeds(seed, 1)[0], fuse=True)
     n = len(data[0])
     values, sizes = np.empty(n), np.empty(n)
     runs = -(-num_samples // samples)

@@ -80,8 +80,9 @@ class DensityModel(EncoderDecoder):
         Returns:
             Tuple of codes `(samples, batch, *latent_shape)`, their `PosteriorSample`, and the parameters of p(x|z).
         """
-        z, log_posterior = self.posterior_family.sample_and_log_prob(params, num_samples, seed, len(self.latent_shape))
-        return z, *self.score(x, z, params, condition, seed, log_posterior=log_posterior)
+        one, other = checks.seeds(seed, 2)  # the second for a prior that draws samples of its own
+        z, log_posterior = self.posterior_family.sample_and_log_prob(params, num_samples, one, len(self.latent_shape))
+        return z, *self.score(x, z, params, condition, other, log_posterior=log_posterior)
 
     def log_likelihood(self, x: Tensor, x_params: Tensor) -> Tensor:
         """log p(x|z) of whole images `(samples, batch)`, from `x` `(batch, ...)` and parameters of p(x|z)."""

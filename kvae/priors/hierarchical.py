@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvae import networks, outputs
+from kvae import checks, networks, outputs
 from kvae.distributions import Normal
 from kvae.priors.base import Prior
 from kvae.types import Network, Seed, Shape, Tensor
@@ -76,8 +76,9 @@ class Hierarchical(Prior):
         return ops.reshape(log_prob, ops.shape(z)[: -self.event_ndim])
 
     def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
-        h = self.draw(self.top_family, ops.zeros((n, 2 * self.top_dim), "float32"), seed, temperature)
-        return self.draw(self.family, networks.apply(self.decoder, h), seed, temperature)
+        one, other = checks.seeds(seed, 2)
+        h = self.draw(self.top_family, ops.zeros((n, 2 * self.top_dim), "float32"), one, temperature)
+        return self.draw(self.family, networks.apply(self.decoder, h), other, temperature)
 
     def get_config(self) -> dict[str, Any]:
         parts = {"encoder": self.encoder, "decoder": self.decoder}

@@ -40,8 +40,9 @@ class Components(Prior):
         return ops.logsumexp(self.log_mixing() + log_prob, axis=-1)
 
     def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
-        k = keras.random.categorical(ops.expand_dims(self.log_mixing(), 0), n, seed=seed)[0]
-        return self.draw(self.family, ops.take(self.component_params(), k, axis=0), seed, temperature)
+        one, other = checks.seeds(seed, 2)
+        k = keras.random.categorical(ops.expand_dims(self.log_mixing(), 0), n, seed=one)[0]
+        return self.draw(self.family, ops.take(self.component_params(), k, axis=0), other, temperature)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_components": self.num_components}

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import priors
+from kvae import checks, priors
 from kvae.distributions import Bernoulli, Normal
 from kvae.evaluation.doctor import loss_scale
 from kvae.evaluation.doctor.bounded import bounded
@@ -52,9 +52,7 @@ class Figures:
     ) -> None:
         self.model, self.x, self.y = model, x, y
         self.words = words(model.image_shape)
-        # A seed for each: equal ones would give the codes and the prior's draws the same noise.
-        seeds = np.random.SeedSequence(seed).generate_state(len(STREAMS)) >> 1  # PyTorch takes int32
-        self._seeds = dict(zip(STREAMS, seeds.tolist(), strict=True))
+        self._seeds = dict(zip(STREAMS, checks.seeds(seed, len(STREAMS)), strict=True))
         self.units = active_units(model, x, y)
         c, self.support = scale_and_support
         self.density_scale = c or 1.0
