@@ -7,7 +7,9 @@ import struct
 import sys
 import time
 import tracemalloc
+import warnings
 import zlib
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -74,6 +76,7 @@ READ = {  # content, and pixels
 }
 
 
+@pytest.mark.filterwarnings("error")  # also of Pillow
 @pytest.mark.parametrize("name", READ)
 def test_images_are_decoded_to_bytes(name):
     content, pixels = READ[name]
@@ -129,6 +132,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", REFUSED)
 def test_bad_images_are_refused_in_one_line_and_within_memory(name):
     content, message = REFUSED[name]
@@ -143,6 +147,14 @@ def test_bad_images_are_refused_in_one_line_and_within_memory(name):
         assert tracemalloc.get_traced_memory()[1] < 2**21
     finally:
         tracemalloc.stop()
+
+
+def test_threads_that_decode_leave_the_filters_of_warnings_as_they_were():
+    before = list(warnings.filters)
+    with futures.ThreadPoolExecutor(4) as pool:
+        shapes = {image.shape for image in pool.map(decode, [READ["palette with alpha"][0]] * 50)}
+    assert len(shapes) == 1
+    assert warnings.filters == before
 
 
 # Folders

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import threading
+import types
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +24,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # Pillow also knows som
 LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601, as in JPEG
 FILE_BYTES = 4 * limits.EXAMPLE  # of an encoded image
 NAME_BYTES = 1000  # upper bound on a file name, all that is held in memory of an image that has not been read
+_QUIET = types.SimpleNamespace(lock=threading.Lock(), threads=0, filter=None)  # see `_quiet_pillow`
 
 
 def decode(content: bytes) -> Array:
@@ -38,7 +43,7 @@ def decode(content: bytes) -> Array:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with _quiet_pillow(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             size = image.width * image.height * len(image.getbands())
             if size > limits.EXAMPLE:  # only the header has been read
                 raise ValueError(f"at most {limits.EXAMPLE:,} numbers are allowed, and its header declares {size:,}")
@@ -48,6 +53,27 @@ def decode(content: bytes) -> Array:
         if isinstance(error, UnidentifiedImageError):
             reason = f"not an image in one of the formats {', '.join(FORMATS)}"
         raise ValueError(reason) from error
+
+
+@contextlib.contextmanager
+def _quiet_pillow():
+    """Ignore Pillow's warnings in the meantime: of large images, to which `limits.EXAMPLE` applies, and of metadata.
+
+    Images are decoded by several threads at once, and the filters are those of the process. Hence the first thread adds
+    a filter and the last one removes it: with `warnings.catch_warnings`, each would restore what another had changed.
+    """
+    with _QUIET.lock:
+        _QUIET.threads += 1
+        if _QUIET.threads == 1:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _QUIET.filter = warnings.filters[0]
+    try:
+        yield
+    finally:
+        with _QUIET.lock:
+            _QUIET.threads -= 1
+            if _QUIET.threads == 0 and _QUIET.filter in warnings.filters:
+                warnings.filters.remove(_QUIET.filter)
 
 
 def _as_bytes(image):
