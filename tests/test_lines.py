@@ -72,6 +72,7 @@ def test_constant_and_single_values_are_drawn():
         (lambda: plots.line_grid(np.full((1, 1, 4), np.inf)), "must be finite"),
         (lambda: plots.line_grid(np.full((1, 1, 4), np.nan)), "NaN alone"),
         (lambda: plots.line_grid(np.zeros((1, 2, 4)), ["a", "b"]), "one label per row or column, here 1"),
+        (lambda: plots.anomalies(np.zeros((3, 4, 1)), np.zeros(3)), r"or \(n, features\) for series.*\(3, 4, 1\)"),
         (lambda: plots.line_samples(np.zeros((3, 4)), [0]), "one entry per example: 3"),
         (
             lambda: plots.line_reconstructions(np.zeros((3, 4)), np.zeros((3, 5))),
@@ -86,6 +87,27 @@ def test_bad_arrays(draw, message):
     with pytest.raises(ValueError, match=message) as caught:
         draw()
     assert "\n" not in str(caught.value)
+
+
+def test_restored_series_are_drawn_with_mean_and_spread(rng):
+    x, samples = rng.normal(size=(4, 30)), rng.normal(size=(5, 4, 30))
+    mask = np.arange(30) < 10
+    columns = [np.where(mask, x, np.nan), *samples[:3], samples.mean(0), samples.std(0), x]
+    lines = np.stack(columns, axis=1)[:3]
+    points = drawn(plots.inpainting(x, mask, samples, rows=3).axes[0], plots.canvas.COLORS[0], 21)
+    low, high = np.nanmin(lines), np.nanmax(lines)
+    expected = 0.06 + 0.88 * (lines - low) / (high - low) + np.reshape([2.24, 1.12, 0], (3, 1, 1))
+    np.testing.assert_allclose(points[..., 1].reshape(3, 7, 30), expected, atol=1e-6)
+    labels = [text.get_text() for text in plots.denoising(x, x, samples).axes[0].get_xticklabels()]
+    assert labels == ["noisy", "sample 1", "sample 2", "sample 3", "mean", "spread", "truth"]
+
+
+def test_anomalous_series_are_drawn_by_score(rng):
+    x, scores = rng.normal(size=(6, 30)), np.array([3.0, 1, 2, 6, 5, 4])
+    points = drawn(plots.anomalies(x, scores, columns=2).axes[0], plots.canvas.COLORS[0], 4)
+    low, high = x[[1, 2, 3, 4]].min(), x[[1, 2, 3, 4]].max()
+    expected = 0.06 + 0.88 * (x[[1, 2, 3, 4]] - low) / (high - low) + np.reshape([1.12, 1.12, 0, 0], (4, 1))
+    np.testing.assert_allclose(points[..., 1], expected, atol=1e-6)
 
 
 def test_histograms_of_each_feature_have_area_one(rng):
@@ -138,7 +160,11 @@ def test_a_run_on_a_table(tmp_path, rng):
     run_here(*train, "--likelihood", "gaussian", cwd=tmp_path)
     run_here("plot", "run/model.keras", "--kind", "samples", "scatter", "histograms", cwd=tmp_path)
     assert (tmp_path / "run" / "plots" / "histograms.png").is_file()
-    assert "negative elbo" in run_here("evaluate", "run/model.keras", "--doctor", cwd=tmp_path)
+    assert "negative elbo" in run_here("evaluate", "run/model.keras", cwd=tmp_path)
+    for task in (("anomaly",), ("compress",), ("inpaint", "--method", "gibbs")):
+        printed = run_here("apply", task[0], "run/model.keras", "--count", "4", *task[1:], cwd=tmp_path)
+        assert f"{task[0]}.png" in printed
+    assert "second half" in printed
     shown = run_here("data", "table.npz", "--out", "table.png", cwd=tmp_path)
     assert "32 training and 8 test examples, series or table of 5 values" in shown
     assert "training examples per label: a: 16, b: 16" in shown

@@ -96,9 +96,10 @@ class Job(NamedTuple):
 
 def _anomaly(job):
     method = job.method or ("elbo" if capabilities.has(job.model, "density") else "reconstruction")
-    if job.strange is None:
-        name, other = "upside down", job.x[:, ::-1]
-    else:
+    ours, name, other = "test images", "upside down", job.x[:, ::-1]
+    if job.x.ndim < 4:
+        ours, name = "test examples", "reversed"
+    if job.strange is not None:
         name, other = job.strange.name, job.strange.x_test[: len(job.x)]
     y = None if job.y is None else job.y[: len(other)]
     scores = applications.anomaly_score(job.model, job.x, job.y, method, seed=job.seed)
@@ -108,7 +109,7 @@ def _anomaly(job):
         "median score": float(np.median(scores)),
         f"median score, {name}": float(np.median(other_scores)),
     }
-    return plots.anomalies(job.x, scores, other_scores, ("test images", name), unit=UNITS[method]), numbers
+    return plots.anomalies(job.x, scores, other_scores, (ours, name), unit=UNITS[method]), numbers
 
 
 def _denoise(job):
@@ -127,11 +128,12 @@ def _inpaint(job):
     mask[len(mask) // 2 :] = False
     samples = applications.inpaint(job.model, job.x, mask, **job.restoring())
     mean, spread = samples.mean(axis=0), samples.std(axis=0)
+    half = "lower half" if job.x.ndim == 4 else "second half"
     numbers = {
-        "MSE in the lower half": evaluation.reconstruction_mse(job.x[:, ~mask], mean[:, ~mask]),
-        "spread in the lower half": float(spread[:, ~mask].mean()),
+        f"MSE in the {half}": evaluation.reconstruction_mse(job.x[:, ~mask], mean[:, ~mask]),
+        f"spread in the {half}": float(spread[:, ~mask].mean()),
     }
-    return plots.inpainting(job.x, mask, samples, title="Filling in the lower half"), numbers
+    return plots.inpainting(job.x, mask, samples, title=f"Filling in the {half}"), numbers
 
 
 def _super_resolve(job):
@@ -155,15 +157,16 @@ def _compress(job):
         curves[label] = applications.rate_distortion(coder, job.x, deviation * np.array(STEPS), y)
     curve, middle = curves[name], len(STEPS) // 2
     file = applications.compress(job.model, job.x, curve["step"][middle], job.y)
-    png = applications.png_rate(job.x)
+    png = applications.png_rate(job.x) if job.x.ndim == 4 else None
     numbers = {
         "images": len(job.x),
         "bytes": len(file),
         "step of the codes": float(curve["step"][middle]),
         "bits per pixel": float(curve["rate"][middle]),
         "MSE": float(curve["mse"][middle]),
-        "bits per pixel as PNG": png,
     }
+    if png is not None:
+        numbers["bits per pixel as PNG"] = png
     title = f"Rate and distortion, {job.model.latent_dim} latent dimensions"
     return plots.rate_distortion(curves, png, title), numbers, file
 

@@ -1,4 +1,4 @@
-"""Figures of the results of `kvae.applications`."""
+"""Figures of the results of `kvae.applications`: of images, or of series and tables `(n, features)` as lines."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from kvae import checks
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 from kvae.plots.image_grids import draw_images, image_grid
+from kvae.plots.lines import draw_lines, line_grid
 from kvae.types import ArrayLike
 
 HIDDEN = 0.5  # grey value of unknown pixels
@@ -29,7 +30,7 @@ def anomalies(
     """Plot histograms of anomaly scores below the images with the lowest and the highest scores.
 
     Args:
-        x: images `(n, height, width, channels)`.
+        x: images `(n, height, width, channels)`, or `(n, features)`.
         scores: their scores `(n,)`, from `applications.anomaly_score`.
         strange: scores `(m,)` of known anomalies, if any; plotted as a second histogram.
         names: the legend's labels for the two sets of scores.
@@ -41,7 +42,7 @@ def anomalies(
         A `matplotlib.figure.Figure` with two axes: images and histograms.
 
     Raises:
-        ValueError: if there is not one score per image.
+        ValueError: if `x` has another shape, or there is not one score per image.
 
     Example:
 
@@ -51,9 +52,10 @@ def anomalies(
     checks.same_length(scores, len(x), "scores")
     order = np.argsort(scores)
     columns = min(columns, len(x))
+    draw = draw_images if _are_images(x) else draw_lines
     figure = new_figure(11, 7.5, title)
     above, below = figure.subplots(2, 1, height_ratios=(4, 5))
-    draw_images(above, x[np.stack([order[:columns], order[::-1][:columns]])], ["most ordinary", "strangest"])
+    draw(above, x[np.stack([order[:columns], order[::-1][:columns]])], ["most ordinary", "strangest"])
     sets = {names[0]: scores} if strange is None else {names[0]: scores, names[1]: np.asarray(strange)}
     bins = np.histogram_bin_edges(np.concatenate(list(sets.values())), bins=50)
     for (name, values), color, hatch in zip(sets.items(), (COLORS[0], COLORS[1]), (None, "//"), strict=False):
@@ -68,13 +70,13 @@ def anomalies(
 def inpainting(x: ArrayLike, mask: ArrayLike, samples: ArrayLike, rows: int = 8, title: str = "Inpainting") -> Figure:
     """Plot images with hidden pixels and their completions by a model, one image per row.
 
-    The columns are the known pixels, a few samples, the samples' mean, their standard deviation (doubled to span black
-    to white) and the true image.
+    The columns are the known pixels, a few samples, the samples' mean, their standard deviation (of images doubled, to
+    span black to white) and the true image.
 
     Args:
-        x: true images `(n, height, width, channels)`.
+        x: true images `(n, height, width, channels)`, or `(n, features)`.
         mask: bools, `True` where a pixel is known, with the shape of an image or of `x`.
-        samples: array `(samples, n, height, width, channels)`, from `applications.inpaint`.
+        samples: array `(samples, *x.shape)`, from `applications.inpaint`.
         rows: int, number of images to plot.
         title: str.
 
@@ -90,16 +92,18 @@ def inpainting(x: ArrayLike, mask: ArrayLike, samples: ArrayLike, rows: int = 8,
     >>> mask[x.shape[1] // 2 :] = False  # the lower half is unknown
     >>> figure = kvae.plots.inpainting(x, mask, kvae.applications.inpaint(model, x, mask))
     """
-    return _restored("known", np.where(np.asarray(mask), x, HIDDEN), samples, x, rows, title)
+    x = np.asarray(x)
+    hidden = HIDDEN if _are_images(x) else np.nan
+    return _restored("known", np.where(np.asarray(mask), x, hidden), samples, x, rows, title)
 
 
 def denoising(x: ArrayLike, noisy: ArrayLike, samples: ArrayLike, rows: int = 8, title: str = "Denoising") -> Figure:
     """Plot noisy images and their denoised versions, with columns as in `inpainting`.
 
     Args:
-        x: clean images `(n, height, width, channels)`.
+        x: clean images `(n, height, width, channels)`, or `(n, features)`.
         noisy: array like `x`.
-        samples: array `(samples, n, height, width, channels)`, from `applications.denoise`.
+        samples: array `(samples, *x.shape)`, from `applications.denoise`.
         rows: int, number of images to plot.
         title: str.
 
@@ -177,14 +181,27 @@ def rate_distortion(
     return figure
 
 
+def _are_images(x):
+    """Whether the examples are images, and not series or tables; raise a `ValueError` for other shapes."""
+    if x.ndim not in (2, 4):
+        raise ValueError(
+            "`x` must have shape (n, height, width, channels), or (n, features) for series and tables. "
+            f"Received: shape {x.shape}"
+        )
+    return x.ndim == 4
+
+
 def _restored(name, observed, samples, x, rows, title):
     x, samples = np.asarray(x), np.asarray(samples)
-    if samples.ndim != 5 or samples.shape[1:] != x.shape or np.shape(observed) != x.shape:
+    images = _are_images(x)
+    if samples.shape[1:] != x.shape or np.shape(observed) != x.shape:
         raise ValueError(
-            f"`samples` must have shape (samples, *{x.shape}), and the observed images that of the true images. "
+            f"`samples` must have shape (samples, *{x.shape}), and the observed images that of the true ones. "
             f"Received: samples {samples.shape}, observed {np.shape(observed)}"
         )
     shown = samples[:SHOWN_SAMPLES]
-    columns = [observed, *shown, samples.mean(axis=0), 2 * samples.std(axis=0), x]
-    names = [name, *(f"sample {k}" for k in range(1, len(shown) + 1)), "mean", "2 × spread", "truth"]
-    return image_grid(np.stack([column[:rows] for column in columns], axis=1), None, names, title)
+    columns = [observed, *shown, samples.mean(axis=0), (2 if images else 1) * samples.std(axis=0), x]
+    spread = "2 × spread" if images else "spread"
+    names = [name, *(f"sample {k}" for k in range(1, len(shown) + 1)), "mean", spread, "truth"]
+    grid = image_grid if images else line_grid
+    return grid(np.stack([column[:rows] for column in columns], axis=1), None, names, title)
