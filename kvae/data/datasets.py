@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kvae import checks
-from kvae.data import files, in_memory, tfrecord
+from kvae.data import files, in_memory, shapes, tfrecord
 from kvae.io import FileError
 from kvae.training import strategy
 from kvae.training.pipelines import pipeline
@@ -28,7 +28,7 @@ KERAS_FILES = {
     "mnist": "datasets/mnist.npz",
     "fashion_mnist": "datasets/fashion-mnist/ (train- and t10k-images and -labels, four .gz files)",
 }
-DATASETS = ("digits", *KERAS_FILES)
+DATASETS = ("digits", "shapes", *KERAS_FILES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Dataset:
         name: name of the data set, or of the file without its suffix.
         binarization: `None`, "static" (the arrays are already binary) or "dynamic" (`batches` resamples the pixels).
         class_names: names of the classes, in the order of their labels, if these are text or folders; else `None`.
+        factors: int64 `(n, k)`: for each image of `x_train`, the index of the value of each factor that it was drawn
+            with, from 0; `None` where they are not known.
+        factors_test: the same for `x_test`.
+        factor_names: names of the k factors, in the order of the columns.
     """
 
     x_train: Array
@@ -54,6 +58,9 @@ class Dataset:
     name: str
     binarization: Binarization = None
     class_names: tuple[str, ...] | None = None
+    factors: Array | None = None
+    factors_test: Array | None = None
+    factor_names: tuple[str, ...] | None = None
 
     @property
     def image_shape(self) -> Shape:
@@ -117,8 +124,9 @@ def load_data(
 
     Args:
         name: "digits" (1,797 real 8×8 digits bundled with scikit-learn, so no download; split 80/20 with seed 0,
-            stratified by class), "mnist" or "fashion_mnist" (through Keras, which downloads and caches them), or the
-            path of one of
+            stratified by class), "shapes" (13,824 images 64×64 drawn by the library from known `factors`, split
+            likewise), "mnist" or "fashion_mnist" (through Keras, which downloads and caches them), or the path of one
+            of
 
             - an `.npz` file that contains either `x_train` and `x_test` (or `train` and `test`), with optional
               `y_train` and `y_test`, or one array `images` (or `x`), with optional `labels`, `y` or `attributes`.
@@ -135,6 +143,9 @@ def load_data(
 
             Arrays `(n, features)` other than `images` are series or tables. They keep their values, which a Gaussian
             likelihood can model: standardise them first.
+
+            "shapes" are a square, an ellipse or a heart (the label) in 4 scales, 8 rotations by less than a quarter
+            turn and 12 × 12 positions, each combination once: no two images are the same. They take 226 MB.
         binarization: `None` for grey values, "static" for pixels sampled once from Bernoulli(grey value), "dynamic"
             for pixels that `Dataset.batches` resamples every time.
         seed: int, seed of the static binarization.
@@ -156,7 +167,7 @@ def load_data(
     """
     if binarization not in BINARIZATIONS:
         raise ValueError(f"`binarization` must be one of {BINARIZATIONS}. Received: {binarization!r}")
-    arrays, stem, class_names = _read(name, image_size, channels)
+    arrays, stem, others = _read(name, image_size, channels)
     x_train, y_train, x_test, y_test = arrays
     if binarization is not None and x_train.ndim == 2:
         raise ValueError(f"`binarization` must be None for series and tables. Received: {binarization!r}")
@@ -165,7 +176,7 @@ def load_data(
         x_train, x_test = binarize(x_train, rng), binarize(x_test, rng)
     class_labels = y_train is not None and y_train.ndim == 1
     num_classes = int(max(y_train.max(), y_test.max())) + 1 if class_labels else None
-    return Dataset(x_train, y_train, x_test, y_test, num_classes, stem, binarization, class_names)
+    return Dataset(x_train, y_train, x_test, y_test, num_classes, stem, binarization, **others)
 
 
 def binarize(x: Array, rng: np.random.Generator) -> Array:
@@ -182,21 +193,25 @@ def binarize(x: Array, rng: np.random.Generator) -> Array:
 
 
 def _read(name, image_size, channels):
-    """Return `(x_train, y_train, x_test, y_test)`, the data set's name and the names of its classes, or `None`."""
+    """Return `(x_train, y_train, x_test, y_test)`, the data set's name and a dict of its other attributes."""
     path = Path(str(name))
     stem = Path(os.path.abspath(path)).name if path.is_dir() else path.stem
     if has_image_files(name):
         arrays, class_names = in_memory.read(path, image_size, channels)
-        return arrays, stem, class_names
+        return arrays, stem, {"class_names": class_names}
     if (image_size, channels) != (None, None):
         raise ValueError(
             "`image_size` and `channels` must be omitted for arrays, which are not converted. "
             f"Received: image_size={image_size}, channels={channels}"
         )
     if name == "digits":
-        return _digits(), name, None
+        return _digits(), name, {}
+    if name == "shapes":
+        arrays, (factors, factors_test) = shapes.split()
+        known = {"factors": factors, "factors_test": factors_test, "factor_names": shapes.FACTOR_NAMES}
+        return arrays, name, {"class_names": shapes.OUTLINES, **known}
     if name in KERAS_FILES:
-        return _from_keras(name), name, None
+        return _from_keras(name), name, {}
     if path.suffix.lower() == ".npz":
         arrays, class_names = files.from_npz(path)
     elif path.suffix.lower() == ".npy" or (path.is_dir() and ".npy" in _endings(path)):
@@ -208,7 +223,7 @@ def _read(name, image_size, channels):
             f"`name` must be one of {list(DATASETS)} or a path to an .npz, .npy or .tfrecord file, or to a folder of "
             f"images, class folders, IDX or TFRecord files. Received: {name!r}"
         )
-    return arrays, stem, class_names
+    return arrays, stem, {"class_names": class_names}
 
 
 def has_image_files(name: PathLike) -> bool:
