@@ -187,6 +187,22 @@ def test_configurations(keras_file, name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_loop_without_end_is_refused_before_it_starts(nested):
+    distributed = keras.layers.TimeDistributed(keras.layers.Identity())
+    z = keras.Input((2,))
+    outputs = keras.layers.RepeatVector(77)(keras.layers.Dense(3)(z))
+    if nested:
+        outputs, distributed = keras.layers.Reshape((77, 3, 1))(outputs), keras.layers.TimeDistributed(distributed)
+    network = {"decoder": json.loads(keras.Model(z, distributed(outputs)).to_json())}
+    config = {"class_name": "VAE", "registered_name": "kvae>VAE", "config": network}
+    message = "inside another one"
+    if not nested:
+        config, message = json.loads(json.dumps(config).replace("77", str(2**24))), "take 16,777,216 steps, more than"
+    with pytest.raises(ValueError, match=message):
+        keras_archive.check_size(config, 10**6)
+
+
 @pytest.mark.parametrize(
     ("change", "state"),
     [

@@ -16,7 +16,13 @@ from typing import Any
 import keras
 
 from kvae.io import limits
-from kvae.training.keras_internals import BACKEND_MODULES, NETWORK_MODULES, OPERATION_MODULES, deferred_variables
+from kvae.training.keras_internals import (
+    BACKEND_MODULES,
+    NETWORK_MODULES,
+    OPERATION_MODULES,
+    deferred_variables,
+    layers_of,
+)
 from kvae.types import PathLike
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -163,6 +169,7 @@ def check_size(config: Any, most: int, metric_state: int = 0) -> None:
 
     def build():
         with _Budget(most):
+            _check_steps(config)
             # A copy, because Keras modifies a configuration while reading it.
             model = keras.saving.deserialize_keras_object({**copy.deepcopy(config), "compile_config": None})
             pixels = math.prod(getattr(model, "image_shape", ()))
@@ -178,6 +185,31 @@ def check_size(config: Any, most: int, metric_state: int = 0) -> None:
     most += 4 * metric_state  # the most that a metric keeps of each threshold, and that is not among the weights
     if size > most:
         raise _too_large(size, most)
+
+
+def _check_steps(config):
+    """Raise a `ValueError` if TimeDistributed layers of a configuration would loop over more than `limits.STEPS` steps.
+
+    How many steps there are is known once the networks have been built, which takes none of them. The model that holds
+    the networks is not built before: its constructor runs their last layers.
+    """
+    steps, waiting = 0, [config]
+    while waiting:
+        value = waiting.pop()
+        if not isinstance(value, (dict, list)):
+            continue
+        if isinstance(value, list) or value.get("class_name") not in NETWORKS:
+            waiting += value if isinstance(value, list) else value.values()
+        elif "'TimeDistributed'" in str(value):
+            network = keras.saving.deserialize_keras_object({**copy.deepcopy(value), "compile_config": None})
+            for layer in layers_of(network):
+                if not isinstance(layer, keras.layers.TimeDistributed):
+                    continue
+                if any(isinstance(inner, keras.layers.TimeDistributed) for inner in layers_of(layer.layer)):
+                    raise ValueError("it has a TimeDistributed layer inside another one")
+                steps += layer.input.shape[1] or 0
+    if steps > limits.STEPS:
+        raise ValueError(f"its TimeDistributed layers take {steps:,} steps, more than {limits.STEPS:,}")
 
 
 class _Budget(keras.StatelessScope):

@@ -29,6 +29,7 @@ CLASSES = 100_000  # classes, or values of an attribute
 CHUNK = 2**20  # bytes per read
 EXAMPLE = 2**26  # numbers in one example, an image or a code
 METRICS = 2**20  # numbers in the state of a model's metrics
+STEPS = 1_000  # of the TimeDistributed layers of a model together, each of which is a loop in Python
 WEIGHTS = 20  # unpacked / packed size of a model's weights: trained ones hardly shrink
 
 
