@@ -76,7 +76,7 @@ def climb(
     """Train the five methods in turn, and evaluate each in the same way.
 
     Args:
-        data: a labelled `kvae.data.Dataset`.
+        data: a labelled `kvae.data.Dataset` of images.
         latent_dim: int, number of components or latent dimensions of all five methods.
         epochs: int, training epochs of each network.
         batch_size: int.
@@ -89,7 +89,7 @@ def climb(
         A `Rung` for each method, once it is trained.
 
     Raises:
-        ValueError: if the data have no class labels.
+        ValueError: if the data have no class labels, or are not images.
 
     Example:
 
@@ -98,6 +98,11 @@ def climb(
     """
     if data.num_classes is None or data.y_train is None or data.y_test is None:
         raise ValueError(f"`data` must have class labels: the ladder ends in a CVAE. Received: {data.name}")
+    if len(data.image_shape) != 3:
+        raise ValueError(
+            "`data` must be images in [0, 1], which the ladder's Bernoulli likelihoods need. "
+            f"Received: {data.name}, with examples of shape {data.image_shape}"
+        )
     features = evaluation.Features(data.x_train, data.y_train, seed=seed)
     sizes: dict[str, Any] = {} if hidden is None else {"hidden": tuple(hidden)}
     end = int(np.argmax(data.y_test != data.y_test[0]))  # end of the interpolation

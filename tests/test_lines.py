@@ -161,7 +161,9 @@ def test_a_run_on_a_table(tmp_path, rng):
     run_here("plot", "run/model.keras", "--kind", "samples", "scatter", "histograms", cwd=tmp_path)
     assert (tmp_path / "run" / "plots" / "histograms.png").is_file()
     assert "negative elbo" in run_here("evaluate", "run/model.keras", cwd=tmp_path)
-    for task in (("anomaly",), ("compress",), ("inpaint", "--method", "gibbs")):
+    ladder = ("ladder", "--dataset", "table.npz", "--out", "ladder")
+    assert "`data` must be images" in run_here(*ladder, cwd=tmp_path, code=1)
+    for task in (("compress",), ("inpaint", "--method", "gibbs")):
         printed = run_here("apply", task[0], "run/model.keras", "--count", "4", *task[1:], cwd=tmp_path)
         assert f"{task[0]}.png" in printed
     assert "second half" in printed

@@ -146,7 +146,9 @@ def style(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 def transfer(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """The style of test images under every label."""
     x, y = _test(model, data, 8)
-    return plots.style_transfer(model, x, y, class_names=data.class_names)
+    example = "image" if len(model.image_shape) == 3 else "example"
+    title = f"Style of the real {example} with every label"
+    return plots.style_transfer(model, x, y, title, data.class_names)
 
 
 def histograms(model: Any, data: Dataset, label: int | None) -> Figure:
