@@ -21,6 +21,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Autoencoder": "models",
     "CVAE": "models",
+    "FactorVAE": "models",
+    "SemiSupervisedVAE": "models",
     "VAE": "models",
     "load_data": "data",
     "load_model": "models",
@@ -30,8 +32,10 @@ _ROOMS = {"classifier": "applications.classifier", "strategy": "training.strateg
 
 __all__ = [
     "CVAE",
+    "SemiSupervisedVAE",
     "VAE",
     "Autoencoder",
+    "FactorVAE",
     "applications",
     "baselines",
     "bounds",
@@ -82,7 +86,7 @@ if TYPE_CHECKING:
     )
     from kvae.applications import classifier
     from kvae.data import load_data, toy
-    from kvae.models import CVAE, VAE, Autoencoder, load_model
+    from kvae.models import CVAE, VAE, Autoencoder, FactorVAE, load_model
     from kvae.training import strategy
 
 

@@ -11,7 +11,7 @@ import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.corruption import Gaussian, Masking
 from kvae.distributions import Normal
-from kvae.penalties import L1, Contractive, KLSparsity
+from kvae.penalties import DIP, L1, MMD, Capacity, Contractive, KLSparsity, TotalCorrelation
 from kvae.priors import Hierarchical, Mixture, Vamp
 
 # Compilation for a few training steps: full on JAX, which would otherwise compile every operation; none elsewhere.
@@ -46,6 +46,18 @@ def autoencoder(image_shape=(8, 8, 1), network="mlp", hidden=(16,), code_activat
     return kvae.Autoencoder(*pair, seed=0, **kwargs)
 
 
+def semisupervised(**kwargs):
+    judge = kvae.networks.classifier((8, 8, 1), 3, hidden=(8,))
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), num_classes=3)
+    return kvae.SemiSupervisedVAE(*pair, judge, num_classes=3, seed=0, **kwargs)
+
+
+def factor_vae():
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,))
+    penalties = [TotalCorrelation(1.0, num_examples=21), DIP(1.0), Capacity(2.0, 1.0), MMD(1.0)]
+    return kvae.FactorVAE(*pair, penalty=penalties, seed=0)
+
+
 def own_prior():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(4)])
 
@@ -57,6 +69,10 @@ def two_layers():
 
 def classes(rng, n):
     return rng.integers(3, size=n)
+
+
+def few_classes(rng, n):
+    return rng.permutation([*range(3), *rng.integers(-1, 3, size=n - 3)])
 
 
 def attributes(rng, n):
@@ -82,6 +98,7 @@ CASES = {
     "vae-two-layers": Case(
         lambda: vae(bound=Renyi(0.5, "score_function"), num_samples=3, prior=two_layers()), (8, 8, 1)
     ),
+    "factor-vae": Case(factor_vae, (8, 8, 1)),
     "vae-conv": Case(lambda: vae((28, 20, 1), "conv", (4, 8)), (28, 20, 1)),
     "cvae": Case(cvae, (8, 8, 1), classes),
     "cvae-conv": Case(lambda: cvae((9, 9, 3), "conv", (4, 8)), (9, 9, 3), classes),
@@ -93,6 +110,7 @@ CASES = {
         (8, 8, 1),
         classes,
     ),
+    "semisupervised": Case(semisupervised, (8, 8, 1), few_classes),
     "autoencoder": Case(autoencoder, (8, 8, 1)),
     "autoencoder-tied": Case(lambda: autoencoder((6,), tied=True, noise=Gaussian(0.1), penalty=Contractive(0.1)), (6,)),
     "autoencoder-sparse": Case(
@@ -104,10 +122,20 @@ CASES = {
 }
 
 DENSITIES = {name: case for name, case in CASES.items() if "autoencoder" not in name}  # models with an ELBO
+# The first case of each model, and one without classes: for what does not depend on the parts of a model.
+KINDS = {next(name for name in CASES if name.split("-")[0] == kind) for kind in {name.split("-")[0] for name in CASES}}
+KINDS = {name: case for name, case in CASES.items() if name in KINDS or name == "cvae-attributes"}
 OTHER_BOUNDS = (
     "vae-free-bits",
     "vae-log-normal",
     "vae-importance-weighted",
     "vae-two-layers",
     "cvae-mixture",
-)  # models trained on another bound
+    "factor-vae",
+    "semisupervised",
+)  # models that minimise something else than the terms of the ELBO
+
+
+def group_of(name):
+    """0 or 1: the tests of a case run in the same process, which trains it once, and the two halves in parallel."""
+    return list(CASES).index(name) % 2

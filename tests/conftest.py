@@ -14,6 +14,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile a function once for
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import cases
 import keras
 import numpy as np
 import pytest
@@ -30,6 +31,17 @@ if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs tak
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, and of the models' contract the tests of a case (`--dist loadgroup`)."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        given = given.params if item.path.stem == "test_models" and given is not None else {}
+        names = [name for name in given.values() if isinstance(name, str) and name in cases.CASES]
+        half = f"-{cases.group_of(names[0])}" if names else ""
+        item.add_marker(pytest.mark.xdist_group(item.path.stem + half))
 
 
 @pytest.fixture(autouse=True)

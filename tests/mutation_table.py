@@ -557,28 +557,30 @@ TABLE = {
             "feeding:sees_what and weights and not split",
         ),
         (
-            "tracker.update_state(_weighted(result.terms[tracker.name], batch.sample_weight))",
-            "tracker.update_state(result.terms[tracker.name])",
+            "tracker.update_state(_weighted(values, batch.sample_weight), counted)",
+            "tracker.update_state(values, counted)",
             "feeding:sees_what and weights and not split",
         ),
         (
-            "tracker.update_state(_weighted(result.terms[tracker.name], batch.sample_weight))",
+            "tracker.update_state(_weighted(values, batch.sample_weight), counted)",
             "tracker.update_state(result.terms[tracker.name], sample_weight=batch.sample_weight)",
             "feeding:sees_what and weights and not split",
         ),
     ],
-    "networks.py": [
+    "networks/contract.py": [
         (
             "return tuple(ops.tile(part, (times, *[1] * (len(part.shape) - 1))) for part in condition)",
             "return tuple(ops.repeat(part, times, axis=0) for part in condition)",
             "likelihood:log_p_of_x_under_y",
         ),
-        ("reversed(hidden)", "hidden", "autoencoder:counted_once"),
         (
             'network([h, *condition] if condition else h, training=training), "float32")',
             'network([h, *condition] if condition else h), "float32")',
             "bounds:training_mode",
         ),
+    ],
+    "networks/pairs.py": [
+        ("reversed(hidden)", "hidden", "autoencoder:counted_once"),
         ("BatchNormalization(momentum=0.9)", "BatchNormalization(momentum=0.99)", "networks:dcgan"),
         ("have - want) for have, want in", "want - have) for have, want in", "networks:test_shapes and conv"),
     ],
@@ -599,8 +601,10 @@ TABLE = {
             "autoencoder:noise_has_its",
         ),
     ],
-    "penalties.py": [
+    "penalties/base.py": [
         ("penalty_loss = penalty_loss + loss", "penalty_loss = loss", "autoencoder:penalties_add_up"),
+    ],
+    "penalties/codes.py": [
         (
             "return self.weight * _mean_over_samples(ops.abs(z))",
             "return self.weight * _mean_over_samples(ops.square(z))",
@@ -664,10 +668,10 @@ TABLE = {
             '(arguments.pop("validation_split", None), None)[1],',
             "feeding:split",
         ),
-        ("*([self.n] if full < self.n else [])", "", "feeding:default"),
+        ("*([n] if full < n else [])", "", "feeding:default"),
         (
-            "rows = self.order[self.cuts[index] : self.cuts[index + 1]]\n        x, *others",
-            "rows = np.sort(self.order[self.cuts[index] : self.cuts[index + 1]])\n        x, *others",
+            "rows = self.rows[self.cuts[index] : self.cuts[index + 1]]\n        x, *others",
+            "rows = np.sort(self.rows[self.cuts[index] : self.cuts[index + 1]])\n        x, *others",
             "feeding:steps-given",
         ),
         (
@@ -694,16 +698,16 @@ TABLE = {
             "feeding:labels",
         ),
         (
-            "def __init__(\n        self, arrays: Sequence[Any], batch_size: int, steps: int, shuffle: bool = False,",
-            "def __init__(\n        self, arrays: Sequence[Any], batch_size: int, steps: int, shuffle: bool = True,",
+            "min(val_batch_size, n), steps, orders.unchanged(n)",
+            "min(val_batch_size, n), steps, orders.shuffled(n)",
             "feeding:labels",
         ),
         ("{name: values[-1] for name, values", "{name: values[0] for name, values", "feeding:logs_its_last"),
         ("return 1\n    moves", "return 2\n    moves", "feeding:callback-per"),
         ("num_batches % steps == 0), most)", "num_batches % steps == 1), most)", "stop_on_nan:sound_training"),
         (
-            "self.shuffle, self.entropy = shuffle, entropy",
-            "self.shuffle, self.entropy = shuffle, lambda: 0",
+            "self.order, self.entropy = batch_size, steps, order, entropy",
+            "self.order, self.entropy = batch_size, steps, order, lambda: 0",
             "feeding:default",
         ),
         ('and arguments.get("class_weight") is None', "and True", "feeding:class-weight"),
@@ -729,12 +733,8 @@ TABLE = {
             "",
             "tensorflow",
         ),
-        ("rows = rng.permutation(total) if shuffle else np.arange(total)", "rows = np.arange(total)", "data:new_order"),
-        (
-            "rows = rng.permutation(total) if shuffle else np.arange(total)",
-            "rows = rng.permutation(total)",
-            "data:keep_their_order",
-        ),
+        ("orders.shuffled(total) if shuffle else", "orders.unchanged(total) if shuffle else", "data:new_order"),
+        ("else orders.unchanged(total)", "else orders.shuffled(total)", "data:keep_their_order"),
         ("entropy or numbered(0)", "numbered(0)", "feeding:another-seed", "", "tensorflow"),
         ("noise_seed + [0, 1] * batch", "noise_seed", "data:dynamic_binarization"),
         ("tf.shape(images), seed) < images", "tf.shape(images), seed) > images", "data:dynamic_binarization"),

@@ -47,6 +47,13 @@ def trained(model, *labels):
     return model
 
 
+@functools.cache
+def semisupervised():
+    judge = kvae.networks.classifier((8, 8, 1), num_classes=10, hidden=(8,))
+    model = kvae.SemiSupervisedVAE(*networks(num_classes=10), judge, num_classes=10)
+    return trained(model, kvae.data.few_labels(data().y_train, per_class=5))
+
+
 NAMES = {
     "np": lambda: np,
     "keras": lambda: keras,
@@ -58,6 +65,7 @@ NAMES = {
     "decoder": lambda: networks()[1],
     "model": functools.cache(lambda: trained(kvae.VAE(*networks(), seed=0))),
     "cvae": functools.cache(lambda: trained(kvae.CVAE(*networks(num_classes=10), num_classes=10), data().y_train)),
+    "semisupervised": lambda: semisupervised(),
     "pca": functools.cache(lambda: kvae.baselines.PCA(latent_dim=2).fit(data().x_train)),
 }
 
@@ -92,7 +100,7 @@ def quiet_and_in_a_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough: on TensorFlow")
-@pytest.mark.filterwarnings("ignore:(Diagnosis|KLWarmup)")  # two epochs are few
+@pytest.mark.filterwarnings("ignore:(Diagnosis|KLWarmup|CapacityWarmup)")  # two epochs are few
 @pytest.mark.parametrize(("name", "path", "line", "source"), documented())
 def test_examples(name, path, line, source):
     if name in SKIPPED:

@@ -7,7 +7,6 @@ In the methods below that Keras calls, they are named `batch` and `result`.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
@@ -19,7 +18,8 @@ from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
 from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
-from kvae.training.finite_steps import FiniteSteps, guards_first
+from kvae.training.finite_steps import FiniteSteps, TermMean, guards_first
+from kvae.training.orders import Order, shuffled
 from kvae.training.pipelines import Rows
 from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
 
@@ -81,6 +81,10 @@ class BaseModel(keras.Model):
     def check_condition(self, y: Any, num_examples: int | None) -> Any:
         """Return `y` as arrays for `num_examples` examples, or raise a `ValueError`; ignored without a condition."""
         return None if self.conditions is None else self.conditions.check(y, num_examples)
+
+    def epoch_order(self, n: int, y: Any, batch_size: int) -> Order:
+        """Which of `n` rows of arrays, with conditions `y`, an epoch of `fit` takes, and in which order."""
+        return shuffled(n)
 
     # How the model plugs into Keras.
 
@@ -186,7 +190,9 @@ class BaseModel(keras.Model):
                 f"term_names = (*kvae.VAE.term_names, 'accuracy'). Received: {sorted(result.terms)}"
             )
         for tracker in self.term_trackers:  # vectors, so that a short last batch counts by its size
-            tracker.update_state(_weighted(result.terms[tracker.name], batch.sample_weight))
+            term = result.terms[tracker.name]
+            values, counted = term if isinstance(term, tuple) else (term, None)
+            tracker.update_state(_weighted(values, batch.sample_weight), counted)
         if self._counts_finite_steps:
             self.finite_steps.update_state(self.term_trackers)
         return super().compute_metrics(batch, batch.x, result.reconstruction, batch.sample_weight)
@@ -194,7 +200,7 @@ class BaseModel(keras.Model):
     def _make_trackers(self):
         """Create the trackers of the logged terms, once, when a subclass and its parts have named their terms."""
         if not hasattr(self, "term_trackers"):
-            self.term_trackers = [keras.metrics.Mean(name=name, dtype="float32") for name in self.logged_terms]
+            self.term_trackers = [TermMean(name=name, dtype="float32") for name in self.logged_terms]
             self.finite_steps = FiniteSteps(len(self.term_trackers), name="finite_steps")
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -214,7 +220,7 @@ class BaseModel(keras.Model):
         Raises:
             ValueError: if images, labels or weights do not fit the model.
         """
-        arguments = _arguments(keras.Model.fit, self, x, y, *args, **kwargs)
+        arguments = fit_on_arrays.by_name(keras.Model.fit, self, x, y, *args, **kwargs)
         arguments["callbacks"] = guards_first(arguments.get("callbacks"))
         x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
@@ -222,7 +228,7 @@ class BaseModel(keras.Model):
             validation = gate.admit(
                 self, *keras.utils.unpack_x_y_sample_weight(tuple(validation)), prefix="validation "
             )
-            arguments["validation_data"] = _with_targets(*validation)
+            arguments["validation_data"] = fit_on_arrays.with_targets(*validation)
         elif validation is not None:
             arguments["validation_data"] = gate.admit(self, validation, prefix="validation ")[0]
         if isinstance(x, np.ndarray) and fit_on_arrays.covers(self, arguments):
@@ -251,7 +257,7 @@ class BaseModel(keras.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.evaluate`, with inputs validated as in `fit`."""
-        arguments = _arguments(keras.Model.evaluate, self, x, y, *args, **kwargs)
+        arguments = fit_on_arrays.by_name(keras.Model.evaluate, self, x, y, *args, **kwargs)
         if keras_internals.is_validation_in_fit(kwargs):  # `fit` has checked already
             x, y = (arguments.pop(name, None) for name in ("x", "y"))
         else:
@@ -272,7 +278,7 @@ class BaseModel(keras.Model):
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.predict`, with validated arrays: reconstructions of `x`, or `(x, y)` with a condition."""
-        arguments = _arguments(keras.Model.predict, self, x, *args, **kwargs)
+        arguments = fit_on_arrays.by_name(keras.Model.predict, self, x, *args, **kwargs)
         x = arguments.pop("x")
         pair = self.conditions is not None and isinstance(x, (tuple, list)) and len(x) == 2
         x, y, _ = gate.admit(self, *x) if pair else gate.admit(self, x)
@@ -282,13 +288,13 @@ class BaseModel(keras.Model):
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.train_on_batch`, with validated inputs."""
-        arguments = _arguments(keras.Model.train_on_batch, self, x, y, *args, **kwargs)
+        arguments = fit_on_arrays.by_name(keras.Model.train_on_batch, self, x, y, *args, **kwargs)
         optimizers.build(self)
         return super().train_on_batch(*self._admit(arguments), **arguments)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.test_on_batch`, with validated inputs."""
-        arguments = _arguments(keras.Model.test_on_batch, self, x, y, *args, **kwargs)
+        arguments = fit_on_arrays.by_name(keras.Model.test_on_batch, self, x, y, *args, **kwargs)
         return super().test_on_batch(*self._admit(arguments), **arguments)
 
     def _checked_inputs(self, inputs):
@@ -309,7 +315,7 @@ class BaseModel(keras.Model):
         given = [arguments.pop(name, None) for name in ("x", "y", "sample_weight")]
         if arguments.get("class_weight") is not None:
             gate.check_class_weight(*given[:2])
-        x, y, sample_weight = _with_targets(*gate.admit(self, *given))
+        x, y, sample_weight = fit_on_arrays.with_targets(*gate.admit(self, *given))
         if sample_weight is not None:
             arguments["sample_weight"] = sample_weight
         return x, y
@@ -322,15 +328,3 @@ def _reducible(logs):
 
 def _weighted(values, sample_weight):
     return values if sample_weight is None else values * ops.cast(sample_weight, values.dtype)
-
-
-def _arguments(method, *args, **kwargs):
-    """The arguments of one of Keras's methods by name, without `self`."""
-    arguments = dict(inspect.signature(method).bind_partial(*args, **kwargs).arguments)
-    named = arguments.pop("kwargs", {})
-    return {name: value for name, value in arguments.items() if name != "self"} | named
-
-
-def _with_targets(x, y, sample_weight):
-    """Arrays as Keras takes them: it drops the weights of data without targets."""
-    return x, np.zeros(len(x)) if y is None and sample_weight is not None else y, sample_weight

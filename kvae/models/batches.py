@@ -32,12 +32,13 @@ class BatchResult(NamedTuple):
     Attributes:
         reconstruction: `(batch, *image_shape)`, pixel means.
         losses: tensors `(batch,)`, nats; their sum is minimised.
-        terms: dict from names to tensors `(batch,)`, to be logged.
+        terms: dict from names to tensors `(batch,)`, to be logged. A term of some examples only is a tuple of them and
+            of a tensor `(batch,)` that is 1 for those and 0 for the others.
     """
 
     reconstruction: Tensor
     losses: tuple[Tensor, ...]
-    terms: dict[str, Tensor]
+    terms: dict[str, Any]
 
 
 class Pass(NamedTuple):

@@ -21,11 +21,18 @@ class Condition:
         shape: shape of what the networks take per example.
         num_classes: number of classes of integer labels; `None` for arrays of `shape`.
         name: what to call it in errors.
+        may_be_unknown: whether a class label may be −1, unknown, which the networks see as zeros.
     """
 
     shape: Shape
     num_classes: int | None = None
     name: str = "labels"
+    may_be_unknown: bool = False
+
+    @property
+    def least(self) -> int:
+        """The smallest class label."""
+        return -1 if self.may_be_unknown else 0
 
     def check(self, y: Any, num_examples: int | None) -> Array:
         """Return `y` as an array, or raise a `ValueError`.
@@ -35,7 +42,9 @@ class Condition:
             num_examples: the n expected; `None` if any will do.
         """
         if self.num_classes is not None:
-            return checks.class_labels(y, self.num_classes, num_examples, self.name)
+            if y is None and num_examples is not None and self.may_be_unknown:
+                return np.full(num_examples, -1)
+            return checks.class_labels(y, self.num_classes, num_examples, self.name, self.least)
         if y is None:
             raise ValueError(
                 f"`{self.name}` is missing: this model needs an array of shape (n, {', '.join(map(str, self.shape))}). "

@@ -1,4 +1,4 @@
-"""How many steps of an epoch each logged term stayed finite, which shows the first one to fail."""
+"""The means of the logged terms, and how many steps of an epoch each stayed finite, which shows the first to fail."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def guards_first(callbacks: Any) -> Any:
     if not isinstance(callbacks, (list, tuple)):
         return callbacks
     return sorted(keras.tree.flatten(callbacks), key=lambda each: not getattr(each, "runs_first", False))
+
+
+class TermMean(keras.metrics.Mean):
+    """The mean of a logged term over the examples that have it: NaN, rather than 0, if there were none."""
+
+    def result(self) -> Any:
+        return ops.where(self.count > 0, super().result(), float("nan"))
 
 
 class FiniteSteps(keras.metrics.Metric):

@@ -9,6 +9,7 @@ distribution.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,12 +18,24 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.training import keras_internals, pipelines, strategy
+from kvae.training import keras_internals, orders, pipelines, strategy
 from kvae.types import Array, Tensor
 
 MOST_STEPS = 100  # per execution: more would gain nothing, and Ctrl-C takes effect only after one
 BARS = 20  # updates of the progress bar per epoch
 BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
+
+def by_name(method: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The arguments of one of Keras's methods by name, without `self`."""
+    arguments = dict(inspect.signature(method).bind_partial(*args, **kwargs).arguments)
+    named = arguments.pop("kwargs", {})
+    return {name: value for name, value in arguments.items() if name != "self"} | named
+
+
+def with_targets(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Arrays as Keras takes them: it drops the weights of data without targets."""
+    return x, np.zeros(len(x)) if y is None and sample_weight is not None else y, sample_weight
 
 
 def covers(model: Any, arguments: dict[str, Any]) -> bool:
@@ -64,6 +77,7 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
         arguments.get("validation_data"),
     )
     shuffle, arguments["shuffle"] = arguments.get("shuffle", True), False
+    order = model.epoch_order(len(train[0]), train[1], batch_size) if shuffle else orders.unchanged(len(train[0]))
     callbacks = arguments.get("callbacks") or []
     entropy = _Entropy()
     if isinstance(callbacks, keras.callbacks.CallbackList):  # it already has its progress bar, and may have any hook
@@ -72,7 +86,7 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
         steps = 1
     else:
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-        steps = steps_per_execution(len(train[0]) // batch_size, callbacks, arguments.get("verbose", "auto"))
+        steps = steps_per_execution(order.length // batch_size, callbacks, arguments.get("verbose", "auto"))
         arguments["callbacks"] = [*callbacks, entropy]
     if keras.backend.backend() == "tensorflow":
         make = _numbers
@@ -81,11 +95,12 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
         make = _Executions
     else:
         make, steps = _Batches, 1
-    arguments["x"] = make(train, batch_size, steps, shuffle, entropy)
+    arguments["x"] = make(train, batch_size, steps, order, entropy)
     val_batch_size = arguments.pop("validation_batch_size", None) or batch_size
     if isinstance(validation, tuple) and isinstance(validation[0], np.ndarray):
         validation = keras.utils.unpack_x_y_sample_weight(validation)
-        arguments["validation_data"] = make(validation, min(val_batch_size, len(validation[0])), steps)
+        n = len(validation[0])
+        arguments["validation_data"] = make(validation, min(val_batch_size, n), steps, orders.unchanged(n))
     return arguments
 
 
@@ -130,8 +145,8 @@ def _convolves(model):
     return any("Conv" in type(layer).__name__ for layer in keras_internals.layers_of(model))
 
 
-def _numbers(arrays, batch_size, steps, shuffle=False, entropy=None):
-    return pipelines.rows(*arrays, batch_size=batch_size, shuffle=shuffle, entropy=entropy)
+def _numbers(arrays, batch_size, steps, order, entropy=None):
+    return pipelines.rows(*arrays, batch_size=batch_size, order=order, entropy=entropy)
 
 
 class _Entropy(keras.callbacks.Callback):
@@ -153,16 +168,16 @@ class _Batches(keras.utils.PyDataset):
     """The batches of an epoch, gathered whole from memory."""
 
     def __init__(
-        self, arrays: Sequence[Any], batch_size: int, steps: int, shuffle: bool = False, entropy: Any = None
+        self, arrays: Sequence[Any], batch_size: int, steps: int, order: orders.Order, entropy: Any = None
     ) -> None:
         super().__init__()
         x, *others = arrays
         self.arrays = self._hold(pipelines.smallest(x), *others)
-        self.n, self.batch_size, self.steps = len(x), batch_size, steps
-        self.shuffle, self.entropy = shuffle, entropy
-        full = self.n // batch_size * batch_size
+        self.batch_size, self.steps, self.order, self.entropy = batch_size, steps, order, entropy
+        n = order.length
+        full = n // batch_size * batch_size
         size = batch_size * steps
-        self.cuts = [*range(0, full, size), full, *([self.n] if full < self.n else [])]
+        self.cuts = [*range(0, full, size), full, *([n] if full < n else [])]
 
     def _hold(self, *arrays):
         return arrays
@@ -171,12 +186,11 @@ class _Batches(keras.utils.PyDataset):
         return len(self.cuts) - 1
 
     def on_epoch_begin(self):
-        self.order = np.arange(self.n, dtype="int32")
-        if self.shuffle:
-            self.order = np.random.default_rng(self.entropy()).permutation(self.order)
+        rng = np.random.default_rng(self.entropy() if self.entropy else 0)
+        self.rows = self.order.draw(rng).astype("int32")
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rows = self.order[self.cuts[index] : self.cuts[index + 1]]
+        rows = self.rows[self.cuts[index] : self.cuts[index + 1]]
         x, *others = self.arrays
         x = pipelines.GREYS[x[rows]] if x.dtype == "uint8" else x[rows]
         return keras.utils.pack_x_y_sample_weight(x, *pipelines.each(lambda a: a[rows], others))
@@ -189,7 +203,7 @@ class _Executions(_Batches):
         return pipelines.each(ops.convert_to_tensor, arrays)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rows = self.order[self.cuts[index] : self.cuts[index + 1]]
+        rows = self.rows[self.cuts[index] : self.cuts[index + 1]]
         return (pipelines.Rows(rows.reshape(-1, min(self.batch_size, len(rows))), tuple(self.arrays)),)
 
 

@@ -226,7 +226,7 @@ def _tf_data(model, dataset, check):
             if part.num_classes is None:
                 plain.append(tf.math.is_finite(tf.cast(each, tf.float32)))
             else:
-                plain.append((each >= 0) & (each < part.num_classes))
+                plain.append((each >= part.least) & (each < part.num_classes))
         if sample_weight is not None:
             plain.append(tf.math.is_finite(tf.cast(sample_weight, tf.float32)))
         return tf.reduce_all(tf.stack([tf.reduce_all(each) for each in plain]))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kvae import checks
+from kvae.training import orders
 from kvae.types import Array, ArrayLike, Tensor
 
 GREYS = np.arange(256, dtype="float32") / np.float32(255)  # the values of the bytes of an image file
@@ -88,7 +89,8 @@ def pipeline(
         numbered = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).enumerate()
         return numbered.map(lambda batch, rows: gather(rows, noise_seed, batch), num_parallel_calls=1)
 
-    return kept_ahead(_orders(total, n, shuffle, entropy).flat_map(batches), num_batches)
+    order = orders.shuffled(total) if shuffle else orders.unchanged(total)
+    return kept_ahead(_epochs(order, n, entropy).flat_map(batches), num_batches)
 
 
 def rows(
@@ -97,7 +99,7 @@ def rows(
     sample_weight: Array | None = None,
     *,
     batch_size: int,
-    shuffle: bool,
+    order: orders.Order,
     entropy: Callable[[], Any] | None,
 ) -> Any:
     """Like `pipeline`, but the step gathers its batch itself, which leaves less to the background thread.
@@ -107,7 +109,7 @@ def rows(
         y: labels `(n, ...)`, or `None`.
         sample_weight: array `(n,)`, or `None`.
         batch_size: int.
-        shuffle: whether to draw a new order for each epoch.
+        order: which rows an epoch takes.
         entropy: function that is called when an epoch begins and returns the integers to seed its order with; `None`
             for a fixed seed.
 
@@ -117,8 +119,8 @@ def rows(
     import tensorflow as tf
 
     arrays = each(tf.convert_to_tensor, (smallest(x), y, sample_weight))
-    num_batches = -(-len(x) // batch_size)
-    numbers = _orders(len(x), len(x), shuffle, entropy or numbered(0)).flat_map(
+    num_batches = -(-order.length // batch_size)
+    numbers = _epochs(order, order.length, entropy or numbered(0)).flat_map(
         lambda rows, _: tf.data.Dataset.range(num_batches).map(
             lambda batch: rows[batch * batch_size : (batch + 1) * batch_size]  # `batch` would join them one by one
         )
@@ -127,14 +129,13 @@ def rows(
     return kept_ahead(batches, num_batches)
 
 
-def _orders(total, n, shuffle, entropy):
-    """For each epoch, drawn when it begins: the numbers of `n` of `total` rows, and the seed of the pixels."""
+def _epochs(order, n, entropy):
+    """For each epoch, drawn when it begins: the numbers of its first `n` rows, and the seed of the pixels."""
     import tensorflow as tf
 
     def epoch():
         rng = np.random.default_rng(entropy())
-        rows = rng.permutation(total) if shuffle else np.arange(total)
-        yield rows[:n], rng.integers(2**62, size=2)
+        yield order.draw(rng)[:n], rng.integers(2**62, size=2)
 
     signature = (tf.TensorSpec((n,), tf.int64), tf.TensorSpec((2,), tf.int64))
     return tf.data.Dataset.from_generator(epoch, output_signature=signature)

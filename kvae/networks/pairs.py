@@ -1,9 +1,4 @@
-"""Encoder and decoder factories: plain Functional Keras models, to be used as they are or as a pattern for your own.
-
-The contract of a pair: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder
-maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given in addition
-to `x`: a one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
-"""
+"""Encoder and decoder factories."""
 
 from __future__ import annotations
 
@@ -11,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from kvae import checks, outputs
+from kvae import checks
 from kvae.distributions import Distribution, likelihood_family, posterior_family
-from kvae.types import Activation, Network, Shape, Tensor
+from kvae.networks.contract import outputs_per_dimension
+from kvae.types import Activation
 
 LAST = {"data_format": "channels_last"}  # whatever Keras's setting: images are (height, width, channels) here
 
@@ -150,103 +146,6 @@ def conv(
     return encoder, decoder
 
 
-NETWORKS = {"mlp": mlp, "conv": conv}
-
-
-def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), training: bool | None = None) -> Tensor:
-    """A network's outputs in float32, whatever it computes in: densities and their sums need more than half precision.
-
-    Args:
-        network: Functional model from `h`, or from `[h, *condition]`.
-        h: tensor `(batch, ...)`.
-        condition: tensors `(batch, ...)` that the network takes in addition to `h`; none without a condition.
-        training: bool; `None` takes the value from the calling layer.
-
-    Returns:
-        Tensor `(batch, ...)`, float32.
-    """
-    return ops.cast(network([h, *condition] if condition else h, training=training), "float32")
-
-
-def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:
-    """Repeat a condition's whole batch `times` times: tensors `(times · batch, ...)`."""
-    return tuple(ops.tile(part, (times, *[1] * (len(part.shape) - 1))) for part in condition)
-
-
-def condition_shapes(network: Network) -> tuple[Shape, ...]:
-    """Shapes of one example of what a network takes in addition to its first input."""
-    return tuple(tuple(each.shape[1:]) for each in network.inputs[1:])
-
-
-def check_pair(
-    encoder: Network,
-    decoder: Network,
-    posterior: Distribution | None,
-    likelihood: Distribution,
-    conditional: bool = False,
-) -> None:
-    """Raise a `ValueError` unless a pair satisfies the contract at the top of this file.
-
-    Args:
-        encoder: from `x` or `[x, *y]` to `(batch, *latent_shape[:-1], parameters · latent_shape[-1])`.
-        decoder: from `z` or `[z, *y]` to `(batch, height, width, parameters · channels)`.
-        posterior: `Distribution` that the encoder parameterises; `None` for a plain code.
-        likelihood: `Distribution` that the decoder parameterises.
-        conditional: whether the model has a condition `y`.
-    """
-    for network, role, family in ((encoder, "encoder", posterior), (decoder, "decoder", likelihood)):
-        inputs = getattr(network, "inputs", None)
-        if not isinstance(network, keras.Model) or not inputs:
-            raise ValueError(
-                f"`{role}` must be a built Functional keras.Model{_wrapping(role, conditional)}. Received: {network!r}"
-            )
-        if (len(inputs) > 1) != conditional:
-            wanted = "2 inputs or more" if conditional else "1 input"
-            fix = "build it with num_classes=, or use VAE" if conditional else "use CVAE for a condition"
-            raise ValueError(f"`{role}` must have {wanted} in this model: {fix}. Received: {len(inputs)}")
-        if len(network.outputs) > 1:
-            count = _outputs_per_dimension(family)  # as in [z_mean, z_log_var, z], whose z the model draws itself
-            several = f"keras.layers.Concatenate()({role}.outputs[:{count}])"
-            fix = several if count > 1 else f"{role}.outputs[0]"
-            raise ValueError(
-                f"`{role}` must have one output, with all parameters on its last axis: {role} = "
-                f"keras.Model({role}.input, {fix}). Received: {len(network.outputs)} outputs"
-            )
-    if condition_shapes(encoder) != condition_shapes(decoder):
-        raise ValueError(
-            "`encoder` and `decoder` must take the same condition: build both networks with the same num_classes. "
-            f"Received: conditions of shapes {condition_shapes(encoder)} and {condition_shapes(decoder)}"
-        )
-    *places, size = decoder.inputs[0].shape[1:]
-    each = _outputs_per_dimension(posterior)
-    if tuple(encoder.output_shape[1:]) != (*places, each * size):
-        plain = ": build it with posterior=None" if posterior is None else ""
-        raise ValueError(
-            f"`encoder` and `decoder` must agree: the decoder takes codes of shape {(*places, size)}, so the encoder "
-            f"must give {(*places, each * size)} per example, {each} parameter(s) per latent dimension{plain}. "
-            f"Received: encoder output {encoder.output_shape}"
-        )
-    *sides, channels = encoder.inputs[0].shape[1:]
-    expected = (*sides, likelihood.num_parameters * channels)
-    if tuple(decoder.output_shape[1:]) != expected:
-        raise ValueError(
-            f"`decoder` must give {expected} per example, {likelihood.num_parameters} parameter(s) per channel of the "
-            f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
-            f"Received: decoder output {decoder.output_shape}"
-        )
-    if posterior is not None:
-        outputs.check(encoder, "encoder", posterior)
-    outputs.check(decoder, "decoder", likelihood)
-
-
-def _wrapping(role, conditional):
-    """How to turn a subclassed model, or a Sequential without an Input, into a Functional one."""
-    shape = "image_shape" if role == "encoder" else "(latent_dim,)"
-    if not conditional:
-        return f": {role} = keras.Sequential([keras.Input({shape}), {role}])"
-    return f": x, y = keras.Input({shape}), keras.Input((num_classes,)); {role} = keras.Model([x, y], {role}([x, y]))"
-
-
 def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation):
     """Return the sizes as ints and tuples of them, and the `(posterior, likelihood)` parameters per element."""
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
@@ -266,12 +165,8 @@ def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, 
             f"Received: code_activation={code_activation!r}, posterior={posterior!r}"
         )
     posterior = None if posterior is None else posterior_family(posterior)
-    parameters = (_outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
+    parameters = (outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
     return image_shape, latent_dim, hidden, num_classes, parameters
-
-
-def _outputs_per_dimension(posterior):
-    return 1 if posterior is None else posterior.num_parameters
 
 
 def _condition_input(num_classes):

@@ -1,0 +1,138 @@
+"""The contract between the networks of a model, and how models call them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from kvae import outputs
+from kvae.distributions import Bernoulli, Distribution
+from kvae.types import Network, Shape, Tensor
+
+
+def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), training: bool | None = None) -> Tensor:
+    """A network's outputs in float32, whatever it computes in: densities and their sums need more than half precision.
+
+    Args:
+        network: Functional model from `h`, or from `[h, *condition]`.
+        h: tensor `(batch, ...)`.
+        condition: tensors `(batch, ...)` that the network takes in addition to `h`; none without a condition.
+        training: bool; `None` takes the value from the calling layer.
+
+    Returns:
+        Tensor `(batch, ...)`, float32.
+    """
+    return ops.cast(network([h, *condition] if condition else h, training=training), "float32")
+
+
+def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:
+    """Repeat a condition's whole batch `times` times: tensors `(times · batch, ...)`."""
+    return tuple(ops.tile(part, (times, *[1] * (len(part.shape) - 1))) for part in condition)
+
+
+def condition_shapes(network: Network) -> tuple[Shape, ...]:
+    """Shapes of one example of what a network takes in addition to its first input."""
+    return tuple(tuple(each.shape[1:]) for each in network.inputs[1:])
+
+
+def check_pair(
+    encoder: Network,
+    decoder: Network,
+    posterior: Distribution | None,
+    likelihood: Distribution,
+    conditional: bool = False,
+) -> None:
+    """Raise a `ValueError` unless a pair satisfies the contract at the top of this file.
+
+    Args:
+        encoder: from `x` or `[x, *y]` to `(batch, *latent_shape[:-1], parameters · latent_shape[-1])`.
+        decoder: from `z` or `[z, *y]` to `(batch, height, width, parameters · channels)`.
+        posterior: `Distribution` that the encoder parameterises; `None` for a plain code.
+        likelihood: `Distribution` that the decoder parameterises.
+        conditional: whether the model has a condition `y`.
+    """
+    for network, role, family in ((encoder, "encoder", posterior), (decoder, "decoder", likelihood)):
+        inputs = getattr(network, "inputs", None)
+        if not isinstance(network, keras.Model) or not inputs:
+            raise ValueError(
+                f"`{role}` must be a built Functional keras.Model{_wrapping(role, conditional)}. Received: {network!r}"
+            )
+        if (len(inputs) > 1) != conditional:
+            wanted = "2 inputs or more" if conditional else "1 input"
+            fix = "build it with num_classes=, or use VAE" if conditional else "use CVAE for a condition"
+            raise ValueError(f"`{role}` must have {wanted} in this model: {fix}. Received: {len(inputs)}")
+        if len(network.outputs) > 1:
+            count = outputs_per_dimension(family)  # as in [z_mean, z_log_var, z], whose z the model draws itself
+            several = f"keras.layers.Concatenate()({role}.outputs[:{count}])"
+            fix = several if count > 1 else f"{role}.outputs[0]"
+            raise ValueError(
+                f"`{role}` must have one output, with all parameters on its last axis: {role} = "
+                f"keras.Model({role}.input, {fix}). Received: {len(network.outputs)} outputs"
+            )
+    if condition_shapes(encoder) != condition_shapes(decoder):
+        raise ValueError(
+            "`encoder` and `decoder` must take the same condition: build both networks with the same num_classes. "
+            f"Received: conditions of shapes {condition_shapes(encoder)} and {condition_shapes(decoder)}"
+        )
+    *places, size = decoder.inputs[0].shape[1:]
+    each = outputs_per_dimension(posterior)
+    if tuple(encoder.output_shape[1:]) != (*places, each * size):
+        plain = ": build it with posterior=None" if posterior is None else ""
+        raise ValueError(
+            f"`encoder` and `decoder` must agree: the decoder takes codes of shape {(*places, size)}, so the encoder "
+            f"must give {(*places, each * size)} per example, {each} parameter(s) per latent dimension{plain}. "
+            f"Received: encoder output {encoder.output_shape}"
+        )
+    *sides, channels = encoder.inputs[0].shape[1:]
+    expected = (*sides, likelihood.num_parameters * channels)
+    if tuple(decoder.output_shape[1:]) != expected:
+        raise ValueError(
+            f"`decoder` must give {expected} per example, {likelihood.num_parameters} parameter(s) per channel of the "
+            f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
+            f"Received: decoder output {decoder.output_shape}"
+        )
+    if posterior is not None:
+        outputs.check(encoder, "encoder", posterior)
+    outputs.check(decoder, "decoder", likelihood)
+
+
+def _wrapping(role, conditional):
+    """How to turn a subclassed model, or a Sequential without an Input, into a Functional one."""
+    shape = "(latent_dim,)" if role == "decoder" else "image_shape"
+    if not conditional:
+        return f": {role} = keras.Sequential([keras.Input({shape}), {role}])"
+    return f": x, y = keras.Input({shape}), keras.Input((num_classes,)); {role} = keras.Model([x, y], {role}([x, y]))"
+
+
+def check_judge(network: Network, role: str, image_shape: Shape, num_outputs: int) -> None:
+    """Raise a `ValueError` unless a network maps images to logits.
+
+    Args:
+        network: the classifier or discriminator.
+        role: the argument's name, for the message.
+        image_shape: shape of one example.
+        num_outputs: logits per example.
+    """
+    if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
+        raise ValueError(
+            f"`{role}` must be a built Functional keras.Model{_wrapping(role, False)}. Received: {network!r}"
+        )
+    given = [tuple(each.shape[1:]) for each in (*network.inputs, *network.outputs)]
+    if given != [tuple(image_shape), (num_outputs,)]:
+        raise ValueError(
+            f"`{role}` must map images of shape {tuple(image_shape)} to {num_outputs} logit(s) per example. "
+            f"Received: {', '.join(map(str, given[:-1]))} to {given[-1]}"
+        )
+    for found in outputs.ranges(network, Bernoulli()):
+        if outputs.cure(found):
+            raise ValueError(
+                f"`{role}` must give logits: drop its last activation, which the model applies itself. "
+                f"Received: {found.operations} at its end, {found}"
+            )
+
+
+def outputs_per_dimension(family: Distribution | None) -> int:
+    """How many parameters a network gives per dimension: one for a plain code, for which there is no distribution."""
+    return 1 if family is None else family.num_parameters
