@@ -57,6 +57,8 @@ class StopOnNaN(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._state is None:  # only now has a checkpoint been restored
             self._keep(epoch)
+        # A schedule may have reached 0 at the epoch's end.
+        self._rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._read_steps()  # validation restarts the count
@@ -71,11 +73,10 @@ class StopOnNaN(keras.callbacks.Callback):
             return
         lost = f"at its end, weights of {_listed(layers)} were not finite" if layers else "all weights stayed finite"
         state = f"its state after epoch {self.good_epochs}" if self.good_epochs else "its initial state"
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         half = self.model.dtype_policy.name.endswith("float16")
         self.message = (
             f"Training stopped in epoch {epoch + 1}: {self._first_term(logs, steps)}; {lost}. The model was restored "
-            f"to {state}. Try a learning rate well below {rate:.3g}, or clipnorm=1.0 in the optimizer"
+            f"to {state}. Try a learning rate well below {self._rate:.3g}, or clipnorm=1.0 in the optimizer"
             f"{', or the float32 policy' if half else ''}."
         )
         for variable, value in zip(self._all_variables(), self._state, strict=True):
