@@ -1,5 +1,6 @@
 """Callbacks for `fit`: figures, KL warm-up, checkpoints and diagnostics."""
 
+from kvae.callbacks.capacity_warmup import CapacityWarmup
 from kvae.callbacks.checkpoint import Checkpoint
 from kvae.callbacks.diagnosis import Diagnosis
 from kvae.callbacks.kl_warmup import KLWarmup
@@ -9,6 +10,7 @@ from kvae.callbacks.pictures import LatentManifold, LatentScatter, Picture, Reco
 from kvae.callbacks.stop_on_nan import StopOnNaN
 
 __all__ = [
+    "CapacityWarmup",
     "Checkpoint",
     "Diagnosis",
     "HistoryFile",

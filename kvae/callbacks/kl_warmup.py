@@ -1,4 +1,4 @@
-"""Warm-up of the KL weight β."""
+"""Warm-up of the KL weight β, and what all warm-ups share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,50 @@ from kvae import checks
 SCHEDULES = ("linear", "cyclical")
 
 
-class KLWarmup(keras.callbacks.Callback):
+class Warmup(keras.callbacks.Callback):
+    """Base class of the callbacks that raise a variable of the model from 0 to a target over the first epochs.
+
+    A subclass names the `variable`, under which the value of each epoch is also logged, and gives its `target`.
+
+    Args:
+        epochs: int, length of the warm-up.
+    """
+
+    variable: str
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epochs = checks.positive_integer(epochs, "epochs")
+        self._target = 0.0  # set once training starts
+
+    def target(self) -> float:
+        """Return the value after the warm-up, or raise a `ValueError` if the model has no such variable."""
+        raise NotImplementedError
+
+    def value(self, epoch: int) -> float:
+        """Return the variable in `epoch` = 0, 1, … as a fraction of its target, in [0, 1]."""
+        return min(1.0, epoch / self.epochs)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._target = self.target()
+        last = self.params["epochs"] - 1
+        if self.value(last) < 1:
+            warnings.warn(
+                f"{type(self).__name__}: training will end at {self.variable}={self._target * self.value(last):.3g}, "
+                f"below the target {self._target:.3g}: train for more than {self.epochs} epochs, or shorten the "
+                f"warm-up. Received: fit for {self.params['epochs']} epochs",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        getattr(self.model, self.variable).assign(self._target * self.value(epoch))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs[self.variable] = self._target * self.value(epoch)
+
+
+class KLWarmup(Warmup):
     """Increase the KL weight β from 0 over the first epochs, so that the model learns to reconstruct first.
 
     The linear schedule sets β = target · min(1, e / epochs) in epoch e = 0, 1, …, as in Bowman et al. 2016, section 3.1
@@ -36,6 +79,8 @@ class KLWarmup(keras.callbacks.Callback):
     >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.KLWarmup(20)])
     """
 
+    variable = "beta"
+
     def __init__(
         self,
         epochs: int,
@@ -44,8 +89,7 @@ class KLWarmup(keras.callbacks.Callback):
         cycles: int = 4,
         ratio: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.epochs = checks.positive_integer(epochs, "epochs")
+        super().__init__(epochs)
         if beta is not None:
             beta = checks.number(beta, "beta", at_least=0)
         if schedule not in SCHEDULES:
@@ -60,40 +104,24 @@ class KLWarmup(keras.callbacks.Callback):
         self.schedule = schedule
         self.cycles = cycles
         self.ratio = checks.number(ratio, "ratio", above=0, at_most=1)
-        self._target: Any = beta  # a float once training starts
         self._target_model = None
 
     def value(self, epoch: int) -> float:
-        """Return β in `epoch` = 0, 1, … as a fraction of its target, in [0, 1]."""
-        if epoch >= self.epochs:
-            return 1.0
-        if self.schedule == "linear":
-            return epoch / self.epochs
+        if epoch >= self.epochs or self.schedule == "linear":
+            return super().value(epoch)
         # (epoch mod length) / length with length = epochs / cycles, in integer arithmetic: a cycle starts at exactly 0.
         position = epoch * self.cycles % self.epochs / self.epochs
         return min(1.0, position / self.ratio)
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def target(self) -> float:
         if not hasattr(self.model, "beta"):
             raise ValueError(
                 f"KLWarmup requires a model with a variable `beta`, such as VAE. Received: {type(self.model).__name__}"
             )
+        if self.beta is not None:
+            return self.beta
         # Read only once per model: a second `fit` may start with a β that the warm-up left below its target.
-        if self.beta is None and self._target_model is not self.model:
-            self._target = float(keras.ops.convert_to_numpy(self.model.beta))
+        if self._target_model is not self.model:
             self._target_model = self.model
-        last = self.params["epochs"] - 1
-        if self.value(last) < 1:
-            warnings.warn(
-                f"KLWarmup: training will end at beta={self._target * self.value(last):.3g}, below the target "
-                f"{self._target:.3g}: train for more than {self.epochs} epochs, or shorten the warm-up. "
-                f"Received: fit for {self.params['epochs']} epochs",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.model.beta.assign(self._target * self.value(epoch))
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs["beta"] = self._target * self.value(epoch)
+            return float(keras.ops.convert_to_numpy(self.model.beta))
+        return self._target

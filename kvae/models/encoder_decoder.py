@@ -189,3 +189,4 @@ class EncoderDecoder(BaseModel):
         self.penalties = penalties.as_list(penalty)
         for each in self.penalties:
             each.check(self)
+            each.bind(self)

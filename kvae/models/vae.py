@@ -54,7 +54,7 @@ class VAE(DensityModel):
     ```
     """
 
-    term_names = ("reconstruction_loss", "kl_loss", "elbo")
+    term_names: tuple[str, ...] = ("reconstruction_loss", "kl_loss", "elbo")
 
     def __init__(
         self,

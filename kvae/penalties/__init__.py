@@ -1,0 +1,22 @@
+"""Penalties: terms added to the loss of an autoencoder or a VAE."""
+
+from kvae.penalties.base import Penalty, as_list, total
+from kvae.penalties.codes import L1, SLOPES, Contractive, KLSparsity, jacobian_norm_estimate, one_dense_layer
+from kvae.penalties.discrepancy import MMD
+from kvae.penalties.disentangling import DIP, Capacity, TotalCorrelation
+
+__all__ = [
+    "DIP",
+    "L1",
+    "MMD",
+    "SLOPES",
+    "Capacity",
+    "Contractive",
+    "KLSparsity",
+    "Penalty",
+    "TotalCorrelation",
+    "as_list",
+    "jacobian_norm_estimate",
+    "one_dense_layer",
+    "total",
+]
