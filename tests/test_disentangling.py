@@ -65,3 +65,127 @@ def test_shapes_are_the_same_every_time(drawn):
     np.testing.assert_array_equal(drawn.factors[[0, 1, -1]], [[2, 2, 0, 8, 11], [1, 3, 2, 8, 7], drawn.factors[-1]])
     np.testing.assert_array_equal(shapes.draw(drawn.factors[rows]), drawn.x_train[rows])
     assert kvae.load_data("digits").factors is None
+
+
+# Scores. Four factors with 4, 8, 5 and 7 values; each combination three times.
+
+
+SIZES = (4, 8, 5, 7)
+FACTORS = np.tile(np.indices(SIZES).reshape(4, -1).T, (3, 1))
+STANDARD = (FACTORS - FACTORS.mean(axis=0)) / FACTORS.std(axis=0)
+NAMES = ["mig", "beta_vae", "factor_vae", "dci", "dci_completeness", "dci_informativeness", "sap", "modularity"]
+ONE_CODE_PER_FACTOR = 1 - np.mean([1 / size for size in SIZES])  # of SAP: the second best dimension guesses
+
+
+def rotated():
+    """The first two factors rotated by 45 degrees, and the last two."""
+    a, b, c, d = STANDARD.T
+    return np.sqrt(0.5) * np.column_stack([a + b, a - b, c + d, c - d])
+
+
+def noise(scale, d=4):
+    return scale * np.random.default_rng(1).standard_normal((len(FACTORS), d))
+
+
+# Codes, and the lowest and highest value of each score.
+CODES = {
+    "the factors": (lambda: FACTORS, dict.fromkeys(NAMES, (1, 1)) | {"sap": (ONE_CODE_PER_FACTOR, 0.05)}),
+    "each with noise, in another order and on other scales": (
+        lambda: (STANDARD + noise(0.05))[:, [2, 0, 3, 1]] * [1, -0.5, 2, 3] + 7,
+        dict.fromkeys(NAMES, (0.98, 1)) | {"sap": (ONE_CODE_PER_FACTOR, 0.06)},
+    ),
+    "beside dimensions without information": (
+        lambda: np.concatenate([STANDARD, noise(1.0)], axis=1),
+        {"mig": (0.95, 1), "beta_vae": (0.99, 1), "factor_vae": (0.99, 1), "dci": (0.99, 1), "modularity": (0.5, 1)},
+    ),
+    "rotated in pairs": (
+        rotated,
+        # Two of four factors in every dimension, equally: 1 − log 2 / log 4.
+        {"mig": (0, 0.1), "beta_vae": (0.5, 0.06), "factor_vae": (0.3, 0.65), "dci": (0.5, 0.06)}
+        | {"dci_completeness": (0.5, 0.06), "dci_informativeness": (0.95, 1), "sap": (0, 0.15)},
+    ),
+    "random": (
+        lambda: noise(1.0, d=5),
+        {"mig": (0, 0.02), "beta_vae": (0.25, 0.05), "factor_vae": (0.25, 0.06), "dci": (0, 0.02)}
+        | {"dci_completeness": (0, 0.02), "dci_informativeness": (0.18, 0.05), "sap": (0, 0.05)},
+    ),
+    "two factors in one dimension": (
+        lambda: np.column_stack([FACTORS[:, 0] + 4 * FACTORS[:, 2], FACTORS[:, 1], FACTORS[:, 3], noise(1.0, d=1)]),
+        # The vote on the shared dimension is wrong for one of the four factors, unless that of noise is lowest.
+        {"factor_vae": (0.7, 0.9), "dci": (0.6, 0.9), "dci_completeness": (0.99, 1)}
+        | {"dci_informativeness": (0.99, 1), "modularity": (0.5, 0.95)},
+    ),
+    "one factor in two dimensions": (
+        lambda: np.column_stack([STANDARD, STANDARD[:, 0]]),
+        # No gap, but every dimension has one factor.
+        {"mig": (0.75, 0.01), "dci": (1, 1), "factor_vae": (1, 1), "modularity": (1, 1)}
+        | {"sap": (ONE_CODE_PER_FACTOR - 0.75 / 4, 0.05), "dci_completeness": (0.8, 1)},
+    ),
+    "constant": (
+        lambda: np.ones((len(FACTORS), 3)),
+        {"mig": (0, 0), "factor_vae": (0, 0), "dci": (0, 0), "sap": (0, 0), "modularity": (0, 0)},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return {name: kvae.evaluation.disentanglement(codes(), FACTORS) for name, (codes, _) in CODES.items()}
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_codes_made_by_hand_get_their_scores(scores, name):
+    assert list(scores[name]) == NAMES
+    for score, (low, high) in CODES[name][1].items():
+        if high < low:  # a value and a tolerance
+            low, high = low - high, low + high
+        assert low - 1e-9 <= scores[name][score] <= high + 1e-9, (score, scores[name])
+
+
+def test_scores_of_information_are_those_of_a_loop(rng):
+    factors = np.indices((3, 4, 10)).reshape(3, -1).T
+    codes = factors @ np.array([[1.0, 0.5, 0.0, 0.1], [0.0, 1.0, 0.3, 0.0], [0.2, 0.0, 0.0, 1.0]])
+    information = np.zeros((4, 3))
+    entropies = [np.log(3), np.log(4), np.log(10)]
+    for j in range(4):
+        edges = np.linspace(codes[:, j].min(), codes[:, j].max(), 21)
+        for k in range(3):
+            table, _, _ = np.histogram2d(codes[:, j], factors[:, k], [edges, np.arange(11) - 0.5])
+            p = table / table.sum()
+            product = p.sum(axis=1, keepdims=True) * p.sum(axis=0)
+            information[j, k] = np.sum(p[p > 0] * np.log(p[p > 0] / product[p > 0]))
+    mig, modularity = [], []
+    for k in range(3):
+        *_, second, first = sorted(information[:, k])
+        mig.append((first - second) / entropies[k])
+    for each in information:
+        best = each.argmax()
+        modularity.append(1 - sum(each[k] ** 2 for k in range(3) if k != best) / (each[best] ** 2 * 2))
+    scores = kvae.evaluation.disentanglement(codes, factors)
+    assert scores["mig"] == pytest.approx(np.mean(mig), abs=1e-6)
+    assert scores["modularity"] == pytest.approx(np.mean(modularity), abs=1e-6)
+    assert scores == kvae.evaluation.disentanglement(codes, 5 * factors - 7)  # whatever the integers
+    assert scores != kvae.evaluation.disentanglement(codes, factors, seed=1)
+
+
+BAD = {
+    "another length": (STANDARD, FACTORS[:-1], r"`factors` must have one entry per example: 3360. Received: 3359"),
+    "a constant factor": (STANDARD, FACTORS * [1, 0, 1, 0], r"drop the constant columns. .* in column 1, 3$"),
+    "no integers": (STANDARD, FACTORS / 2, r"`factors` must be integers.* Received: dtype float64"),
+    "one factor": (STANDARD, FACTORS[:, :1], r"`factors` must have shape \(n, f\) with at least two columns"),
+    "a vector of factors": (STANDARD, FACTORS[:, 0], r"`factors` must have shape .*Received: shape \(3360,\)"),
+    "one dimension": (STANDARD[:, :1], FACTORS, r"`codes` must have .* two columns.*Received: shape \(3360, 1\)"),
+    "codes of images": (np.zeros((9, 2, 2)), FACTORS, r"`codes` must have shape \(n, c\)"),
+    "NaN": (np.where(FACTORS, np.nan, 0), FACTORS, r"`codes` must be finite.*NaN or infinity in .* of 3360 examples"),
+    "text": (FACTORS.astype(str), FACTORS, r"`codes` must contain numbers"),
+    "few examples": (STANDARD[:99], FACTORS[:99], r"`codes` must contain at least 100 examples. Received: 99"),
+    "a negative seed": (STANDARD, FACTORS, r"`seed` must be an integer from 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_codes_and_factors_that_do_not_fit_are_refused_in_one_line(name):
+    codes, factors, message = BAD[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        kvae.evaluation.disentanglement(codes, factors, seed=-1 if "seed" in name else 0)
+    assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ class CapacityWarmup(Warmup):
 
     >>> model = kvae.VAE(encoder, decoder, penalty=kvae.penalties.Capacity(gamma=100.0, capacity=10.0))
     >>> model.compile(optimizer="adam")
-    >>> history = model.fit(data.x_train, epochs=60, callbacks=[kvae.callbacks.CapacityWarmup(40)])
+    >>> history = model.fit(x, epochs=60, callbacks=[kvae.callbacks.CapacityWarmup(40)])
     """
 
     variable = "capacity"

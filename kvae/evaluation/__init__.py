@@ -2,6 +2,7 @@
 
 from kvae.evaluation import reference_cards
 from kvae.evaluation.annealed import annealed_log_likelihood
+from kvae.evaluation.disentanglement import disentanglement
 from kvae.evaluation.doctor.diagnose import diagnose
 from kvae.evaluation.doctor.finding import Finding
 from kvae.evaluation.grid import Grid, grid_log_likelihood
@@ -36,6 +37,7 @@ __all__ = [
     "annealed_log_likelihood",
     "bits_per_dimension",
     "diagnose",
+    "disentanglement",
     "frechet_distance",
     "grid_log_likelihood",
     "inference_gap",

@@ -44,8 +44,7 @@ class FactorVAE(VAE):
     Example:
 
     >>> model = kvae.FactorVAE(encoder, decoder, gamma=10.0)
-    >>> model.compile(optimizer=keras.optimizers.Adam(2e-3))
-    >>> history = model.fit(x, epochs=60)
+    >>> model.compile(optimizer=keras.optimizers.Adam(2e-3), discriminator_optimizer=keras.optimizers.Adam(1e-4))
     """
 
     term_names = (*VAE.term_names, "total_correlation", "discriminator_loss")

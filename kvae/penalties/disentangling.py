@@ -192,10 +192,7 @@ class Capacity(Penalty):
 
     Example:
 
-    >>> penalty = kvae.penalties.Capacity(gamma=100.0, capacity=10.0)
-    >>> model = kvae.VAE(encoder, decoder, penalty=penalty)
-    >>> model.compile(optimizer="adam")
-    >>> history = model.fit(x, epochs=30, callbacks=[kvae.callbacks.CapacityWarmup(20)], verbose=0)
+    >>> model = kvae.VAE(encoder, decoder, penalty=kvae.penalties.Capacity(gamma=100.0, capacity=10.0))
     """
 
     gamma: float = 1000.0
