@@ -192,7 +192,7 @@ class SemiSupervisedVAE(CVAE):
             ValueError: as in `VAE.fit`, and if arrays hold no label at all or none of some class.
         """
         if y is not None or hasattr(x, "__array__"):
-            self._check_labels(y)
+            self._check_labels(x, y)
         return super().fit(x, y, *args, **kwargs)
 
     def epoch_order(self, n: int, y: Any, batch_size: int) -> orders.Order:
@@ -200,9 +200,9 @@ class SemiSupervisedVAE(CVAE):
             return super().epoch_order(n, y, batch_size)
         return orders.mixed(np.asarray(y) >= 0, batch_size, self.labelled_share)
 
-    def _check_labels(self, y):
-        known = np.asarray(-1 if y is None else ops.convert_to_numpy(y)).ravel()
-        known = known[known >= 0]
+    def _check_labels(self, x, y):
+        y = self.check_condition(ops.convert_to_numpy(y) if ops.is_tensor(y) else y, len(x))
+        known = y[y >= 0]
         missing = sorted(set(range(self.num_classes)) - set(known.tolist()))
         if missing:
             have = f"none of {missing}" if len(known) else "no known label"
@@ -210,7 +210,7 @@ class SemiSupervisedVAE(CVAE):
                 f"`y` must hold at least one known label of each of the {self.num_classes} classes, and -1 where it is "
                 f"unknown. Received: {have}"
             )
-        if len(known) == np.size(y):
+        if len(known) == len(y):
             warnings.warn(
                 "Every label is known, so that this training is supervised: q(y|x) learns from the labels alone.",
                 stacklevel=3,
