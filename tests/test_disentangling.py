@@ -1,9 +1,13 @@
 """Shapes drawn from known factors, scores of disentanglement, and their pictures."""
 
+import keras
 import numpy as np
 import pytest
+from cases import QUICKLY
+from PIL import Image, ImageSequence
 
 import kvae
+from kvae.callbacks import film
 from kvae.data import shapes
 
 
@@ -189,3 +193,86 @@ def test_codes_and_factors_that_do_not_fit_are_refused_in_one_line(name):
     with pytest.raises(ValueError, match=message) as caught:
         kvae.evaluation.disentanglement(codes, factors, seed=-1 if "seed" in name else 0)
     assert "\n" not in str(caught.value)
+
+
+# Pictures.
+
+
+def digits_vae(latent_dim=3):
+    keras.utils.set_random_seed(0)
+    model = kvae.VAE(*kvae.networks.mlp((8, 8, 1), latent_dim, hidden=(8,)), seed=0)
+    model.compile(keras.optimizers.Adam(1e-2), **QUICKLY)
+    return model
+
+
+def test_the_traversal_shows_the_strongest_dimension_first(digits):
+    model = digits_vae()
+    figure = kvae.plots.traversal(model, kl=[0.5, 2.25, 0.0], values=[-3, 3])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["$z_{1}$: KL 2.2 nats", "$z_{0}$: KL 0.5 nats", "$z_{2}$: KL 0.0 nats"]
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(image[:8, :8], model.decode([[0, -3, 0]])[0, ..., 0], atol=1e-6)
+    figure = kvae.plots.traversal(model, kl=[0.5, 2.25, 0.0], dims=[2, 1])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [names[2], names[0]]
+    with pytest.raises(ValueError, match=r"`kl` must have one entry per latent dimension: 3. Received: 2"):
+        kvae.plots.traversal(model, kl=[1.0, 2.0])
+    callback = kvae.callbacks.LatentTraversal("unused", digits.x_test[:50])
+    callback.set_model(model)
+    figure = callback.figure(7)
+    kl = kvae.evaluation.kl_per_dimension(model, digits.x_test[:50])
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [f"$z_{{{dim}}}$: KL {nats:.1f} nats" for dim, nats in enumerate(kl)]
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    z = model.encode(digits.x_test[:1])[0]
+    np.testing.assert_allclose(image[:8, -8:], model.decode([[3, *z[1:]]])[0, ..., 0], atol=1e-6)
+
+
+def frames_of(path):
+    with Image.open(path) as film:
+        return [np.asarray(frame.convert("L"), "float32") for frame in ImageSequence.Iterator(film)]
+
+
+def test_a_film_has_a_frame_for_every_other_epoch_and_the_last(digits, tmp_path):
+    model, x = digits_vae(), digits.x_train[:64]
+    samples = kvae.callbacks.SampleGrid(tmp_path / "new", every=2, columns=2)
+    scatter = kvae.callbacks.LatentScatter(tmp_path / "new", x, digits.y_train[:64], every=3)
+    films = [kvae.callbacks.Film(samples), kvae.callbacks.Film(scatter, frames_per_second=2)]
+    model.fit(x, epochs=5, verbose=0, callbacks=films)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["latent_scatter.gif", "sample_grid.gif"]
+    first, *_, last = frames = frames_of(films[0].path)
+    assert [len(frames), len(frames_of(films[1].path))] == [3, 2]
+    assert first.shape == last.shape
+    assert np.abs(last - first).max() > 20
+    samples.figure(5).savefig(tmp_path / "last.png", dpi=film.DPI)
+    np.testing.assert_allclose(last, frames_of(tmp_path / "last.png")[0], atol=10)  # of 256: a GIF has a palette
+    with Image.open(films[1].path) as image:
+        assert image.info["duration"] == 500
+
+
+def test_scatter_plots_of_a_film_have_the_same_axes():
+    codes = np.random.default_rng(0).standard_normal((2, 50, 2)) * np.array([0.1, 3.0])[:, None, None]
+    figures = [kvae.plots.latent_scatter(z) for z in codes]
+    wide = figures[1].axes[0].get_xlim()
+    film._same_limits(figures)
+    assert figures[0].axes[0].get_xlim() == figures[1].axes[0].get_xlim() == wide
+
+
+def test_a_film_of_one_frame_is_refused_before_the_first_step(digits, tmp_path):
+    model, x = digits_vae(), digits.x_train[:64]
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"at least two frames.*1 frame in epochs 1 to 3 with every=5$") as caught:
+        model.fit(x, epochs=3, verbose=0, callbacks=[kvae.callbacks.Film(kvae.callbacks.SampleGrid(tmp_path, every=5))])
+    assert "\n" not in str(caught.value)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    picture = kvae.callbacks.SampleGrid(tmp_path)
+    with pytest.raises(ValueError, match=r"1 frame in epochs 3 to 3 with every=1$"):
+        model.fit(x, epochs=3, initial_epoch=2, verbose=0, callbacks=[kvae.callbacks.Film(picture)])
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))
+    with pytest.warns(UserWarning, match=r"stopped before the second frame.*Received: 1 frames"):
+        model.fit(x, epochs=3, verbose=0, callbacks=[stop, kvae.callbacks.Film(picture)])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"`picture` must be a callback that draws one.*Received: 'samples'"):
+        kvae.callbacks.Film("samples")
+    with pytest.raises(ValueError, match="`frames_per_second` must be an integer of at least 1"):
+        kvae.callbacks.Film(picture, 0)

@@ -95,6 +95,7 @@ def traversal(
     values: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
     dims: Iterable[int] | None = None,
     title: str = "Latent traversal",
+    kl: ArrayLike | None = None,
 ) -> Figure:
     """Plot how the decoded image changes along each latent dimension while the others are held fixed.
 
@@ -103,29 +104,42 @@ def traversal(
         z: array `(latent_dim,)` to start from, such as `model.encode(x[:1])[0]`; `None` for zeros.
         y: class, or attribute vector `(k,)`, to condition on, for a conditional model; `None` for class 0.
         values: values of the traversed dimension, one per column.
-        dims: integers, indices of the dimensions to traverse; `None` for the first 12.
+        dims: integers, indices of the dimensions to traverse, one per row; `None` for the 12 with the largest `kl`, the
+            largest first, or without `kl` for the first 12.
         title: str.
+        kl: array `(latent_dim,)`, the KL of each dimension in nats, shown next to it: how much the model uses it. From
+            `kvae.evaluation.kl_per_dimension`.
 
     Returns:
         A `matplotlib.figure.Figure` with one row per dimension.
 
     Raises:
-        ValueError: if `z` does not have the model's latent size, or `dims` are not among its dimensions.
+        ValueError: if `z` or `kl` does not have the model's latent size, or `dims` are not among its dimensions.
 
     Example:
 
-    >>> figure = kvae.plots.traversal(model, z=model.encode(data.x_test[:1])[0], values=np.linspace(-3, 3, 11))
+    >>> kl = kvae.evaluation.kl_per_dimension(model, data.x_test)
+    >>> figure = kvae.plots.traversal(model, z=model.encode(data.x_test[:1])[0], values=np.linspace(-3, 3, 11), kl=kl)
     """
     z = np.zeros(model.latent_dim, "float32") if z is None else np.asarray(z, "float32")
     if z.shape != (model.latent_dim,):
         raise ValueError(f"`z` must be one code, shape ({model.latent_dim},). Received: shape {z.shape}")
-    dims = list(range(min(model.latent_dim, MAX_TRAVERSED))) if dims is None else list(dims)
+    if kl is not None:
+        kl = checks.array(kl, (), "kl")
+        if len(kl) != model.latent_dim:
+            raise ValueError(f"`kl` must have one entry per latent dimension: {model.latent_dim}. Received: {len(kl)}")
+    if dims is None:
+        order = np.arange(model.latent_dim) if kl is None else np.argsort(-kl, kind="stable")
+        dims = order[:MAX_TRAVERSED].tolist()
+    dims = list(dims)
     if not dims or not set(dims) <= set(range(model.latent_dim)):
         raise ValueError(f"`dims` must be a non-empty subset of 0..{model.latent_dim - 1}. Received: {dims}")
     codes = np.tile(z, (len(dims), len(values), 1))
     for row, dim in enumerate(dims):
         codes[row, :, dim] = values
     rows, columns = [f"$z_{{{dim}}}$" for dim in dims], list(map(number, values))
+    if kl is not None:
+        rows = [f"{name}: KL {kl[dim]:.1f} nats" for name, dim in zip(rows, dims, strict=True)]
     return _grid(_decode(model, codes, y), rows, columns, title)
 
 
