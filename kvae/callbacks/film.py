@@ -30,8 +30,8 @@ class Film(keras.callbacks.Callback):
         frames_per_second: int.
 
     Raises:
-        ValueError: if `picture` is not a `Picture` or `frames_per_second` not a positive integer; before the first step, if
-            the film would have a single frame; also as for the picture.
+        ValueError: if `picture` is not a `Picture`, or `frames_per_second` not a positive integer; before training,
+            if the film would have a single frame; also as for the picture.
         FileError: before training, if the folder cannot be created or written to.
 
     Example:
