@@ -19,11 +19,15 @@ __version__ = "0.1.0"
 
 # Public names that are not modules of this package, and the module that each comes from.
 _HOMES = {
+    "AdversarialAutoencoder": "models",
     "Autoencoder": "models",
     "CVAE": "models",
     "FactorVAE": "models",
+    "GAN": "models",
+    "IntroVAE": "models",
     "SemiSupervisedVAE": "models",
     "VAE": "models",
+    "VAEGAN": "models",
     "load_data": "data",
     "load_model": "models",
 }
@@ -32,10 +36,14 @@ _ROOMS = {"classifier": "applications.classifier", "strategy": "training.strateg
 
 __all__ = [
     "CVAE",
-    "SemiSupervisedVAE",
+    "GAN",
     "VAE",
+    "VAEGAN",
+    "AdversarialAutoencoder",
     "Autoencoder",
     "FactorVAE",
+    "IntroVAE",
+    "SemiSupervisedVAE",
     "applications",
     "baselines",
     "bounds",
@@ -86,7 +94,18 @@ if TYPE_CHECKING:
     )
     from kvae.applications import classifier
     from kvae.data import load_data, toy
-    from kvae.models import CVAE, VAE, Autoencoder, FactorVAE, load_model
+    from kvae.models import (
+        CVAE,
+        GAN,
+        VAE,
+        VAEGAN,
+        AdversarialAutoencoder,
+        Autoencoder,
+        FactorVAE,
+        IntroVAE,
+        SemiSupervisedVAE,
+        load_model,
+    )
     from kvae.training import strategy
 
 

@@ -7,6 +7,7 @@ run on numbers of every size, so `Activation`, `ReLU`, a `Lambda` and `keras.ops
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from kvae.types import Array, Network, Tensor
 
 ROWS = 64  # examples that are run through the last operations
 LOGIT = 2.0  # logits must be able to reach this magnitude: a pixel mean of 0.12 or 0.88
+UNBOUNDED = 500.0  # a magnitude that confined means do not have, and others reach on numbers of up to 1,000
+ROUNDING = 1e-3  # of pixels, which may leave the range by as much
 LOG_SCALE = 1.0  # log σ must be able to fall to −1
 # Layers that move numbers around and change none of them.
 MOVERS = (
@@ -109,6 +112,38 @@ def check(network: Network, role: str, family: Distribution) -> None:
                 f"`{role}` must not bound the {found.name} of the {type(family).__name__} distribution: {fix}. "
                 f"Received: {found.operations} at its end, {found}"
             )
+
+
+def reach(decoder: Network, family: Distribution) -> tuple[float, float]:
+    """The lowest and the highest mean that a decoder can give: infinite unless its last operations confine it.
+
+    Args:
+        decoder: as in `ranges`.
+        family: `Distribution` that it parameterises.
+
+    Example:
+
+    >>> from kvae import outputs
+    >>> network = keras.Model(decoder.input, ops.tanh(decoder.output))
+    >>> outputs.reach(network, kvae.distributions.Normal(sigma=1.0))
+    (-1.0, 1.0)
+    """
+    for found in ranges(decoder, family):
+        if found.name == "mean":
+            low, high = (side if abs(side) < UNBOUNDED else math.copysign(math.inf, side) for side in found[1:3])
+            return low, high
+    return -math.inf, math.inf
+
+
+def check_reach(x: Array, name: str, reached: tuple[float, float]) -> None:
+    """Raise a `ValueError` if values of `x`, called `name`, lie outside what a decoder can give, as `reach` tells."""
+    low, high = float(np.min(x)), float(np.max(x))
+    if low < reached[0] - ROUNDING or high > reached[1] + ROUNDING:
+        raise ValueError(
+            f"`{name}` must lie between {reached[0]:.3g} and {reached[1]:.3g}, the range of the decoder's last "
+            "activation, or a discriminator tells real from generated images by their range alone: rescale it, or drop "
+            f"that activation. Received: values from {low:.3g} to {high:.3g}"
+        )
 
 
 def _run(network: Network) -> tuple[Callable[[], Tensor], list[str]]:

@@ -58,6 +58,31 @@ def factor_vae():
     return kvae.FactorVAE(*pair, penalty=penalties, seed=0)
 
 
+def gan(**kwargs):
+    _, decoder = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,))
+    return kvae.GAN(decoder, kvae.networks.discriminator((8, 8, 1), hidden=(8,)), seed=0, **kwargs)
+
+
+def vaegan(**kwargs):
+    judge = kvae.networks.discriminator((8, 8, 1), hidden=(8,))
+    return kvae.VAEGAN(*kvae.networks.mlp((8, 8, 1), 2, hidden=(16,)), judge, seed=0, **kwargs)
+
+
+def adversarial_autoencoder():
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), posterior=None)
+    return kvae.AdversarialAutoencoder(*pair, kvae.networks.discriminator((2,), hidden=(8,)), seed=0)
+
+
+def introvae(**kwargs):
+    return kvae.IntroVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(16,)), seed=0, **kwargs)
+
+
+def compiled(model, **kwargs):
+    """The model, compiled with an optimizer for each network that needs one of its own."""
+    model.compile(**kwargs, **{f"{name}_optimizer": "sgd" for name in model.optimizer_groups})
+    return model
+
+
 def own_prior():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(4)])
 
@@ -111,6 +136,10 @@ CASES = {
         classes,
     ),
     "semisupervised": Case(semisupervised, (8, 8, 1), few_classes),
+    "gan": Case(gan, (8, 8, 1)),
+    "vaegan": Case(vaegan, (8, 8, 1)),
+    "introvae": Case(introvae, (8, 8, 1)),
+    "adversarial-autoencoder": Case(adversarial_autoencoder, (8, 8, 1)),
     "autoencoder": Case(autoencoder, (8, 8, 1)),
     "autoencoder-tied": Case(lambda: autoencoder((6,), tied=True, noise=Gaussian(0.1), penalty=Contractive(0.1)), (6,)),
     "autoencoder-sparse": Case(
@@ -121,7 +150,10 @@ CASES = {
     ),
 }
 
-DENSITIES = {name: case for name, case in CASES.items() if "autoencoder" not in name}  # models with an ELBO
+ADVERSARIES = ("gan", "vaegan", "introvae", "adversarial-autoencoder")  # whose networks minimise losses of their own
+DENSITIES = {  # models with an ELBO
+    name: case for name, case in CASES.items() if "autoencoder" not in name and "gan" not in name
+}
 # The first case of each model, and one without classes: for what does not depend on the parts of a model.
 KINDS = {next(name for name in CASES if name.split("-")[0] == kind) for kind in {name.split("-")[0] for name in CASES}}
 KINDS = {name: case for name, case in CASES.items() if name in KINDS or name == "cvae-attributes"}
@@ -133,6 +165,7 @@ OTHER_BOUNDS = (
     "cvae-mixture",
     "factor-vae",
     "semisupervised",
+    *ADVERSARIES,
 )  # models that minimise something else than the terms of the ELBO
 
 

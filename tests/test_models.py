@@ -10,15 +10,16 @@ from concurrent import futures
 import keras
 import numpy as np
 import pytest
-from cases import CASES, DENSITIES, KINDS, OTHER_BOUNDS, QUICKLY, group_of
+from cases import ADVERSARIES, CASES, DENSITIES, KINDS, OTHER_BOUNDS, QUICKLY, compiled, group_of
 from keras import ops
 
 import kvae
+from kvae.models import capabilities
 from kvae.models.base import BaseModel
 from kvae.models.batches import Batch
 
 N = 21  # with a smaller last batch
-EPOCHS = 8
+EPOCHS = 10
 
 LOAD_ALL = """
 import sys
@@ -28,7 +29,8 @@ for name in sys.argv[2:]:
     given = np.load(f"{sys.argv[1]}/{name}.npz")
     x, y = given["x"], given["y"] if "y" in given.files else None
     score = model.elbo(x, y, seed=3) if hasattr(model, "elbo") else model.energy(x)
-    print(name, type(model).__name__, np.array_equal(model.reconstruct(x, y), given["reconstruction"]),
+    images = model.reconstruct(x, y) if "networks" in model.capabilities else model.generate(len(x), seed=3)
+    print(name, type(model).__name__, np.array_equal(images, given["images"]),
           np.array_equal(score, given["score"]), int(model.optimizer.iterations.value))
 """
 
@@ -84,11 +86,15 @@ def score(model, x, y):
     return model.elbo(x, y, seed=3) if hasattr(model, "elbo") else model.energy(x)
 
 
+def images_of(model, x, y):
+    """Reconstructions; generated images for a model without an encoder."""
+    return model.reconstruct(x, y) if capabilities.has(model, "networks") else model.generate(len(x), seed=3)
+
+
 @functools.cache
 def fitted(case):
     """A trained model, its logs, and what it was trained on: shared by the tests, which leave it as it is."""
-    model = built(case)
-    model.compile(optimizer=keras.optimizers.Adam(2e-2), jit_compile="jit_compile" in QUICKLY)
+    model = compiled(built(case), optimizer=keras.optimizers.Adam(5e-3), jit_compile="jit_compile" in QUICKLY)
     x, y = case.arrays(N)
     x_val, y_val = case.arrays(10, seed=1)
     validation = (x_val,) if y is None else (x_val, y_val)
@@ -124,20 +130,24 @@ def test_the_logged_elbo_is_the_bound_at_beta_one(density):
     np.testing.assert_allclose(logs["elbo"], -(logs["reconstruction_loss"] + logs["kl_loss"]), rtol=1e-5)
 
 
-def test_training_lowers_the_loss(case):
-    _, logs, *_ = fitted(case)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ADVERSARIES])
+def test_training_lowers_the_loss(name):
+    _, logs, *_ = fitted(CASES[name])
     loss = logs["loss"]
     assert np.mean(loss[-3:]) < np.mean(loss[:3])
 
 
 def test_verbs_give_arrays_of_the_right_shape(case):
     model, _, x, y = fitted(case)
+    assert score(model, x, y).shape == (N,)
+    if not capabilities.has(model, "networks"):
+        assert model.generate(4).shape == (4, *case.image_shape)
+        return
     z = model.encode(x, y)
     assert z.shape == (N, 2)
     np.testing.assert_allclose(model.reconstruct(x, y), model.decode(z, condition_of(model, x, y)), atol=1e-6)
     inputs = x if y is None else (x, y)
     np.testing.assert_allclose(model.predict(inputs, verbose=0), model.reconstruct(x, y), atol=1e-5)
-    assert score(model, x, y).shape == (N,)
 
 
 def test_a_density_is_drawn_from(density):
@@ -184,8 +194,7 @@ def test_tf_data_and_arrays_train_alike(kind):
     import tensorflow as tf
 
     def trained(as_dataset):
-        model = built(kind)
-        model.compile(optimizer=keras.optimizers.SGD(1e-3), **QUICKLY)
+        model = compiled(built(kind), optimizer=keras.optimizers.SGD(1e-3), **QUICKLY)
         x, y = kind.arrays(N)
         if as_dataset:
             data = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(8)
@@ -199,8 +208,7 @@ def test_sample_weight_multiplies_an_example(case):
     x, y = case.arrays(N)
     weight = np.linspace(0.0, 2.0, N).astype("float32")
 
-    model = built(case)
-    model.compile(**QUICKLY)
+    model = compiled(built(case), **QUICKLY)
     start = ops.convert_to_numpy(model.seed_generator.state)
 
     def logs(**kwargs):
@@ -233,7 +241,7 @@ def loaded_in_a_fresh_process(tmp_path_factory):
             model, _, x, y = fitted(CASES[name])
             model.save(folder / f"{name}.keras")
             arrays = {"x": x} if y is None else {"x": x, "y": y}
-            np.savez(folder / f"{name}.npz", reconstruction=model.reconstruct(x, y), score=score(model, x, y), **arrays)
+            np.savez(folder / f"{name}.npz", images=images_of(model, x, y), score=score(model, x, y), **arrays)
         command = [sys.executable, "-c", LOAD_ALL, str(folder), *names]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
         assert done.returncode == 0, done.stderr
@@ -244,9 +252,9 @@ def loaded_in_a_fresh_process(tmp_path_factory):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_saved_model_loads_in_a_fresh_process_with_equal_values(name, loaded_in_a_fresh_process):
-    cls, reconstruction, same_score, iterations = loaded_in_a_fresh_process(group_of(name))[name]
-    assert (cls, reconstruction, same_score) == (type(CASES[name].build()).__name__, "True", "True")
-    assert int(iterations) == 3 * EPOCHS  # the optimizer continues from its saved state
+    cls, images, same_score, iterations = loaded_in_a_fresh_process(group_of(name))[name]
+    assert (cls, images, same_score) == (type(CASES[name].build()).__name__, "True", "True")
+    assert int(iterations) == int(fitted(CASES[name])[0].optimizer.iterations) > 0  # it continues from its saved state
 
 
 def test_a_layer_inside_another_model_carries_its_losses(case):
@@ -268,8 +276,9 @@ def test_a_layer_inside_another_model_carries_its_losses(case):
 
 
 def test_metrics_compare_images_with_reconstructions(kind):
-    model = kind.build()
-    model.compile(metrics=["mse"], **QUICKLY)
+    model = compiled(kind.build(), metrics=["mse"], **QUICKLY)
+    if not capabilities.has(model, "networks"):
+        pytest.skip("a GAN reconstructs nothing")
     x, y = kind.arrays(N)
     logs = model.evaluate(x, y, batch_size=8, verbose=0, return_dict=True)
     assert logs["mse"] == pytest.approx(np.mean((x - model.reconstruct(x, y)) ** 2), rel=1e-4)
@@ -284,8 +293,7 @@ def test_a_pydataset_trains(kind):
             x, y = kind.arrays(8, seed=index)
             return (x,) if y is None else (x, y)
 
-    model = kind.build()
-    model.compile(**QUICKLY)
+    model = compiled(kind.build(), **QUICKLY)
     assert np.isfinite(model.fit(Batches(), verbose=0).history["loss"]).all()
 
 

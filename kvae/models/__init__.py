@@ -1,10 +1,25 @@
 """Models, one family a file."""
 
+from kvae.models.adversarial import GAN
+from kvae.models.adversarial_autoencoder import AdversarialAutoencoder
 from kvae.models.autoencoder import Autoencoder
 from kvae.models.cvae import CVAE
 from kvae.models.factor_vae import FactorVAE
+from kvae.models.introvae import IntroVAE
 from kvae.models.loading import load_model
 from kvae.models.semisupervised import SemiSupervisedVAE
 from kvae.models.vae import VAE
+from kvae.models.vaegan import VAEGAN
 
-__all__ = ["CVAE", "VAE", "Autoencoder", "FactorVAE", "SemiSupervisedVAE", "load_model"]
+__all__ = [
+    "CVAE",
+    "GAN",
+    "VAE",
+    "VAEGAN",
+    "AdversarialAutoencoder",
+    "Autoencoder",
+    "FactorVAE",
+    "IntroVAE",
+    "SemiSupervisedVAE",
+    "load_model",
+]

@@ -93,7 +93,7 @@ class Autoencoder(EncoderDecoder):
     ```
     """
 
-    term_names = ("reconstruction_loss", "penalty_loss")
+    term_names: tuple[str, ...] = ("reconstruction_loss", "penalty_loss")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 CAPABILITIES = {
     "density": "densities p(x|z), p(z) and q(z|x), as VAE and CVAE have: for others use the reconstruction error",
     "prior": "a prior to draw codes from, as VAE and CVAE have: with an autoencoder decode random_codes(n, z_train)",
+    "adversary": "an adversary, as GAN, VAEGAN, AdversarialAutoencoder and IntroVAE have",
     "networks": "an encoder and a decoder network",
     "condition": "a condition y in addition to x: use CVAE",
     "classes": "class labels: use CVAE(..., num_classes=)",

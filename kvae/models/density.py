@@ -1,4 +1,4 @@
-"""What every model with densities offers: codes and images drawn and scored, and the evidence lower bound."""
+"""What every model with a prior offers, codes and images drawn, and every model with densities: their scores."""
 
 from __future__ import annotations
 
@@ -16,24 +16,79 @@ from kvae.priors import Prior
 from kvae.types import Array, ArrayLike, Seed, Tensor
 
 
-class DensityModel(EncoderDecoder):
-    """Base class of the models with densities p(x|z), p(z) and q(z|x).
+class PriorModel(EncoderDecoder):
+    """Base class of the models with a prior p(z), from which codes and images are drawn.
 
     Attributes:
-        posterior_family: `Distribution` of q(z|x).
         prior: `Prior` p(z), bound to the model.
-        num_samples: posterior samples per example in training.
         seed_generator: the model's own random stream.
     """
 
-    posterior_family: Distribution
     prior: Prior
-    num_samples: int
     seed_generator: keras.random.SeedGenerator
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return super().capabilities | {"density", "prior"}
+        return super().capabilities | {"prior"}
+
+    def generate(self, n: int = 1, seed: int | None = None, temperature: float = 1.0) -> Array:
+        """Draw latent codes from the prior and decode them.
+
+        Args:
+            n: number of images.
+            seed: int for a reproducible draw; `None` for the next of the model's own stream.
+            temperature: as in `sample_prior`.
+
+        Returns:
+            Array `(n, *image_shape)` of pixel means.
+
+        Raises:
+            ValueError: if `n` is not a positive integer.
+
+        Example:
+
+        >>> model.generate(16, seed=0).shape
+        (16, 8, 8, 1)
+        """
+        n = checks.positive_integer(n, "n")
+        return self.decode(self.sample_prior(n, seed=seed, temperature=temperature))
+
+    def sample_prior(self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0) -> Array:
+        """Latent codes from the prior.
+
+        Args:
+            n: number of codes.
+            y: the condition of each, for a conditional model: its prior may be p(z|y).
+            seed: int for a reproducible draw; `None` for the next of the model's own stream.
+            temperature: what the prior's standard deviation, or that of a mixture's components, is multiplied by, at
+                least 0. Below 1, images are more typical and less varied.
+
+        Returns:
+            Array `(n, *latent_shape)`.
+        """
+        temperature = checks.number(temperature, "temperature", at_least=0)
+        y = self.check_condition(y, n)
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
+        condition = (
+            () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
+        )
+        return ops.convert_to_numpy(self.prior.sample(n, condition, noise, temperature))
+
+
+class DensityModel(PriorModel):
+    """Base class of the models with densities p(x|z), p(z) and q(z|x).
+
+    Attributes:
+        posterior_family: `Distribution` of q(z|x).
+        num_samples: posterior samples per example in training.
+    """
+
+    posterior_family: Distribution
+    num_samples: int
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities | {"density"}
 
     # Methods on tensors.
 
@@ -113,49 +168,6 @@ class DensityModel(EncoderDecoder):
             *self._check_pair(x, y),
             batch_size=EVALUATION_BATCH,
         )
-
-    def generate(self, n: int = 1, seed: int | None = None, temperature: float = 1.0) -> Array:
-        """Draw latent codes from the prior and decode them.
-
-        Args:
-            n: number of images.
-            seed: int for a reproducible draw; `None` for the next of the model's own stream.
-            temperature: as in `sample_prior`.
-
-        Returns:
-            Array `(n, *image_shape)` of pixel means.
-
-        Raises:
-            ValueError: if `n` is not a positive integer.
-
-        Example:
-
-        >>> model.generate(16, seed=0).shape
-        (16, 8, 8, 1)
-        """
-        n = checks.positive_integer(n, "n")
-        return self.decode(self.sample_prior(n, seed=seed, temperature=temperature))
-
-    def sample_prior(self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0) -> Array:
-        """Latent codes from the prior.
-
-        Args:
-            n: number of codes.
-            y: the condition of each, for a conditional model: its prior may be p(z|y).
-            seed: int for a reproducible draw; `None` for the next of the model's own stream.
-            temperature: what the prior's standard deviation, or that of a mixture's components, is multiplied by, at
-                least 0. Below 1, images are more typical and less varied.
-
-        Returns:
-            Array `(n, *latent_shape)`.
-        """
-        temperature = checks.number(temperature, "temperature", at_least=0)
-        y = self.check_condition(y, n)
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
-        condition = (
-            () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
-        )
-        return ops.convert_to_numpy(self.prior.sample(n, condition, noise, temperature))
 
     def elbo(self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None) -> Array:
         """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`.

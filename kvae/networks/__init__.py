@@ -1,14 +1,26 @@
-"""Encoder, decoder and classifier factories: plain Functional Keras models, to be used as they are or as a pattern.
+"""Factories of encoders, decoders, classifiers and discriminators: plain Functional models, as they are or a pattern.
 
 The contract of a pair: the encoder maps `x` (or `[x, *y]`) to the posterior's parameters, the decoder
 maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what a conditional model is given in addition
 to `x`: a one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
 """
 
-from kvae.networks.contract import apply, check_judge, check_pair, condition_shapes, tile
-from kvae.networks.judges import classifier
+from kvae.networks.contract import apply, check_decoder, check_judge, check_pair, condition_shapes, tile
+from kvae.networks.judges import classifier, discriminator
 from kvae.networks.pairs import conv, mlp
 
 NETWORKS = {"mlp": mlp, "conv": conv}
 
-__all__ = ["NETWORKS", "apply", "check_judge", "check_pair", "classifier", "condition_shapes", "conv", "mlp", "tile"]
+__all__ = [
+    "NETWORKS",
+    "apply",
+    "check_decoder",
+    "check_judge",
+    "check_pair",
+    "classifier",
+    "condition_shapes",
+    "conv",
+    "discriminator",
+    "mlp",
+    "tile",
+]

@@ -54,23 +54,7 @@ def check_pair(
         conditional: whether the model has a condition `y`.
     """
     for network, role, family in ((encoder, "encoder", posterior), (decoder, "decoder", likelihood)):
-        inputs = getattr(network, "inputs", None)
-        if not isinstance(network, keras.Model) or not inputs:
-            raise ValueError(
-                f"`{role}` must be a built Functional keras.Model{_wrapping(role, conditional)}. Received: {network!r}"
-            )
-        if (len(inputs) > 1) != conditional:
-            wanted = "2 inputs or more" if conditional else "1 input"
-            fix = "build it with num_classes=, or use VAE" if conditional else "use CVAE for a condition"
-            raise ValueError(f"`{role}` must have {wanted} in this model: {fix}. Received: {len(inputs)}")
-        if len(network.outputs) > 1:
-            count = outputs_per_dimension(family)  # as in [z_mean, z_log_var, z], whose z the model draws itself
-            several = f"keras.layers.Concatenate()({role}.outputs[:{count}])"
-            fix = several if count > 1 else f"{role}.outputs[0]"
-            raise ValueError(
-                f"`{role}` must have one output, with all parameters on its last axis: {role} = "
-                f"keras.Model({role}.input, {fix}). Received: {len(network.outputs)} outputs"
-            )
+        _check_functional(network, role, family, conditional)
     if condition_shapes(encoder) != condition_shapes(decoder):
         raise ValueError(
             "`encoder` and `decoder` must take the same condition: build both networks with the same num_classes. "
@@ -85,7 +69,27 @@ def check_pair(
             f"must give {(*places, each * size)} per example, {each} parameter(s) per latent dimension{plain}. "
             f"Received: encoder output {encoder.output_shape}"
         )
-    *sides, channels = encoder.inputs[0].shape[1:]
+    _check_output(decoder, tuple(encoder.inputs[0].shape[1:]), likelihood)
+    if posterior is not None:
+        outputs.check(encoder, "encoder", posterior)
+    outputs.check(decoder, "decoder", likelihood)
+
+
+def check_decoder(decoder: Network, likelihood: Distribution, image_shape: Shape) -> None:
+    """Raise a `ValueError` unless a decoder without an encoder gives the parameters of images of a shape.
+
+    Args:
+        decoder: from `z` to `(batch, height, width, parameters · channels)`.
+        likelihood: `Distribution` that it parameterises.
+        image_shape: shape of one example.
+    """
+    _check_functional(decoder, "decoder", likelihood, False)
+    _check_output(decoder, image_shape, likelihood)
+    outputs.check(decoder, "decoder", likelihood)
+
+
+def _check_output(decoder, image_shape, likelihood):
+    *sides, channels = image_shape
     expected = (*sides, likelihood.num_parameters * channels)
     if tuple(decoder.output_shape[1:]) != expected:
         raise ValueError(
@@ -93,9 +97,27 @@ def check_pair(
             f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
             f"Received: decoder output {decoder.output_shape}"
         )
-    if posterior is not None:
-        outputs.check(encoder, "encoder", posterior)
-    outputs.check(decoder, "decoder", likelihood)
+
+
+def _check_functional(network, role, family, conditional):
+    """Raise a `ValueError` unless a network is Functional, with the inputs of its role and one output."""
+    inputs = getattr(network, "inputs", None)
+    if not isinstance(network, keras.Model) or not inputs:
+        raise ValueError(
+            f"`{role}` must be a built Functional keras.Model{_wrapping(role, conditional)}. Received: {network!r}"
+        )
+    if (len(inputs) > 1) != conditional:
+        wanted = "2 inputs or more" if conditional else "1 input"
+        fix = "build it with num_classes=, or use VAE" if conditional else "use CVAE for a condition"
+        raise ValueError(f"`{role}` must have {wanted} in this model: {fix}. Received: {len(inputs)}")
+    if len(network.outputs) > 1:
+        count = outputs_per_dimension(family)  # as in [z_mean, z_log_var, z], whose z the model draws itself
+        several = f"keras.layers.Concatenate()({role}.outputs[:{count}])"
+        fix = several if count > 1 else f"{role}.outputs[0]"
+        raise ValueError(
+            f"`{role}` must have one output, with all parameters on its last axis: {role} = "
+            f"keras.Model({role}.input, {fix}). Received: {len(network.outputs)} outputs"
+        )
 
 
 def _wrapping(role, conditional):
@@ -106,23 +128,24 @@ def _wrapping(role, conditional):
     return f": x, y = keras.Input({shape}), keras.Input((num_classes,)); {role} = keras.Model([x, y], {role}([x, y]))"
 
 
-def check_judge(network: Network, role: str, image_shape: Shape, num_outputs: int) -> None:
-    """Raise a `ValueError` unless a network maps images to logits.
+def check_judge(network: Network, role: str, shape: Shape, num_outputs: int, of: str = "images") -> None:
+    """Raise a `ValueError` unless a network maps images, or codes, to logits.
 
     Args:
         network: the classifier or discriminator.
         role: the argument's name, for the message.
-        image_shape: shape of one example.
+        shape: shape of one example.
         num_outputs: logits per example.
+        of: what the examples are, for the message.
     """
     if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
         raise ValueError(
             f"`{role}` must be a built Functional keras.Model{_wrapping(role, False)}. Received: {network!r}"
         )
     given = [tuple(each.shape[1:]) for each in (*network.inputs, *network.outputs)]
-    if given != [tuple(image_shape), (num_outputs,)]:
+    if given != [tuple(shape), (num_outputs,)]:
         raise ValueError(
-            f"`{role}` must map images of shape {tuple(image_shape)} to {num_outputs} logit(s) per example. "
+            f"`{role}` must map {of} of shape {tuple(shape)} to {num_outputs} logit(s) per example. "
             f"Received: {', '.join(map(str, given[:-1]))} to {given[-1]}"
         )
     for found in outputs.ranges(network, Bernoulli()):
