@@ -17,7 +17,8 @@ import pytest
 
 import kvae
 from kvae.cli import parser, run_folder, runs
-from kvae.training import cluster, strategy
+from kvae.models import base
+from kvae.training import cluster, descriptions, pipelines, strategy
 from kvae.training.cluster import Cluster
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -181,6 +182,107 @@ def test_what_answers_but_is_not_a_worker_is_said(two_workers):
         threading.Thread(target=lambda: server.accept()[0].sendall(b"HTTP/1.1 400\n"), daemon=True).start()
         with pytest.raises(ValueError, match=f"start the one at {there}"):
             cluster.wait_for_others(Cluster((here, there), 0), 0.5)
+
+
+# What all workers must share
+
+
+def on_two_workers(monkeypatch, function, first, second):
+    """The messages with which `function` ends on each of two workers, for which threads stand."""
+    said, both, messages = {}, threading.Barrier(2), [None, None]
+
+    def exchange(content):
+        said[threading.current_thread().name] = content
+        both.wait(5)
+        contents = said["0"], said["1"]
+        both.wait(5)
+        return contents
+
+    monkeypatch.setattr(strategy, "several_workers", lambda: True)
+    monkeypatch.setattr(strategy, "from_chief", lambda content: exchange(content)[0])
+    monkeypatch.setattr(
+        strategy, "_summed", lambda numbers: [sum(each) for each in zip(*exchange(numbers), strict=True)]
+    )
+
+    def worker(position, content):
+        try:
+            function(content)
+        except ValueError as error:
+            messages[position] = str(error)
+
+    threads = [threading.Thread(target=worker, args=each, name=str(each[0])) for each in enumerate((first, second))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return messages
+
+
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [
+        ({"images": 9, "checksum": "b"}, "checksum 'b' here; checksum 'a' on the first"),
+        ({"images": 8, "checksum": "a"}, "images 8 here; images 9 on the first"),
+        (
+            {"images": 9, "checksum": "a", "y": 1},
+            "others ['checksum', 'images', 'y'] here; others ['checksum', 'images']",
+        ),
+    ],
+)
+def test_workers_name_what_differs(second, named, monkeypatch):
+    first = {"images": 9, "checksum": "a"}
+    on_first, on_second = on_two_workers(monkeypatch, lambda each: strategy.check_same(each, "data set"), first, second)
+    assert on_first.endswith("here; other values on another worker")
+    assert named in on_second
+    assert all(each.startswith("All workers must have the same data set.") for each in (on_first, on_second))
+    assert on_two_workers(monkeypatch, lambda each: strategy.check_same(each, ""), first, dict(first)) == [None, None]
+
+
+@pytest.mark.parametrize("changed", ["x", "y", "validation_data", "batch_size", "batches", "seed"])
+def test_workers_that_fit_other_data_say_so(changed, digits, monkeypatch):
+    model, x, y = tiny(digits), digits.x_train[:64], digits.y_train[:64]
+    other = digits.x_train[1:65]
+    if changed in ("batches", "seed"):
+        first, same = ({"x": pipelines.pipeline(x, y, batch_size=32, seed=3)} for _ in range(2))
+        second = {"x": pipelines.pipeline(*((other, y) if changed == "batches" else (x, y)), batch_size=32)}
+        changed = "x"
+    else:
+        first = {"x": x, "y": y, "validation_data": (x, y), "batch_size": 32, "callbacks": []}
+        same = {**first, "x": x.copy(), "callbacks": None}
+        second = first | {changed: {"x": other, "y": y[:63], "validation_data": (x, 1 - y), "batch_size": 16}[changed]}
+
+    def compare(arguments):
+        descriptions.check_same_data(model, arguments)
+
+    assert on_two_workers(monkeypatch, compare, first, same) == [None, None]
+    messages = on_two_workers(monkeypatch, compare, first, second)
+    assert all(f"Received: {changed} " in message and "\n" not in message for message in messages)
+
+
+def test_fit_compares_its_data_first(digits, monkeypatch):
+    def refuse(model, arguments):
+        raise ValueError(f"compared {sorted(arguments)}")
+
+    monkeypatch.setattr(base, "check_same_data", refuse)
+    with pytest.raises(ValueError, match=r"compared \['batch_size', 'callbacks', 'x', 'y'\]"):
+        tiny(digits).fit(digits.x_train, batch_size=7)
+
+
+def test_workers_share_options_but_not_the_path_of_the_data(monkeypatch):
+    options = {"dataset": "/here/a.npz", "epochs": 1, "hidden": (8,)}
+    found = {}
+
+    def share(given):
+        given, resume = given
+        found[threading.current_thread().name] = runs.shared_options(given, resume)
+
+    there = options | {"dataset": "/there/a.npz"}
+    assert on_two_workers(monkeypatch, share, (options, True), (there, False)) == [None, None]
+    assert [found[name]["dataset"] for name in "01"] == ["/here/a.npz", "/there/a.npz"]
+    assert on_two_workers(monkeypatch, share, (options, True), ({"dataset": "digits"}, True)) == [None, None]
+    assert found["1"] == found["0"]
+    messages = on_two_workers(monkeypatch, share, (options, False), (there | {"epochs": 2}, False))
+    assert all("same options: start all with the same command. Received: epochs" in message for message in messages)
 
 
 # Limitations of the backends

@@ -9,14 +9,12 @@ import math
 import platform
 import shutil
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kvae.io import FileError, atomic, limits
+from kvae.training.descriptions import checksum
 from kvae.types import PathLike
 
 if TYPE_CHECKING:
@@ -105,14 +103,11 @@ def versions() -> dict[str, str]:
 
 def describe(data: Dataset) -> dict[str, Any]:
     """What tells a data set from another one: its sizes, and a checksum of its arrays."""
-    checksum = 0
-    for array in (data.x_train, data.y_train, data.x_test, data.y_test):
-        checksum = zlib.crc32(b"" if array is None else np.ascontiguousarray(array).view("uint8").data, checksum)
     return {
         "training_images": len(data.x_train),
         "test_images": len(data.x_test),
         "image_shape": list(data.image_shape),
-        "checksum": f"{checksum:08x}",
+        "checksum": checksum(data.x_train, data.y_train, data.x_test, data.y_test),
     }
 
 

@@ -69,7 +69,7 @@ def train(
     The learning rate falls to zero along a cosine. An interruption (Ctrl-C, SIGTERM) ends training early and keeps its
     result; so does a loss that is NaN or infinite, with the weights of the last good epoch. A run that was interrupted
     in any way resumes after its last finished epoch and ends with the same numbers, to the bit. Of several workers only
-    the first writes, and its options apply to all.
+    the first writes; all must have the same options, and the same data, whose paths may differ.
 
     Args:
         options: dict with keys of `options.DEFAULTS`; missing ones take their defaults. Ignored with `resume`.
@@ -84,8 +84,8 @@ def train(
         interrupted.
 
     Raises:
-        ValueError: for options that are unknown or do not fit together, if training fails in its first epoch, and if
-            there is nothing to resume.
+        ValueError: for options that are unknown or do not fit together, if training fails in its first epoch, if there
+            is nothing to resume, and if options or data of several workers differ.
         FileError: if `out` already contains something, cannot be written to, or is being written by another process.
         ConnectionError: if another worker is lost.
         KeyboardInterrupt: for an interruption before the first epoch is complete, which leaves nothing behind, or
@@ -125,11 +125,25 @@ def read(options: dict[str, Any], out: Path, force: bool, resume: bool, devices:
     return complete(options)
 
 
+def shared_options(options: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """The first worker's options, with this one's path of the data set.
+
+    Raises:
+        ValueError: if a worker was given others than the first one; with `resume`, they are in the first one's folder.
+    """
+    firsts: dict[str, Any] = json.loads(strategy.from_chief(json.dumps(options).encode()))
+    own = firsts if resume else {**options, "dataset": str(options["dataset"])}
+    strategy.check_same(
+        {name: value for name, value in own.items() if name != "dataset"}, "options: start all with the same command"
+    )
+    return {**firsts, "dataset": own["dataset"]}
+
+
 def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, folder: contextlib.ExitStack) -> Run:
     """Load the data, build and compile the model, and only then enter the run's folder, until `folder` is closed."""
-    options = json.loads(strategy.from_chief(json.dumps(options).encode()))
+    options = shared_options(options, resume)
     data = load_data(*(options[name] for name in ("dataset", "binarization", "seed", "image_size", "channels")))
-    strategy.check_same(json.dumps(run_folder.describe(data)).encode(), "data set")
+    strategy.check_same(run_folder.describe(data), "data set: copy that of the first one")
     keras.utils.set_random_seed(options["seed"])
     model = build.build(options, data)
     x_test, y_test = saved_model.test_arrays(data, options["seed"], model)

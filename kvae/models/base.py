@@ -18,6 +18,7 @@ from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
 from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
+from kvae.training.descriptions import check_same_data
 from kvae.training.finite_steps import FiniteSteps, TermMean, guards_first
 from kvae.training.orders import Order, shuffled
 from kvae.training.pipelines import Rows
@@ -218,10 +219,11 @@ class BaseModel(keras.Model):
             A `keras.callbacks.History`.
 
         Raises:
-            ValueError: if images, labels or weights do not fit the model.
+            ValueError: if images, labels or weights do not fit the model, or differ between several workers.
         """
         arguments = fit_on_arrays.by_name(keras.Model.fit, self, x, y, *args, **kwargs)
         arguments["callbacks"] = guards_first(arguments.get("callbacks"))
+        check_same_data(self, arguments)
         x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):

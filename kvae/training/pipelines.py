@@ -10,6 +10,7 @@ import numpy as np
 
 from kvae import checks
 from kvae.training import orders
+from kvae.training.descriptions import describe
 from kvae.types import Array, ArrayLike, Tensor
 
 GREYS = np.arange(256, dtype="float32") / np.float32(255)  # the values of the bytes of an image file
@@ -72,7 +73,8 @@ def pipeline(
     total = len(x)
     n = total // multiple * multiple
     num_batches = -(-n // batch_size)
-    fetch = _fetcher(x)
+    stored = tf.convert_to_tensor(smallest(x))  # `constant` copies twice
+    fetch = _fetcher(stored)
     others = each(tf.convert_to_tensor, (y, sample_weight))
     entropy = entropy or numbered(seed, first_epoch)
 
@@ -90,7 +92,10 @@ def pipeline(
         return numbered.map(lambda batch, rows: gather(rows, noise_seed, batch), num_parallel_calls=1)
 
     order = orders.shuffled(total) if shuffle else orders.unchanged(total)
-    return kept_ahead(_epochs(order, n, entropy).flat_map(batches), num_batches)
+    dataset = kept_ahead(_epochs(order, n, entropy).flat_map(batches), num_batches)
+    parts = {"x": stored, "y": others[0], "sample_weight": others[1], "batch_size": batch_size, "seed": seed}
+    dataset.describe = lambda: describe(parts)  # for several workers, without reading a batch
+    return dataset
 
 
 def rows(
@@ -174,11 +179,10 @@ def kept_ahead(dataset: Any, num_batches: int) -> Any:
     return dataset.with_options(options)
 
 
-def _fetcher(x):
-    """A function from row numbers to float32 images, over the smallest exact copy of `x`."""
+def _fetcher(stored):
+    """A function from row numbers to float32 images, over their smallest exact copy."""
     import tensorflow as tf
 
-    stored = tf.convert_to_tensor(smallest(x))  # `constant` copies twice
     if stored.dtype != tf.uint8:
         return lambda rows: tf.gather(stored, rows)
     return lambda rows: from_bytes(tf.gather(stored, rows))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 import numpy as np
 
+from kvae.io import limits
 from kvae.training import cluster
 from kvae.types import Tensor
 
@@ -142,21 +145,25 @@ def from_chief(content: bytes) -> bytes:
     return _chiefs(np.frombuffer(content.ljust(length)[:length], "uint8")).astype("uint8").tobytes()
 
 
-def check_same(content: bytes, what: str) -> None:
-    """Raise a `ValueError` on all workers unless they pass the same `content`; every worker must call it, in `scope`.
+def check_same(description: dict[str, Any], must: str) -> None:
+    """Raise a `ValueError` on all workers unless they pass the same `description`; all must call it, in `scope`.
 
     Args:
-        content: a description, UTF-8.
-        what: of what, for the message.
+        description: dict that JSON can hold.
+        must: str, the beginning of the message: what must be the same, and how to fix it.
     """
     if not several_workers():
         return
-    chiefs = from_chief(content)
-    if _summed([int(content != chiefs)])[0]:
-        other = "that of another worker differs" if content == chiefs else f"on the first worker {chiefs.decode()}"
-        raise ValueError(
-            f"All workers must have the same {what}: copy that of the first one. Received: {content.decode()}; {other}"
-        )
+    own = json.loads(json.dumps(description))
+    chiefs = json.loads(from_chief(json.dumps(description).encode()))
+    differs = {name: own.get(name) != value for name, value in chiefs.items()}
+    differs["others"] = own.keys() != chiefs.keys()
+    found = [name for name, count in zip(differs, _summed(list(differs.values())), strict=True) if count]
+    if found:
+        here = ", ".join(f"{name} {own.get(name, sorted(own))!r}" for name in found)
+        chiefs = ", ".join(f"{name} {chiefs.get(name, sorted(chiefs))!r}" for name in found)
+        elsewhere = "other values on another worker" if here == chiefs else f"{limits.printable(chiefs)} on the first"
+        raise ValueError(f"All workers must have the same {must}. Received: {limits.printable(here)} here; {elsewhere}")
 
 
 def _chiefs(numbers):
