@@ -604,6 +604,33 @@ TABLE = {
     "penalties/base.py": [
         ("penalty_loss = penalty_loss + loss", "penalty_loss = loss", "autoencoder:penalties_add_up"),
     ],
+    "penalties/disentangling.py": [
+        (
+            "log_joint - ops.sum(log_marginals, axis=-1)",
+            "ops.sum(log_marginals, axis=-1) - log_joint",
+            "penalties_disentangling:kl_is_mutual",
+        ),
+        ("share = 1.0 / self.num_examples", "share = 1.0 / size", "penalties_disentangling:weighted_posteriors"),
+        ("centred = mean - ops.mean(mean, axis=0)", "centred = mean", "penalties_disentangling:dip_compares"),
+        (
+            "distance - ops.convert_to_tensor(model.beta) * kl",
+            "distance - kl",
+            "penalties_disentangling:capacity_replaces",
+        ),
+    ],
+    "penalties/discrepancy.py": [
+        ("pairs = ops.maximum(n * (n - 1.0), 1.0)", "pairs = n * n", "penalties_disentangling:unbiased_estimate"),
+        ("(2.0 * d * scale)", "(d * scale)", "penalties_disentangling:unbiased_estimate"),
+    ],
+    "models/factor_vae.py": [
+        ("judged = ops.stop_gradient(z)", "judged = z", "penalties_disentangling:own_losses"),
+        ("with held(self.discriminator):", "with held():", "penalties_disentangling:own_losses"),
+    ],
+    "evaluation/disentanglement.py": [
+        ("np.mean(_gaps(information) / entropies)", "np.mean(_gaps(information))", "disentangling:of_a_loop"),
+        ("(squares.shape[1] - 1)", "squares.shape[1]", "disentangling:of_a_loop"),
+        ("codes[:, active] / np.sqrt(variances[active])", "codes[:, active]", "disentangling:get_their_scores"),
+    ],
     "penalties/codes.py": [
         (
             "return self.weight * _mean_over_samples(ops.abs(z))",

@@ -95,7 +95,7 @@ def noise(scale, d=4):
 CODES = {
     "the factors": (lambda: FACTORS, dict.fromkeys(NAMES, (1, 1)) | {"sap": (ONE_CODE_PER_FACTOR, 0.05)}),
     "each with noise, in another order and on other scales": (
-        lambda: (STANDARD + noise(0.05))[:, [2, 0, 3, 1]] * [1, -0.5, 2, 3] + 7,
+        lambda: (STANDARD + noise(0.05))[:, [2, 0, 3, 1]] * [1, -0.5, 10, 3] + 7,
         dict.fromkeys(NAMES, (0.98, 1)) | {"sap": (ONE_CODE_PER_FACTOR, 0.06)},
     ),
     "beside dimensions without information": (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kvae import checks, plots
+from kvae import checks, evaluation, plots, priors
 from kvae.callbacks.logs import read_history
 from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import saved_model
@@ -22,6 +22,7 @@ from kvae.types import PathLike
 
 COUNT = 10  # images in a row
 SCATTER_POINTS = 2000
+KL_EXAMPLES = 1000
 
 
 def draw(
@@ -126,8 +127,10 @@ def manifold(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 
 
 def traversal(model: BaseModel, data: Dataset, label: int | None) -> Figure:
-    """One row per latent dimension."""
-    return plots.traversal(model, y=_condition(model, data, label))
+    """One row per latent dimension, the one with the largest KL first, where there is a KL per dimension."""
+    single = isinstance(getattr(model, "prior", None), priors.Single)
+    kl = evaluation.kl_per_dimension(model, *_test(model, data, KL_EXAMPLES)) if single else None
+    return plots.traversal(model, y=_condition(model, data, label), kl=kl)
 
 
 def interpolation(model: BaseModel, data: Dataset, label: int | None) -> Figure:
