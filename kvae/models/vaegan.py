@@ -207,7 +207,7 @@ def _judge(discriminator, feature_layer):
             f"`discriminator` must have a layer called {feature_layer!r}, whose activations are compared: give "
             f"`feature_layer` one of its names. Received: {[layer.name for layer in discriminator.layers]}"
         )
-    network = keras.Model(discriminator.inputs, layer.output)
+    network = keras.Model(discriminator.inputs[0], layer.output)
     return lambda x, training: network(x, training=training)
 
 
