@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 import kvae
 
@@ -33,15 +34,17 @@ if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs tak
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, and of the models' contract the tests of a case (`--dist loadgroup`)."""
-    for item in items:
-        given = getattr(item, "callspec", None)
-        given = given.params if item.path.stem == "test_models" and given is not None else {}
-        names = [name for name in given.values() if isinstance(name, str) and name in cases.CASES]
-        half = f"-{cases.group_of(names[0])}" if names else ""
-        item.add_marker(pytest.mark.xdist_group(item.path.stem + half))
+class Scheduling(LoadScopeScheduling):
+    """The tests of a file stay in one process; of the models' contract, a large file, the tests of a case do."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::")[0]
+        case = nodeid.rpartition("[")[2].rstrip("]")
+        return f"{path} {cases.group_of(case)}" if path.endswith("test_models.py") and case in cases.CASES else path
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -94,7 +94,7 @@ def images_of(model, x, y):
 @functools.cache
 def fitted(case):
     """A trained model, its logs, and what it was trained on: shared by the tests, which leave it as it is."""
-    model = compiled(built(case), optimizer=keras.optimizers.Adam(5e-3), jit_compile="jit_compile" in QUICKLY)
+    model = compiled(built(case), optimizer=keras.optimizers.Adam(1e-2), jit_compile="jit_compile" in QUICKLY)
     x, y = case.arrays(N)
     x_val, y_val = case.arrays(10, seed=1)
     validation = (x_val,) if y is None else (x_val, y_val)
