@@ -350,7 +350,7 @@ def test_a_damaged_npz(tmp_path, rng):
 
 
 def test_unknown_names(tmp_path, digits):
-    with pytest.raises(ValueError, match=r"must be one of \['digits', 'mnist', 'fashion_mnist'\] or a path to an"):
+    with pytest.raises(ValueError, match=r"one of \['digits', 'shapes', 'mnist', 'fashion_mnist'\] or a path to an"):
         kvae.load_data("mnits")
     with pytest.raises(ValueError, match=r"existing .npz file"):
         kvae.load_data(tmp_path / "absent.npz")
