@@ -256,6 +256,63 @@ def test_convolutions_and_the_layer_to_compare():
     assert discriminator((6,), hidden=(8, 4)).get_layer("features").output.shape == (None, 4)
 
 
+# The doctor.
+
+
+def diagnosed(model, x):
+    return {finding.name: finding for finding in kvae.evaluation.diagnose(model, x)}
+
+
+def guessing(model, bias=1.0):
+    """The model with a discriminator that takes everything for real."""
+    kernel, _ = model.discriminator.layers[-1].get_weights()
+    model.discriminator.layers[-1].set_weights([np.zeros_like(kernel), np.full(1, bias)])
+    return model
+
+
+def test_a_discriminator_that_has_won(digits):
+    model = built("gan")
+    model.compile(optimizer=keras.optimizers.SGD(0.0), discriminator_optimizer=keras.optimizers.Adam(1e-2))
+    model.fit(digits.x_train[:320], epochs=8, verbose=0)
+    state = ops.convert_to_numpy(model.seed_generator.state)
+    found = diagnosed(model, digits.x_test)["discriminator_won"]
+    assert found.severity == "problem"
+    assert found.value > 0.97
+    assert "of generated images right" in found.message
+    assert "decoder_loss has grown from" in found.message
+    np.testing.assert_array_equal(state, ops.convert_to_numpy(model.seed_generator.state))
+
+
+def test_a_discriminator_that_has_lost(digits):
+    found = diagnosed(guessing(built("gan")), digits.x_test)["discriminator_lost"]
+    assert found.value == 0.5
+    assert "gets 100% of real and 0% of generated images right" in found.message
+    assert "discriminator_lost" in diagnosed(guessing(built("aae")), digits.x_test)
+
+
+@pytest.mark.parametrize("name", ["gan", "vaegan", "introvae"])
+def test_mode_collapse(digits, name):
+    model = built(name)
+    kernel = model.decoder.layers[-2].get_weights()[0]
+    one = np.clip(digits.x_test[3].ravel(), 0.01, 0.99)
+    model.decoder.layers[-2].set_weights([0.01 * kernel, np.log(one / (1 - one))])
+    found = diagnosed(model, digits.x_test)["mode_collapse"]
+    assert found.value < 0.01
+    assert "9 of 10 clusters" in found.message
+
+
+def test_images_like_the_data_are_healthy(digits, monkeypatch):
+    model = guessing(built("gan"))
+    monkeypatch.setattr(model, "generate", lambda n, seed: digits.x_train[:n])
+    (found,) = kvae.evaluation.diagnose(model, digits.x_test)
+    assert (found.name, found.severity) == ("healthy", "ok")
+    assert "10 of 10 clusters of the data" in found.message
+    model.compile("sgd", discriminator_optimizer="sgd")
+    callback = kvae.callbacks.Diagnosis(digits.x_test)
+    callback.set_model(model)
+    callback.on_train_begin()
+
+
 # Without an encoder.
 
 

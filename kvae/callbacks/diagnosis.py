@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kvae import checks, evaluation
-from kvae.models import capabilities
+from kvae.evaluation.doctor.diagnose import check_model
 from kvae.types import ArrayLike
 
 
@@ -28,7 +28,8 @@ class Diagnosis(keras.callbacks.Callback):
         seed: int.
 
     Raises:
-        ValueError: if `every` is not a positive integer, or, before training, if the model has no density.
+        ValueError: if `every` is not a positive integer, or, before training, if the model has neither density nor
+            adversary.
 
     Example:
 
@@ -52,7 +53,7 @@ class Diagnosis(keras.callbacks.Callback):
         self.findings: list[evaluation.Finding] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        capabilities.needs(self.model, "density")
+        check_model(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         finished = epoch + 1

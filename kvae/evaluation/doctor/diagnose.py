@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae import checks
-from kvae.evaluation.doctor import findings, first_look, loss_scale
+from kvae.evaluation.doctor import adversaries, findings, first_look, loss_scale
 from kvae.evaluation.doctor.figures import Figures
 from kvae.evaluation.doctor.finding import Finding
 from kvae.evaluation.likelihood import check_data
@@ -31,11 +31,12 @@ def diagnose(
     The doctor looks for weights that are not finite; pixels or columns on a wrong scale; outputs that a network's last
     activation bounds; a mean in the loss where a sum belongs, or a β far from 1; a
     likelihood that does not fit the data; overfitting; posterior collapse, dead units, a posterior pinned to the edge
-    of its range; codes that do not overlap with the prior; and a model that knows no more than the mean image. The
-    model's own random stream is left unchanged.
+    of its range; codes that do not overlap with the prior; and a model that knows no more than the mean image. In a
+    model with an adversary it looks for mode collapse and, where this is a discriminator, for one that has won or lost.
+    The model's own random stream is left unchanged.
 
     Args:
-        model: a trained `VAE` or `CVAE`.
+        model: a trained model with densities, such as a `VAE` or `CVAE`, or with an adversary, such as a `GAN`.
         x: images `(n, *image_shape)` that it was not trained on. At most 1,000 of them, chosen by the seed, are used.
         y: their conditions, for a conditional model.
         x_train: images that it was trained on, to detect overfitting; `None` to skip that.
@@ -46,16 +47,18 @@ def diagnose(
         List of `Finding`; for a healthy model one of severity "ok", with its figures, and perhaps notes.
 
     Raises:
-        ValueError: if the model has no density, or images or labels do not fit it. Pixels that the likelihood cannot
-            score are a finding.
+        ValueError: if the model has neither density nor adversary, or images or labels do not fit it. Pixels that the
+            likelihood cannot score are a finding.
 
     Example:
 
     >>> findings = kvae.evaluation.diagnose(model, data.x_test, data.y_test, data.x_train, data.y_train)
     >>> report = [str(finding) for finding in findings]
     """
-    capabilities.needs(model, "density")
+    check_model(model)
     images, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
+    if not capabilities.has(model, "density"):
+        return adversaries.examine(model, images, seed)
     broken = first_look.weights(model)
     if broken is not None:
         return [broken]
@@ -74,9 +77,18 @@ def diagnose(
     if len(bad):
         return [*filter(None, [wrong_scale]), _overflow(bad, figures)]
     found = [wrong_scale, *(check(figures) for check in findings.CHECKS)]
+    if capabilities.has(model, "adversary"):
+        seeds = checks.seeds(seed, 2)
+        found.append(adversaries.variety(images, model.generate(len(images), seed=seeds[0]), seeds[1]))
     found = [finding for finding in found if finding is not None]
     ill = any(finding.severity in ("problem", "warning") for finding in found)
     return found if ill else [_healthy(figures), *found]
+
+
+def check_model(model: Any) -> None:
+    """Raise a `ValueError` unless the doctor can examine a model."""
+    if not capabilities.has(model, "adversary"):
+        capabilities.needs(model, "density")
 
 
 def _overflow(bad, figures):
