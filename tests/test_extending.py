@@ -10,22 +10,18 @@ import keras
 import numpy as np
 import pytest
 from cases import QUICKLY
-from extensions import m2, planar, terms, verbs
+from extensions import planar, terms, verbs
 from keras import layers, ops
 
 import kvae
 from kvae.callbacks import Checkpoint
 
 N = 12
-EXTENSIONS = Path(m2.__file__).parent
+EXTENSIONS = Path(planar.__file__).parent
 
 
 def pair(**kwargs):
     return kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), **kwargs)
-
-
-def classifier():
-    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)])
 
 
 def spatial():
@@ -46,16 +42,11 @@ def several():
     return network((8, 8, 1), (4,)), network((2,), (8, 8, 1))
 
 
-def some_labels(rng):
-    return np.where(rng.random(N) < 0.5, rng.integers(3, size=N), -1)
-
-
 def label_and_image(rng):
     return rng.integers(3, size=N), rng.random((N, 4, 4, 1), dtype="float32")
 
 
 BUILD = {
-    "M2": (lambda: m2.M2(*pair(num_classes=3), classifier(), num_classes=3, seed=0), some_labels),
     "planar flow": (lambda: kvae.VAE(*pair(), posterior=planar.Planar(2), seed=0), None),
     "codes (4, 4, 2)": (lambda: kvae.VAE(*spatial(), seed=0), None),
     "codes (4, 4, 2), mixture": (lambda: kvae.VAE(*spatial(), prior=kvae.priors.Mixture(3), seed=0), None),
@@ -66,9 +57,8 @@ BUILD = {
     "inference": (lambda: verbs.LogInputs(*pair(), seed=0), None),
     "generation": (lambda: verbs.Brighter(*pair(), seed=0), None),
 }
-COMPILED = ("M2", "planar flow", "label and image")  # as users run them; the others as `QUICKLY` says, to save time
+COMPILED = ("planar flow", "label and image")  # as users run them; the others as `QUICKLY` says, to save time
 MORE_TERMS = {
-    "M2": {"classification_loss"},
     "terms of a bound": {"effective_sample_size"},
     "terms of a penalty": {"penalty_loss", "mean_sigma"},
     "terms of a model": {"squared_error"},
@@ -82,11 +72,6 @@ def built(name):
     rng = np.random.default_rng(0)
     x, y = rng.random((N, 8, 8, 1), dtype="float32"), BUILD[name][1]
     return model, x, None if y is None else y(rng)
-
-
-def known(y):
-    """Conditions without missing labels, as methods require."""
-    return np.maximum(y, 0) if isinstance(y, np.ndarray) else y
 
 
 def fitted(name, epochs=2, **kwargs):
@@ -108,13 +93,13 @@ def test_it_trains_and_logs_its_terms(trained, name):
     assert set(history.history) == logs | {f"val_{each}" for each in logs}
     assert all(np.isfinite(values).all() for values in history.history.values())
     assert history.history["loss"][1] < 1.05 * history.history["loss"][0]  # two epochs of few images are noisy
-    z = model.encode(x, known(y))
+    z = model.encode(x, y)
     assert z.shape == (N, *model.latent_shape)
-    np.testing.assert_allclose(model.reconstruct(x, known(y)), model.decode(z, known(y)), atol=1e-6)
-    images = model.generate(N, seed=0) if y is None else model.generate(labels=known(y), seed=0)
+    np.testing.assert_allclose(model.reconstruct(x, y), model.decode(z, y), atol=1e-6)
+    images = model.generate(N, seed=0) if y is None else model.generate(labels=y, seed=0)
     assert images.shape == (N, 8, 8, 1)
-    assert model.elbo(x, known(y), seed=0).shape == (N,)
-    estimate = kvae.evaluation.log_likelihood(model, x[:3], kvae.models.conditions.take(known(y), slice(3)), 20, seed=0)
+    assert model.elbo(x, y, seed=0).shape == (N,)
+    estimate = kvae.evaluation.log_likelihood(model, x[:3], kvae.models.conditions.take(y, slice(3)), 20, seed=0)
     assert np.isfinite(estimate.values).all()
 
 
@@ -122,11 +107,11 @@ def test_all_load_by_value_in_another_process(trained, tmp_path):
     """`kvae.load_model` loads them if their modules are imported, and rejects them otherwise."""
     for i, (model, x, y, _) in enumerate(trained.values()):
         model.save(tmp_path / f"{i}.keras")
-        np.savez(tmp_path / f"{i}.npz", x=x, reconstruction=model.reconstruct(x, known(y)))
+        np.savez(tmp_path / f"{i}.npz", x=x, reconstruction=model.reconstruct(x, y))
         if isinstance(y, tuple):
             np.savez(tmp_path / f"{i}-y.npz", *y)
         elif y is not None:
-            np.savez(tmp_path / f"{i}-y.npz", known(y))
+            np.savez(tmp_path / f"{i}-y.npz", y)
     code = f"""
 import numpy as np, kvae, sys
 from pathlib import Path
@@ -135,7 +120,7 @@ try:
     kvae.load_model(folder / "0.keras")
 except ValueError as error:
     print(error)
-from extensions import m2, planar, terms, verbs
+from extensions import planar, terms, verbs
 for i in range({len(trained)}):
     model, given, y = kvae.load_model(folder / f"{{i}}.keras"), np.load(folder / f"{{i}}.npz"), None
     if (folder / f"{{i}}-y.npz").exists():
@@ -147,7 +132,7 @@ for i in range({len(trained)}):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXTENSIONS.parent), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     refused, *lines = done.stdout.splitlines()
-    assert "extensions>M2" in refused or "M2" in refused
+    assert "Planar" in refused
     assert lines == [f"{i} True 6" for i in range(len(trained))]
 
 

@@ -198,3 +198,51 @@ def test_a_classifier_that_does_not_fit_is_refused(last, message):
     pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(4,), num_classes=3)
     with pytest.raises(ValueError, match=message):
         kvae.SemiSupervisedVAE(*pair, judge, num_classes=3)
+
+
+# M1, and the command line
+
+
+class Codes:
+    """A model whose codes are two pixels."""
+
+    def encode(self, x):
+        return np.asarray(x)[:, :2, 0, 0]
+
+
+def test_m1_learns_from_the_labelled_codes_alone():
+    rng = np.random.default_rng(0)
+    x, y = images(300), rng.integers(2, size=300)
+    x[:, 0, 0, 0] += y  # one pixel tells the classes apart
+    hidden = few_labels(y, per_class=10)
+    found = kvae.classifier.on_codes(Codes(), x, hidden)
+    assert found.score(x, y) > 0.9
+    z = Codes().encode(x)[hidden >= 0]
+    np.testing.assert_allclose(found[1].mean_, z.mean(axis=0), rtol=1e-6)
+    assert found.predict_proba(x).shape == (300, 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"), [([0, -1, -1], "at least two classes"), ([0, 1], "one entry per example: 3"), ([-1] * 3, "Rec")]
+)
+def test_m1_refuses(y, message):
+    with pytest.raises(ValueError, match=message):
+        kvae.classifier.on_codes(Codes(), images(3), y)
+
+
+def test_m1_takes_no_model_with_a_condition(model):
+    with pytest.raises(ValueError, match="without their labels"):
+        kvae.classifier.on_codes(model, images(3), [0, 1, -1])
+
+
+@pytest.mark.long
+def test_the_command_trains_evaluates_and_draws(tmp_path, capsys):
+    from kvae.cli import main
+
+    out = str(tmp_path / "run")
+    options = ("--epochs", "1", "--latent-dim", "3", "--hidden", "16", "--labels-per-class", "3")
+    assert main.main(["train", "--model", "semisupervised", *options, "--out", out]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main.main(["generate", f"{out}/model.keras", "--label", "7", "--out", str(tmp_path / "sevens.png")]) == 0
+    assert main.main(["train", "--labels-per-class", "3", "--out", str(tmp_path / "other")]) == 1
+    assert "requires model=semisupervised" in capsys.readouterr().err

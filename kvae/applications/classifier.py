@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import layers
 
 from kvae import checks
+from kvae.models import capabilities
 from kvae.types import ArrayLike
 
 
@@ -68,6 +69,52 @@ def from_encoder(
         h = layers.Dense(checks.positive_integer(size, "hidden"), activation="relu")(h)
     classes = layers.Dense(num_classes, activation="softmax", dtype="float32", name="classes")  # under any dtype policy
     return keras.Model(x, classes(h), name="classifier")
+
+
+def on_codes(model: Any, x: ArrayLike, y: ArrayLike, classifier: Any = None) -> Any:
+    """Fit a classifier to the codes of few labelled images: M1 (Kingma et al. 2014, https://arxiv.org/abs/1406.5298).
+
+    The model has learned its codes from all images and from no label, so that few labels suffice to tell them apart.
+
+    Args:
+        model: a trained model with `encode`, such as a `VAE`, that takes no condition.
+        x: images `(n, *image_shape)`.
+        y: integer labels `(n,)`, −1 where they are unknown, as `kvae.data.few_labels` gives them.
+        classifier: a scikit-learn classifier; `None` for a logistic regression.
+
+    Returns:
+        A fitted scikit-learn pipeline from images: `predict(x)`, `predict_proba(x)`, `score(x, y)`. It encodes images
+        and standardises the codes, by the mean and the variance of the labelled ones.
+
+    Raises:
+        ValueError: if labels and images differ in number, or fewer than two classes have a label.
+
+    Example:
+
+    >>> y = kvae.data.few_labels(data.y_train, per_class=5, seed=0)
+    >>> kvae.classifier.on_codes(model, data.x_train, y).predict(data.x_test[:3]).shape
+    (3,)
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    if capabilities.has(model, "condition"):
+        raise ValueError(
+            f"`model` must encode images without their labels: use a VAE or an Autoencoder. Received: "
+            f"{type(model).__name__}"
+        )
+    x, y = np.asarray(x), np.asarray(y)
+    checks.same_length(y, len(x), "y")
+    known = y >= 0
+    if len(np.unique(y[known])) < 2:
+        raise ValueError(
+            f"`y` must hold labels of at least two classes, and -1 where they are unknown. Received: {known.sum()} "
+            f"labels of {len(np.unique(y[known]))}"
+        )
+    classifier = LogisticRegression(max_iter=1000) if classifier is None else classifier
+    codes = FunctionTransformer(lambda x: model.encode(x).reshape(len(x), -1), check_inverse=False)
+    return make_pipeline(codes, StandardScaler(), classifier).fit(x[known], y[known])
 
 
 def linear_probe(z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_test: ArrayLike) -> float:

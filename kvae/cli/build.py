@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import keras
@@ -10,9 +11,9 @@ import numpy as np
 from kvae import bounds, networks
 from kvae.cli.options import DEFAULTS
 from kvae.corruption import Gaussian
-from kvae.data import Dataset
+from kvae.data import Dataset, few_labels
 from kvae.distributions import Distribution, Normal
-from kvae.models import CVAE, VAE, Autoencoder
+from kvae.models import CVAE, GAN, VAE, VAEGAN, AdversarialAutoencoder, Autoencoder, IntroVAE, SemiSupervisedVAE
 from kvae.models.base import BaseModel
 
 
@@ -33,32 +34,79 @@ def likelihood(options: dict[str, Any]) -> str | Distribution:
 def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     """The untrained model that `options` describe, for a data set."""
     kind, family, width = options["model"], likelihood(options), None
-    if kind == "cvae":
+    if kind in ("cvae", "semisupervised"):
         if data.y_train is None:
-            raise ValueError(f"A cvae needs labels: use --model vae, or add them to the file. Received: {data.name}")
+            raise ValueError(f"A {kind} needs labels: use --model vae, or add them to the file. Received: {data.name}")
         if data.num_classes and len(np.unique(data.y_train)) < 2:
-            raise ValueError(f"A cvae needs at least two classes: use --model vae. Received: {data.name}, with one")
+            raise ValueError(f"A {kind} needs at least two classes: use --model vae. Received: {data.name}, with one")
+        if kind == "semisupervised" and not data.num_classes:
+            raise ValueError(f"A {kind} model needs class labels: use --model cvae. Received: {data.name}")
         width = data.num_classes or data.y_train.shape[1]
     hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
     pair = networks.NETWORKS[options["network"]](
         data.image_shape,
         options["latent_dim"],
         num_classes=width,
-        posterior=None if kind == "autoencoder" else options["posterior"],
+        posterior=None if kind.endswith("autoencoder") else options["posterior"],
         likelihood=family,
         **hidden,
     )
-    if kind == "autoencoder":
+    seed = options["seed"]
+    if kind.endswith("autoencoder"):
         noise = Gaussian(options["noise"]) if options["noise"] else None
         loss: Literal["mse", "cross_entropy"] = "mse" if family == "gaussian" else "cross_entropy"
-        return Autoencoder(*pair, loss=loss, noise=noise, seed=options["seed"])
+        if kind == "autoencoder":
+            return Autoencoder(*pair, loss=loss, noise=noise, seed=seed)
+        judge = networks.discriminator(tuple(pair[1].inputs[0].shape[1:]), **_dense(options))
+        return AdversarialAutoencoder(*pair, judge, loss=loss, noise=noise, seed=seed)
+    if kind in ("gan", "vaegan"):
+        judge = networks.discriminator(data.image_shape, network=options["network"], **hidden)
+        if kind == "gan":
+            return GAN(pair[1], judge, likelihood=family, seed=seed)
+        given = {name: options[name] for name in ("gamma", "beta", "posterior", "seed")}
+        return VAEGAN(*pair, judge, likelihood=family, **given)
+    if kind == "introvae":
+        hard = {} if options["margin"] is None else {"margin": options["margin"], "soft": False}
+        given = {name: options[name] for name in ("posterior", "beta", "seed")}
+        return IntroVAE(*pair, likelihood=family, **given, **hard)
     variational = {name: options[name] for name in ("posterior", "prior", "beta", "num_samples", "seed")}
     variational |= {"likelihood": family, "bound": bound(options)}
     if kind == "cvae":
         return CVAE(*pair, num_classes=data.num_classes, **variational)
+    if kind == "semisupervised":
+        judge = networks.classifier(data.image_shape, width)
+        return SemiSupervisedVAE(*pair, judge, num_classes=width, **variational)
     return VAE(*pair, **variational)
 
 
-def optimizer(options: dict[str, Any], num_steps: int) -> keras.optimizers.Optimizer:
-    """Adam, whose learning rate falls to zero along a cosine in `num_steps` steps."""
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(options["learning_rate"], num_steps))
+def for_training(options: dict[str, Any], data: Dataset) -> Dataset:
+    """The data as the model that `options` describe may see it: most labels are hidden from a semisupervised one."""
+    if options["model"] != "semisupervised":
+        return data
+    y = few_labels(data.y_train, options["labels_per_class"], options["seed"])
+    return dataclasses.replace(data, y_train=y)
+
+
+def _dense(options):
+    """The hidden layers of a discriminator of codes, which is dense beside convolutions as well."""
+    return {"hidden": tuple(options["hidden"])} if options["hidden"] and options["network"] == "mlp" else {}
+
+
+def optimizers(options: dict[str, Any], model: BaseModel, num_steps: int) -> dict[str, keras.optimizers.Optimizer]:
+    """The optimizers that `compile` takes, by argument: Adam, whose learning rate falls to zero along a cosine.
+
+    Args:
+        options: complete options.
+        model: a `BaseModel`, whose networks may have optimizers of their own.
+        num_steps: steps after which the rate is zero.
+    """
+    # DCGAN's momentum: that of the default, 0.9, makes adversaries oscillate.
+    given = {"beta_1": 0.5} if model.optimizer_groups else {}
+
+    def adam(rate):
+        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, num_steps), **given)
+
+    own = options["adversary_learning_rate"] or options["learning_rate"]
+    return {"optimizer": adam(options["learning_rate"])} | {
+        f"{name}_optimizer": adam(own) for name in model.optimizer_groups
+    }

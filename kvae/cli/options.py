@@ -21,7 +21,10 @@ CHANNELS_HELP = "convert them to 1 (grey) or 3 (colour) channels"
 LARGEST = 2**32 - 1  # of an integer: seeds have 32 bits
 
 Needs: TypeAlias = Mapping[str, tuple[str, ...]]
-VARIATIONAL: Needs = {"model": ("vae", "cvae")}
+VARIATIONAL: Needs = {"model": ("vae", "cvae", "semisupervised")}
+WITH_PIXEL_DENSITY: Needs = {"model": (*VARIATIONAL["model"], "introvae")}
+WITH_POSTERIOR: Needs = {"model": (*WITH_PIXEL_DENSITY["model"], "vaegan")}
+ADVERSARIAL = ("gan", "vaegan", "introvae", "adversarial_autoencoder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _number_or_word(text: str) -> float | str:
 
 
 TRAIN = (
-    Option("model", "cvae", "", choices=("autoencoder", "vae", "cvae")),
+    Option("model", "cvae", "", choices=("autoencoder", *VARIATIONAL["model"], *ADVERSARIAL)),
     Option("dataset", "digits", DATA_HELP, metavar="NAME"),
     Option("image_size", None, SIZE_HELP, list, "N", shown="their own, if all have the same"),
     Option("channels", None, CHANNELS_HELP, int, "C", least=1, shown="their own"),
@@ -122,8 +125,29 @@ TRAIN = (
     Option("epochs", 30, "", int, "N", least=1),
     Option("batch_size", 128, "", int, "N", least=1),
     Option("learning_rate", 2e-3, "initial learning rate of Adam", float, "R", above=0),
-    Option("beta", 1.0, "weight of the KL", float, "B", least=0, needs=VARIATIONAL),
-    Option("kl_warmup", 0, "epochs in which beta rises from 0", int, "N", needs=VARIATIONAL),
+    Option(
+        "adversary_learning_rate",
+        None,
+        "initial learning rate of a discriminator, or of an introvae's encoder",
+        float,
+        "R",
+        above=0,
+        needs={"model": ADVERSARIAL},
+        shown="learning_rate",
+    ),
+    Option("gamma", 0.1, "weight of a vaegan's feature loss", float, "G", least=0, needs={"model": ("vaegan",)}),
+    Option(
+        "margin",
+        None,
+        "KL up to which generated images are told from others, in nats: the hard margin of the first introvae",
+        float,
+        "M",
+        above=0,
+        needs={"model": ("introvae",)},
+        shown="none, Soft-IntroVAE",
+    ),
+    Option("beta", 1.0, "weight of the KL", float, "B", least=0, needs=WITH_POSTERIOR),
+    Option("kl_warmup", 0, "epochs in which beta rises from 0", int, "N", needs=WITH_POSTERIOR),
     Option("likelihood", "bernoulli", "bernoulli or gaussian", metavar="NAME"),
     Option(
         "noise",
@@ -132,7 +156,7 @@ TRAIN = (
         float,
         "S",
         least=0,
-        needs={"model": ("autoencoder",)},
+        needs={"model": ("autoencoder", "adversarial_autoencoder")},
     ),
     Option(
         "sigma",
@@ -140,17 +164,17 @@ TRAIN = (
         "standard deviation of a Gaussian likelihood: learned, per_pixel, or a number",
         (float, str),
         "S",
-        needs={"likelihood": ("gaussian",), **VARIATIONAL},
+        needs={"likelihood": ("gaussian",), **WITH_PIXEL_DENSITY},
         shown="learned",
     ),
-    Option("posterior", "normal", "family of q(z|x), such as laplace", metavar="NAME", needs=VARIATIONAL),
+    Option("posterior", "normal", "family of q(z|x), such as laplace", metavar="NAME", needs=WITH_POSTERIOR),
     Option(
         "prior",
         "standard",
-        "p(z); learned, p(z|y), is for a cvae, vamp for a vae",
+        "p(z); learned, p(z|y), is for a cvae or semisupervised, vamp for a vae",
         choices=("standard", "learned", "mixture", "vamp"),
         needs=VARIATIONAL,
-        choice_needs={"learned": {"model": ("cvae",)}, "vamp": {"model": ("vae",)}},
+        choice_needs={"learned": {"model": ("cvae", "semisupervised")}, "vamp": {"model": ("vae",)}},
     ),
     Option("bound", "elbo", "elbo, importance_weighted or renyi", metavar="NAME", needs=VARIATIONAL),
     Option("num_samples", 1, "posterior samples per example", int, "L", least=1, needs=VARIATIONAL),
@@ -180,6 +204,15 @@ TRAIN = (
         needs=VARIATIONAL,
         # The importance-weighted bound of one sample is the ELBO.
         choice_needs={"doubly_reparameterized": {"bound": ("importance_weighted", "renyi")}},
+    ),
+    Option(
+        "labels_per_class",
+        10,
+        "labels of each class that a semisupervised model is told; the others are hidden from it",
+        int,
+        "N",
+        least=1,
+        needs={"model": ("semisupervised",)},
     ),
     Option("binarization", None, "", choices=("static", "dynamic"), shown="none, grey values as they are"),
     Option("seed", 0, "for a reproducible result", int, "N"),

@@ -26,6 +26,7 @@ from kvae.io import FileError, atomic
 from kvae.models import capabilities
 from kvae.models.base import BaseModel
 from kvae.training import fit_on_arrays, strategy
+from kvae.training.orders import Order
 from kvae.types import Array, PathLike
 
 
@@ -41,6 +42,7 @@ class Run:
         model: compiled model.
         x_test: test images.
         y_test: their conditions, or `None`.
+        order: which training examples an epoch takes.
         steps: number of batches per epoch.
         checkpoint: callback that saves the state of training, and resumes from it.
     """
@@ -52,6 +54,7 @@ class Run:
     model: BaseModel
     x_test: Array
     y_test: Array | None
+    order: Order
     steps: int
     checkpoint: callbacks.Checkpoint
 
@@ -147,13 +150,14 @@ def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, fold
     keras.utils.set_random_seed(options["seed"])
     model = build.build(options, data)
     x_test, y_test = saved_model.test_arrays(data, options["seed"], model)
-    steps = -(-len(data.x_train) // options["batch_size"])
-    model.compile(optimizer=build.optimizer(options, options["epochs"] * steps))
+    order = model.epoch_order(len(data.x_train), build.for_training(options, data).y_train, options["batch_size"])
+    steps = -(-order.length // options["batch_size"])
+    model.compile(**build.optimizers(options, model, options["epochs"] * steps))
     writes = strategy.is_chief(devices)
     if writes:
         folder.enter_context(run_folder.claimed(out, options, resume, data, devices))
     checkpoint = callbacks.Checkpoint(out / run_folder.CHECKPOINT)
-    return Run(options, out, writes, data, model, x_test, y_test, steps, checkpoint)
+    return Run(options, out, writes, data, model, x_test, y_test, order, steps, checkpoint)
 
 
 def fit(run: Run, verbose: bool) -> tuple[callbacks.StopOnNaN, bool]:
@@ -161,11 +165,12 @@ def fit(run: Run, verbose: bool) -> tuple[callbacks.StopOnNaN, bool]:
     options, model = run.options, run.model
     if keras.backend.backend() == "tensorflow" and not strategy.is_distributed(model):
         model.take_steps(fit_on_arrays.steps_per_execution(run.steps, [], verbose=1))
-    batches = run.data.batches(
+    batches = build.for_training(options, run.data).batches(
         batch_size=options["batch_size"],
         labels=capabilities.has(model, "condition"),
         seed=options["seed"],
         first_epoch=run.checkpoint.epoch,
+        order=run.order,
     )
     equal = len(run.x_test) // strategy.num_devices() * strategy.num_devices()
     validation = tuple(array[:equal] for array in (run.x_test, run.y_test) if array is not None)
@@ -214,11 +219,13 @@ def pictures(run: Run) -> list[callbacks.Picture]:
     """The callbacks that draw the pictures of a run: samples during training, the others at its end."""
     data, model, out, last = run.data, run.model, run.out / "pictures", run.options["epochs"]
     every, names = run.options["pictures_every"] or max(1, last // 5), data.class_names
-    hooks: list[callbacks.Picture] = [
-        callbacks.ReconstructionGrid(out, run.x_test, run.y_test, every=last),
-        callbacks.LatentScatter(out, run.x_test, data.y_test, every=last, class_names=names),
-        callbacks.PCABaseline(out, data.x_train, run.x_test, data.y_test, every=last, class_names=names),
-    ]
+    hooks: list[callbacks.Picture] = []
+    if capabilities.has(model, "networks"):
+        hooks += [
+            callbacks.ReconstructionGrid(out, run.x_test, run.y_test, every=last),
+            callbacks.LatentScatter(out, run.x_test, data.y_test, every=last, class_names=names),
+            callbacks.PCABaseline(out, data.x_train, run.x_test, data.y_test, every=last, class_names=names),
+        ]
     if capabilities.has(model, "prior"):
         # A model without classes is shown under the attributes of test images.
         attributes = None if run.y_test is None or capabilities.has(model, "classes") else run.y_test[:10]

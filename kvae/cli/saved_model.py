@@ -88,7 +88,7 @@ def evaluate(
         Dict of JSON values; nats per example, and mean squared errors per pixel. "notes", if any, says why a number is
         missing or low.
     """
-    pca, notes = fit_pca(model.latent_dim, data.x_train), []
+    notes: list[str] = []
     metrics: dict[str, Any] = {
         "model": type(model).__name__,
         "dataset": data.name,
@@ -106,13 +106,27 @@ def evaluate(
             notes.append("A standard error needs at least two test images.")
         metrics["reconstruction_loss"] = -float(log_likelihood.mean())
         metrics["kl_loss"] = float(kl.mean())
-    metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
-    metrics["pca_reconstruction_mse"] = mse_of_model(pca, x_test)
+    if capabilities.has(model, "networks"):
+        metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
+        metrics["pca_reconstruction_mse"] = mse_of_model(fit_pca(model.latent_dim, data.x_train), x_test)
+    if capabilities.has(model, "adversary"):
+        metrics["frechet_distance"] = _frechet_distance(model, data, x_test, seed, notes)
+    if capabilities.has(model, "classifier"):
+        metrics["accuracy"] = float(np.mean(model.classify(x_test).argmax(axis=1) == y_test))
     if capabilities.has(model, "classes"):
         metrics |= _agreement(model, data, seed, notes)
     if notes:
         metrics["notes"] = notes
     return metrics
+
+
+def _frechet_distance(model, data, x_test, seed, notes):
+    """The Fréchet distance between test images and as many generated ones, by features that tell classes apart."""
+    if not data.num_classes or len(np.unique(data.y_train)) < 2 or len(x_test) < 2:
+        notes.append("A Fréchet distance needs labels of at least two classes and two test images.")
+        return None
+    features = evaluation.Features(data.x_train, data.y_train, seed=seed)
+    return evaluation.frechet_distance(features(x_test), features(model.generate(len(x_test), seed=seed)))
 
 
 def _agreement(model, data, seed, notes):

@@ -15,6 +15,7 @@ from kvae import checks
 from kvae.data import files, in_memory, shapes, tfrecord
 from kvae.io import FileError
 from kvae.training import strategy
+from kvae.training.orders import Order
 from kvae.training.pipelines import pipeline
 from kvae.types import Array, PathLike, Shape
 
@@ -74,6 +75,7 @@ class Dataset:
         labels: bool = True,
         seed: int = 0,
         first_epoch: int = 0,
+        order: Order | None = None,
     ) -> tf.data.Dataset:
         """Return the data as a `tf.data.Dataset` of batches, for `fit` and `evaluate` on any backend.
 
@@ -86,6 +88,7 @@ class Dataset:
             labels: whether to return `(x, y)` rather than `x`.
             seed: int, seed of the shuffling and of the binary pixels.
             first_epoch: int, index of the first epoch. Set it to e to resume training at epoch e.
+            order: which training examples an epoch takes, such as `model.epoch_order(...)`; `None` for each once.
 
         Returns:
             A `tf.data.Dataset`. With several workers, each batch is divided among them. With several JAX devices, each
@@ -110,6 +113,7 @@ class Dataset:
             seed=seed,
             first_epoch=first_epoch,
             multiple=strategy.num_devices(),
+            order=order if train else None,
         )
 
 

@@ -23,9 +23,9 @@ from kvae.types import Array, ArrayLike, Network, Number
 class SemiSupervisedVAE(CVAE):
     """A CVAE that learns from few labels, trained with `fit(x, y)` in which −1 is an unknown label: the model M2.
 
-    p(x, y, z) = p(x|z, y) p(y) p(z) with a uniform p(y), and q(z, y|x) = q(z|x, y) q(y|x), with a classifier q(y|x). With
-    L(x, y) for the negative bound of a CVAE, −log p(y) included, an image with a known label contributes L(x, y), a
-    bound on −log p(x, y), and one without contributes the bound on −log p(x)
+    p(x, y, z) = p(x|z, y) p(y) p(z) with a uniform p(y), and q(z, y|x) = q(z|x, y) q(y|x), with a classifier q(y|x).
+    With L(x, y) for the negative bound of a CVAE, −log p(y) included, an image with a known label contributes L(x, y),
+    a bound on −log p(x, y), and one without contributes the bound on −log p(x)
 
         U(x) = Σ_y q(y|x) L(x, y) − H[q(y|x)],
 
@@ -93,6 +93,10 @@ class SemiSupervisedVAE(CVAE):
         self.labelled_share = checks.number(labelled_share, "labelled_share", at_least=0, below=1)
         (part,) = self.conditions.parts  # type: ignore[union-attr]
         self.conditions = Conditions((Condition(part.shape, num_classes, may_be_unknown=True),))
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities | {"classifier"}
 
     # Methods on tensors.
 

@@ -40,6 +40,7 @@ def pipeline(
     first_epoch: int = 0,
     entropy: Callable[[], Any] | None = None,
     multiple: int = 1,
+    order: orders.Order | None = None,
 ) -> Any:
     """Arrays in memory as a `tf.data.Dataset` that gathers whole batches.
 
@@ -58,6 +59,7 @@ def pipeline(
         entropy: function that is called when an epoch begins and returns the integers to seed it with, instead of the
             seed and the epoch's number.
         multiple: int that every batch size must be divisible by; surplus examples of the last batch are left out.
+        order: which rows an epoch takes; `None` for each once, in the order that `shuffle` asks for.
 
     Returns:
         A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, sample_weight)`, the last batch short.
@@ -70,8 +72,9 @@ def pipeline(
     batch_size = checks.positive_integer(batch_size, "batch_size")
     if batch_size % multiple:
         raise ValueError(f"`batch_size` must be divisible by `multiple`, {multiple}. Received: {batch_size}")
-    total = len(x)
-    n = total // multiple * multiple
+    if order is None:
+        order = orders.shuffled(len(x)) if shuffle else orders.unchanged(len(x))
+    n = order.length // multiple * multiple
     num_batches = -(-n // batch_size)
     stored = tf.convert_to_tensor(smallest(x))  # `constant` copies twice
     fetch = _fetcher(stored)
@@ -91,7 +94,6 @@ def pipeline(
         numbered = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).enumerate()
         return numbered.map(lambda batch, rows: gather(rows, noise_seed, batch), num_parallel_calls=1)
 
-    order = orders.shuffled(total) if shuffle else orders.unchanged(total)
     dataset = kept_ahead(_epochs(order, n, entropy).flat_map(batches), num_batches)
     parts = {"x": stored, "y": others[0], "sample_weight": others[1], "batch_size": batch_size, "seed": seed}
     dataset.describe = lambda: describe(parts)  # for several workers, without reading a batch
