@@ -33,7 +33,8 @@ def likelihood(options: dict[str, Any]) -> str | Distribution:
 
 def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     """The untrained model that `options` describe, for a data set."""
-    kind, family, width = options["model"], likelihood(options), None
+    kind, family = options["model"], likelihood(options)
+    width: Any = None
     if kind in ("cvae", "semisupervised"):
         if data.y_train is None:
             raise ValueError(f"A {kind} needs labels: use --model vae, or add them to the file. Received: {data.name}")
@@ -66,9 +67,10 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
         given = {name: options[name] for name in ("gamma", "beta", "posterior", "seed")}
         return VAEGAN(*pair, judge, likelihood=family, **given)
     if kind == "introvae":
-        hard = {} if options["margin"] is None else {"margin": options["margin"], "soft": False}
-        given = {name: options[name] for name in ("posterior", "beta", "seed")}
-        return IntroVAE(*pair, likelihood=family, **given, **hard)
+        given = {name: options[name] for name in ("posterior", "beta", "seed")} | {"likelihood": family}
+        if options["margin"] is not None:
+            given |= {"margin": options["margin"], "soft": False}
+        return IntroVAE(*pair, **given)
     variational = {name: options[name] for name in ("posterior", "prior", "beta", "num_samples", "seed")}
     variational |= {"likelihood": family, "bound": bound(options)}
     if kind == "cvae":
@@ -83,7 +85,7 @@ def for_training(options: dict[str, Any], data: Dataset) -> Dataset:
     """The data as the model that `options` describe may see it: most labels are hidden from a semisupervised one."""
     if options["model"] != "semisupervised":
         return data
-    y = few_labels(data.y_train, options["labels_per_class"], options["seed"])
+    y = few_labels(np.asarray(data.y_train), options["labels_per_class"], options["seed"])
     return dataclasses.replace(data, y_train=y)
 
 

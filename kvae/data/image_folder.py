@@ -73,7 +73,7 @@ def _quiet_pillow():
         with _QUIET.lock:
             _QUIET.threads -= 1
             if _QUIET.threads == 0 and _QUIET.filter in warnings.filters:
-                warnings.filters.remove(_QUIET.filter)
+                warnings.filters.remove(_QUIET.filter)  # type: ignore[attr-defined]
 
 
 def _as_bytes(image):

@@ -70,6 +70,7 @@ class SemiSupervisedVAE(CVAE):
     ```
     """
 
+    num_classes: int  # type: ignore[assignment]
     term_names = (*CVAE.term_names, "labelled_elbo", "unlabelled_elbo", "classification_loss", "accuracy")
 
     def __init__(
