@@ -1,0 +1,137 @@
+"""Few labels: the test error of M1, M2 and M1+M2 beside that of a supervised network (Kingma et al. 2014, table 1).
+
+Run `python benchmarks/few_labels.py mnist` (100 labels, five draws of them) or `digits` (5 labels a class, ten draws).
+Each run stops after `--minutes` of training, and keeps its error after each of 20 stretches of it, the curve of error
+against minutes. Finished runs are skipped; `--short` is one draw of a minute.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from papers import NAMES, arguments_of, kept, load
+
+import kvae
+from kvae.data import few_labels
+from kvae.distributions import Normal
+
+PUBLISHED = {"M1": "11.82", "M2": "11.97 ± 1.71", "M1+M2": "3.33 ± 0.14"}  # %, MNIST, 100 labels; of M1 with a TSVM
+SETTINGS = {
+    "mnist": {"per_class": 10, "draws": 5, "minutes": 45.0, "hidden": 500, "latent_dim": 50, "batch": 200},
+    "digits": {"per_class": 5, "draws": 10, "minutes": 1.0, "hidden": 128, "latent_dim": 8, "batch": 64},
+}
+
+
+class Until(keras.callbacks.Callback):
+    """Stop after some minutes, and keep the test error now and then."""
+
+    def __init__(self, minutes, error=None):
+        super().__init__()
+        self.seconds, self.error, self.curve = 60 * minutes, error, []
+
+    def on_train_begin(self, logs=None):
+        """Start the clock."""
+        self.spent, self.begin = 0.0, time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Look at the clock, which stands still while the error is computed."""
+        now = self.spent + time.perf_counter() - self.begin
+        self.model.stop_training = now >= self.seconds
+        if self.error and (self.model.stop_training or now >= self.seconds * len(self.curve) / 20):
+            self.curve.append((round(now / 60, 2), self.error()))
+        self.spent, self.begin = now, time.perf_counter()  # the time of training alone
+
+
+def trained(model, x, y, setting, minutes, error=None):
+    """Train for some minutes: the curve of errors."""
+    stop = Until(minutes, error)
+    x, *y = (x,) if y is None else (x, y)
+    model.fit(x, *y, batch_size=setting["batch"], epochs=100_000, callbacks=[stop], verbose=0)
+    return stop.curve
+
+
+def m2(shape, setting, **kwargs):
+    """The model M2 of the paper: one hidden layer of softplus units in each network."""
+    given = {"hidden": (setting["hidden"],), "activation": "softplus"}
+    likelihood = kwargs.get("likelihood", "bernoulli")
+    pair = kvae.networks.mlp(shape, setting["latent_dim"], num_classes=10, likelihood=likelihood, **given)
+    model = kvae.SemiSupervisedVAE(
+        *pair, kvae.networks.classifier(shape, 10, **given), num_classes=10, seed=setting["seed"], **kwargs
+    )
+    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
+    return model
+
+
+def m1(data, setting, minutes):
+    """A VAE that sees no label."""
+    pair = kvae.networks.mlp(
+        data.image_shape, setting["latent_dim"], hidden=(setting["hidden"], setting["hidden"]), activation="softplus"
+    )
+    model = kvae.VAE(*pair, seed=setting["seed"])
+    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
+    trained(model, data.x_train, None, setting, minutes)
+    return model
+
+
+def run(data, method, minutes, **setting):
+    """One draw of the labels: the test error, and its curve over the minutes."""
+    y = few_labels(data.y_train, setting["per_class"], setting["seed"])
+    known = y >= 0
+
+    def error_of(classify, x):
+        return lambda: float(100 * np.mean(np.argmax(classify(x), axis=1) != data.y_test))
+
+    if method == "supervised":
+        network = kvae.networks.classifier(data.image_shape, 10, hidden=(setting["hidden"],))
+        network.compile(
+            optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+        )
+        network.fit(data.x_train[known], y[known], epochs=200, batch_size=min(setting["batch"], known.sum()), verbose=0)
+        return {"error": error_of(lambda x: network.predict(x, verbose=0), data.x_test)()}
+    if method == "M2":
+        model = m2(data.image_shape, setting)
+        curve = trained(model, data.x_train, y, setting, minutes, error_of(model.classify, data.x_test))
+        return {"error": curve[-1][1], "curve": curve}
+    below = m1(data, setting, minutes if method == "M1" else minutes / 2)
+    if method == "M1":
+        fitted = kvae.classifier.on_codes(below, data.x_train, y)
+        return {"error": float(100 * (1 - fitted.score(data.x_test, data.y_test)))}
+    z_train, z_test = below.encode(data.x_train), below.encode(data.x_test)
+    model = m2((setting["latent_dim"],), setting, likelihood=Normal())
+    curve = trained(model, z_train, y, setting, minutes / 2, error_of(model.classify, z_test))
+    return {"error": curve[-1][1], "curve": curve}
+
+
+def main():
+    """Print a row per method, as soon as its draws are done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=SETTINGS)
+    parser.add_argument("--minutes", type=float, help="of training, a draw and method")
+    parser.add_argument("--draws", type=int)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--methods", nargs="+", default=["supervised", "M1", "M2", "M1+M2"])
+    given = arguments_of(parser)
+    data, setting = load(given.dataset, given.data), dict(SETTINGS[given.dataset])
+    draws, minutes = given.draws or setting.pop("draws"), given.minutes or setting.pop("minutes")
+    draws, minutes = (1, 1.0) if given.short else (draws, minutes)
+    setting = {name: value for name, value in setting.items() if name not in ("draws", "minutes")}
+    out = given.out or Path("runs") / f"few_labels_{given.dataset}"
+    print(f"{NAMES[given.dataset]}, {setting['per_class']} labels a class, {draws} draws, {minutes:g} minutes each")
+    for method in given.methods:
+        errors, curves = [], []
+        for draw in range(draws):
+            one = {"method": method, "minutes": minutes, "rate": given.rate, **setting, "seed": given.seed + draw}
+            result = kept(out / f"{method}_{draw}.json", one, lambda **setting: run(data, **setting))
+            errors.append(result["error"])
+            curves.append(result.get("curve"))
+        spread = f" ± {np.std(errors, ddof=1) / np.sqrt(draws):.2f}" if draws > 1 else ""
+        published = f"   published {PUBLISHED.get(method, '–')}" if given.dataset == "mnist" else ""
+        print(f"{method:<12} error {np.mean(errors):.2f}{spread} %{published}", flush=True)
+        if curves[0]:
+            print("  first draw, minutes: error  " + ", ".join(f"{m:.1f}: {e:.1f}" for m, e in curves[0]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
