@@ -570,6 +570,7 @@ SHELL = f'kvae() {{ {sys.executable} -c "{KVAE}" "$@"; }}; '
         ("KERAS_BACKEND= KERAS_HOME=numpy kvae data digits", 1, "", "must name one of .* Received: .*(numpy|jax)"),
         ("KERAS_BACKEND= KERAS_HOME=other kvae data digits", 1, "", "must name one of .* Received: .*other"),
         ("PYTHONPATH=without:$PYTHONPATH KERAS_BACKEND=jax kvae data digits", 1, "", "try: pip install jax"),
+        ("KERAS_HOME=bfloat16 kvae data digits", 1, "", "keras.json must contain .*floatx=bfloat16"),
     ],
 )
 def test_unusual_streams_and_environments(tmp_path, line, code, out, err):
@@ -577,6 +578,8 @@ def test_unusual_streams_and_environments(tmp_path, line, code, out, err):
     for backend in ("numpy", "other"):
         (tmp_path / backend).mkdir()
         (tmp_path / backend / "keras.json").write_text(json.dumps({"backend": backend}))
+    (tmp_path / "bfloat16").mkdir()
+    (tmp_path / "bfloat16" / "keras.json").write_text('{"floatx": "bfloat16"}')
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "jax.py").write_text("raise ModuleNotFoundError(\"No module named 'jax'\", name='jax')")
     done = subprocess.run(
@@ -587,6 +590,23 @@ def test_unusual_streams_and_environments(tmp_path, line, code, out, err):
         assert len(text.splitlines()) <= (1 if code or "head" in line else 20)
         assert bool(text) == bool(expected)
         assert re.search(expected, text)
+
+
+@pytest.mark.parametrize("floatx", ["float16", "float32", "float64"])
+def test_a_floatx_that_cannot_be_used_is_refused(floatx):
+    """In float16, the second step gave NaN; JAX warned dozens of times that it uses float32 instead of float64."""
+    wrong = {"float16": r"NaN: set .* in keras\.json.*mixed_float16.*floatx=float16"}
+    if keras.backend.backend() == "jax":
+        wrong["float64"] = r"set JAX_ENABLE_X64=1, or .*keras\.json"
+    before = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        with pytest.raises(ValueError, match=wrong[floatx]) if floatx in wrong else contextlib.nullcontext():
+            main._check_floatx(trains=True)
+        if floatx != "float64":
+            main._check_floatx(trains=False)  # a trained model has a dtype of its own
+    finally:
+        keras.config.set_floatx(before)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

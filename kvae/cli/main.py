@@ -42,6 +42,8 @@ def _run(arguments: Namespace) -> int:
             _start(quietly=not arguments.debug)
         warnings.showwarning = lambda message, *_: print(f"{command}: {message}", file=sys.stderr)
         _import_modules(getattr(arguments, "modules", ()))
+        if getattr(arguments, "action", None) not in ("list", "copy"):
+            _check_floatx(arguments.command in TRAINERS)
         if arguments.command in WRITERS and arguments.out:
             atomic.check_replaceable(arguments.out)  # rather than when the work is done
         code = COMMANDS[arguments.command](arguments) or 0
@@ -203,6 +205,7 @@ def workshop(arguments: Namespace) -> int | None:
     return workshops.run(arguments)
 
 
+TRAINERS = ("demo", "train", "ladder")
 WRITERS = ("generate", "evaluate", "apply", "data")  # of a file, --out
 COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, ladder, data, workshop)}
 
@@ -224,10 +227,12 @@ def _start(quietly: bool) -> None:
             raise ValueError(f"{wanted}. Received: {named}")  # before Keras imports what that backend needs
         try:
             import keras
-        except ValueError as error:  # an unknown backend in keras.json
-            raise ValueError(f"{wanted}. Received: {error}") from error
         except ModuleNotFoundError as error:
             raise ImportError(f"{wanted} and is installed; try: pip install {error.name}. Received: {error}") from error
+        except Exception as error:  # what keras.json says, of any type
+            if "backend" not in str(error):
+                wanted = "keras.json must contain settings that Keras accepts: correct it, or delete it"
+            raise ValueError(f"{wanted}. Received: {error or type(error).__name__}") from error
         if (backend := keras.backend.backend()) not in BACKENDS:
             raise ValueError(f"{wanted}. Received: {backend}")
         if "TF_CONFIG" not in os.environ:  # several workers must find one another before anything else
@@ -235,6 +240,24 @@ def _start(quietly: bool) -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def _check_floatx(trains: bool) -> None:
+    """Raise a `ValueError` for a `floatx` in which the backend cannot compute, or cannot train."""
+    import keras
+
+    floatx, default = keras.config.floatx(), 'set "floatx" to "float32" in keras.json'
+    if floatx == "float64" and keras.backend.backend() == "jax":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # JAX's own, which comes again and again
+            found = keras.backend.standardize_dtype(keras.ops.zeros(1).dtype)
+        if found != floatx:
+            raise ValueError(f"JAX must be allowed to compute in {floatx}: set JAX_ENABLE_X64=1, or {default}")
+    if trains and floatx == "float16":  # smaller numbers than 6e-8 are 0: the 1e-7 that Adam adds hardly counts
+        raise ValueError(
+            f"Weights in {floatx} lead to NaN: {default}. For half precision, train in Python after "
+            f'keras.config.set_dtype_policy("mixed_float16"). Received: floatx={floatx}'
+        )
 
 
 def _import_modules(names: Sequence[str]) -> None:
