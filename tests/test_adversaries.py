@@ -17,7 +17,7 @@ from kvae.networks import discriminator, mlp
 SHAPE = (8, 8, 1)
 MODELS = {
     "gan": gan,
-    "vaegan": vaegan,
+    "vaegan": lambda: vaegan(beta=0.5),
     "frozen": lambda: vaegan(learned_similarity="frozen"),
     "aae": adversarial_autoencoder,
     "introvae": introvae,
@@ -107,7 +107,7 @@ def expected_vaegan(model, x):
     return {
         "kl_loss": kl_of(params),
         "feature_loss": feature_loss,
-        "encoder_loss": kl_of(params) + feature_loss,
+        "encoder_loss": 0.5 * kl_of(params) + feature_loss,
         "decoder_loss": model.gamma * feature_loss - sum(np.log(sigmoid(fake)) for fake in fakes),
         "discriminator_loss": -np.log(sigmoid(real)) - sum(np.log(1 - sigmoid(fake)) for fake in fakes),
         "real_accuracy": real > 0,

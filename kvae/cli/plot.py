@@ -128,7 +128,7 @@ def manifold(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 
 def traversal(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """One row per latent dimension, the one with the largest KL first, where there is a KL per dimension."""
-    single = isinstance(getattr(model, "prior", None), priors.Single)
+    single = capabilities.has(model, "density") and isinstance(model.prior, priors.Single)
     kl = evaluation.kl_per_dimension(model, *_test(model, data, KL_EXAMPLES)) if single else None
     return plots.traversal(model, y=_condition(model, data, label), kl=kl)
 
@@ -163,11 +163,11 @@ def histograms(model: Any, data: Dataset, label: int | None) -> Figure:
 
 PICTURES: dict[str, tuple[Callable[..., Figure], tuple[str, ...]]] = {  # and the capabilities that each needs
     "samples": (samples, ("prior",)),
-    "reconstructions": (reconstructions, ()),
-    "scatter": (scatter, ()),
+    "reconstructions": (reconstructions, ("networks",)),
+    "scatter": (scatter, ("networks",)),
     "manifold": (manifold, ("prior",)),
     "traversal": (traversal, ()),
-    "interpolation": (interpolation, ()),
+    "interpolation": (interpolation, ("networks",)),
     "style": (style, ("classes",)),
     "transfer": (transfer, ("classes",)),
     "histograms": (histograms, ("prior",)),

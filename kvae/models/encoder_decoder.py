@@ -184,6 +184,17 @@ class EncoderDecoder(BaseModel):
         x = self.check_images(x)
         return x, self.check_condition(y, len(x))
 
+    def _variable(self, name, value):
+        """A number as a variable, because a float would be compiled into the step as a constant."""
+        return self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name=name,
+        )
+
     def _set_penalties(self, penalty):
         """Keep the argument `penalty` as a list, once the networks are set."""
         self.penalties = penalties.as_list(penalty)

@@ -84,15 +84,7 @@ class VAE(DensityModel):
         self.seed_generator = strategy.SeedGenerator(self.seed)
         networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.conditions is not None)
         self.prior = self._bind(self._as_prior(prior))
-        # A variable, because a float would be compiled into the step as a constant.
-        self.beta = self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(self._initial_beta),
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-            name="beta",
-        )
+        self.beta = self._variable("beta", self._initial_beta)
         self._set_penalties(penalty)
         self.built = True
 

@@ -25,7 +25,7 @@ class VAEGAN(ImageJudge):
     With D_l(x) the activations of a layer of D, x̃ decoded from a draw of q(z|x) and x_p from one of the prior, the
     three networks minimise (Larsen et al. 2016, algorithm 1, https://arxiv.org/abs/1512.09300)
 
-    - encoder: `encoder_loss` = KL(q(z|x) ‖ p(z)) + `feature_loss`, with `feature_loss` = −log N(D_l(x) | D_l(x̃), I);
+    - encoder: `encoder_loss` = β KL(q(z|x) ‖ p(z)) + `feature_loss`, with `feature_loss` = −log N(D_l(x) | D_l(x̃), I);
     - decoder: `decoder_loss` = γ · `feature_loss` − log D(x̃) − log D(x_p), the GAN loss in its non-saturating form;
     - discriminator: `discriminator_loss` = −log D(x) − log(1 − D(x̃)) − log(1 − D(x_p)).
 
@@ -34,7 +34,7 @@ class VAEGAN(ImageJudge):
     guesses.
 
     With `learned_similarity="frozen"` it is VAE_Dis: D has been trained before, as by a `GAN`, is not trained any more,
-    and encoder and decoder minimise `kl_loss` + `feature_loss` with a single optimizer.
+    and encoder and decoder minimise β · `kl_loss` + `feature_loss` with a single optimizer.
 
     Pixels have no density here, hence there is no `elbo`: `energy` is the sum of feature loss and KL.
 
@@ -45,6 +45,8 @@ class VAEGAN(ImageJudge):
         learned_similarity: "joint" or "frozen".
         gamma: γ, the weight of the feature loss in the decoder's loss, at least 0: the higher, the closer
             reconstructions are to their images, and the less realistic.
+        beta: β, the weight of the KL, at least 0. In the paper it is 1, with thousands of features: with few, the KL
+            outweighs the feature loss, and the codes collapse. Kept in a variable, so that a callback can change it.
         feature_layer: name of the layer of the discriminator whose activations are compared.
         likelihood: as in `GAN`.
         posterior: as in `VAE`.
@@ -60,7 +62,7 @@ class VAEGAN(ImageJudge):
     ```python
     data = kvae.load_data("digits")
     encoder, decoder = kvae.networks.mlp(data.image_shape, latent_dim=8)
-    model = kvae.VAEGAN(encoder, decoder, kvae.networks.discriminator(data.image_shape))
+    model = kvae.VAEGAN(encoder, decoder, kvae.networks.discriminator(data.image_shape), gamma=1.0, beta=0.05)
     adam = keras.optimizers.Adam
     model.compile(optimizer=adam(1e-3, beta_1=0.5), discriminator_optimizer=adam(2e-4, beta_1=0.5))
     model.fit(data.x_train, epochs=100, batch_size=32)
@@ -85,6 +87,7 @@ class VAEGAN(ImageJudge):
         discriminator: Network,
         learned_similarity: Literal["joint", "frozen"] = "joint",
         gamma: Number = 0.1,
+        beta: Number = 1.0,
         feature_layer: str = "features",
         likelihood: str | Distribution = "bernoulli",
         posterior: str | Distribution = "normal",
@@ -98,10 +101,12 @@ class VAEGAN(ImageJudge):
             raise ValueError(f"`learned_similarity` must be one of {list(LEARNED)}. Received: {learned_similarity!r}")
         self.learned_similarity = learned_similarity
         self.gamma = checks.number(gamma, "gamma", at_least=0)
+        self._initial_beta = checks.number(beta, "beta", at_least=0)
         self.posterior_family = posterior_family(posterior)
         self._set_networks(decoder, discriminator, likelihood, self.posterior_family, seed)
         networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood)
         self.encoder = encoder
+        self.beta = self._variable("beta", self._initial_beta)
         if self._kl(ops.zeros((1, *encoder.output_shape[1:]))) is None:
             raise ValueError(
                 f"`posterior` must have a closed-form KL to its prior. Received: {type(self.posterior_family).__name__}"
@@ -139,7 +144,7 @@ class VAEGAN(ImageJudge):
     def _frozen(self, x, z, kl, training):
         decoded = self.images(z, training)
         feature_loss = self.feature_loss(x, decoded, training)
-        return BatchResult(decoded, (kl, feature_loss), {"kl_loss": kl, "feature_loss": feature_loss})
+        return BatchResult(decoded, (self.beta * kl, feature_loss), {"kl_loss": kl, "feature_loss": feature_loss})
 
     def _joint(self, x, z, kl, training):
         with held(self.decoder, self.discriminator):  # trains the encoder
@@ -156,7 +161,7 @@ class VAEGAN(ImageJudge):
         terms = {
             "kl_loss": kl,
             "feature_loss": feature_loss,
-            "encoder_loss": kl + feature_loss,
+            "encoder_loss": self.beta * kl + feature_loss,
             "decoder_loss": decoder_loss,
             "discriminator_loss": ops.softplus(-real) + judging[0] + judging[1],
             "real_accuracy": is_right(real),
@@ -195,6 +200,7 @@ class VAEGAN(ImageJudge):
             **self._config(encoder=self.encoder, posterior=self.posterior_family),
             "learned_similarity": self.learned_similarity,
             "gamma": self.gamma,
+            "beta": self._initial_beta,
             "feature_layer": self.feature_layer,
         }
 
