@@ -327,7 +327,7 @@ BAD = {
     "warm-up of no epochs": (lambda: kvae.callbacks.CapacityWarmup(0), r"`epochs` must be an integer of at least 1"),
     "two logits": (
         lambda: factor_vae(discriminator=two_outputs()),
-        r"`discriminator` must .*to one logit, shape \(1,\). Received: \(2,\) to \(2,\)",
+        r"`discriminator` must map codes of shape \(2,\) to 1 logit.*Received: \(2,\) to \(2,\)",
     ),
     "other codes": (lambda: factor_vae(discriminator=two_outputs((3,), 1)), r"`discriminator` .*Received: \(3,\) to"),
     "FactorVAE without a derivative": (

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from kvae import checks, networks
 from kvae.models.batches import Batch, BatchResult, Pass
 from kvae.models.vae import VAE
 from kvae.training.held import held
 from kvae.training.optimizers import GroupedOptimizer
-from kvae.types import Network, Number, Seed, Shape, Tensor
+from kvae.types import Network, Number, Seed, Tensor
 
-HIDDEN = (256, 256, 256)  # of the default discriminator. The paper has six layers of 1,000, for minutes on a GPU
+HIDDEN = (256, 256, 256)  # of the default discriminator; the paper has six layers of 1,000, and GPUs
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -32,8 +32,8 @@ class FactorVAE(VAE):
     Args:
         encoder: as in `VAE`.
         decoder: as in `VAE`.
-        discriminator: Functional model from codes `(batch, *latent_shape)` to logits `(batch, 1)`; `None` for a
-            multilayer perceptron of three layers of 256 units.
+        discriminator: Functional model from codes `(batch, *latent_shape)` to logits `(batch, 1)`; `None` for
+            `networks.discriminator(latent_shape, (256, 256, 256))`.
         gamma: γ, at least 0.
         **kwargs: as in `VAE`.
 
@@ -60,13 +60,10 @@ class FactorVAE(VAE):
     ) -> None:
         super().__init__(encoder, decoder, **kwargs)
         self.gamma = checks.number(gamma, "gamma", at_least=0)
-        self.discriminator = _discriminator(self.latent_shape) if discriminator is None else discriminator
-        shapes = tuple(tuple(each[1:]) for each in (self.discriminator.input_shape, self.discriminator.output_shape))
-        if shapes != (self.latent_shape, (1,)):
-            raise ValueError(
-                f"`discriminator` must be a network from codes of shape {self.latent_shape} to one logit, shape (1,). "
-                f"Received: {shapes[0]} to {shapes[1]}"
-            )
+        if discriminator is None:
+            discriminator = networks.discriminator(self.latent_shape, HIDDEN)
+        self.discriminator = discriminator
+        networks.check_judge(self.discriminator, "discriminator", self.latent_shape, 1, of="codes")
         if self.bound.gradient != "reparameterized":
             raise ValueError(
                 'FactorVAE needs reparameterized samples: use a bound with gradient="reparameterized". '
@@ -121,11 +118,3 @@ def permute_dimensions(z: Tensor, seed: Seed) -> Tensor:
     """
     order = ops.argsort(keras.random.uniform(ops.shape(z), dtype="float32", seed=seed), axis=1)
     return ops.take_along_axis(z, order, axis=1)
-
-
-def _discriminator(latent_shape: Shape) -> keras.Model:
-    z = keras.Input(latent_shape, name="z")
-    h = layers.Flatten()(z) if len(latent_shape) > 1 else z
-    for size in HIDDEN:
-        h = layers.Dense(size, activation="leaky_relu")(h)
-    return keras.Model(z, layers.Dense(1, name="logit")(h), name="discriminator")
