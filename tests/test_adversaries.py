@@ -9,6 +9,8 @@ from keras import ops
 
 import kvae
 from kvae.callbacks import Checkpoint
+from kvae.cli import build, main, runs
+from kvae.cli import options as run_options
 from kvae.distributions import Normal
 from kvae.models import capabilities
 from kvae.models.batches import Batch
@@ -311,6 +313,61 @@ def test_images_like_the_data_are_healthy(digits, monkeypatch):
     callback = kvae.callbacks.Diagnosis(digits.x_test)
     callback.set_model(model)
     callback.on_train_begin()
+
+
+# The command line.
+
+
+@pytest.mark.parametrize(
+    ("given", "cls", "optimizers"),
+    [
+        ({"model": "vaegan", "gamma": 0.5, "beta": 0.1}, kvae.VAEGAN, {"discriminator_optimizer": 1e-4}),
+        ({"model": "introvae", "margin": 5.0}, kvae.IntroVAE, {"encoder_optimizer": 1e-4}),
+        ({"model": "adversarial_autoencoder"}, kvae.AdversarialAutoencoder, {"discriminator_optimizer": 1e-4}),
+    ],
+)
+def test_options_become_the_model_and_its_optimizers(digits, given, cls, optimizers):
+    options = run_options.complete({"hidden": [8], "adversary_learning_rate": 1e-4, **given})
+    model = build.build(options, digits)
+    made = build.optimizers(options, model, num_steps=10)
+    assert type(model) is cls
+    for name, value in given.items():
+        if name != "model":
+            assert model.get_config()[name] == value
+    rates = {name: float(each.learning_rate) for name, each in made.items()}
+    assert rates == pytest.approx({"optimizer": 2e-3, **optimizers})
+    assert getattr(model, "soft", False) is False
+
+
+def test_a_gan_is_trained_evaluated_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    metrics, _ = runs.train({"model": "gan", "epochs": 1, "hidden": [8]}, "run", verbose=False)
+    assert metrics["frechet_distance"] > 0
+    assert "reconstruction_mse" not in metrics
+    assert {path.name for path in (tmp_path / "run" / "pictures").iterdir()} == {
+        "sample_grid_epoch_0001.png", "latent_manifold_epoch_0001.png",
+    }  # fmt: skip
+
+    def said(*arguments, code=0):
+        assert main.main(list(arguments)) == code
+        return capsys.readouterr().err if code else capsys.readouterr().out
+
+    assert "mode collapse" in said("evaluate", "run/model.keras", "--doctor")  # after a single epoch
+    said("plot", "run/model.keras")
+    drawn = {path.stem for path in (tmp_path / "run" / "plots").iterdir()}
+    assert drawn == {"samples", "manifold", "traversal", "history"}
+    said("generate", "run/model.keras", "--count", "2", "--out", "two.npz")
+    assert np.load("two.npz")["images"].shape == (2, 8, 8, 1)
+    for command, message in {
+        ("plot", "run/model.keras", "--kind", "reconstructions"): "`kind` must be one of",
+        ("apply", "anomaly", "run/model.keras"): "`reconstruct` needs an encoder",
+        ("apply", "denoise", "run/model.keras"): "must have an encoder and a decoder network",
+        ("train", "--model", "gan", "--beta", "2"): "`beta` requires model=",
+        ("train", "--model", "vae", "--gamma", "2"): "`gamma` requires model=vaegan",
+    }.items():
+        error = said(*command, code=1)
+        assert message in error
+        assert len(error.splitlines()) == 1
 
 
 # Without an encoder.

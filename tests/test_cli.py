@@ -348,7 +348,7 @@ BAD = {
     "an autoencoder with a posterior": (
         ("train", "--model", "autoencoder", "--posterior", "laplace"),
         1,
-        "`posterior` requires model=vae or cvae. Received: model=autoencoder",
+        "`posterior` requires model=vae or cvae or semisupervised or introvae or vaegan. Received: model=autoencoder",
     ),
     "no epochs": (("train", "--epochs", "0"), 1, "`epochs` must be an integer of at least 1"),
     "negative beta": (("train", "--beta", "-1"), 1, "`beta` must be a finite number"),
