@@ -227,10 +227,8 @@ class BaseModel(keras.Model):
         x, y = self._admit(arguments)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
-            validation = gate.admit(
-                self, *keras.utils.unpack_x_y_sample_weight(tuple(validation)), prefix="validation "
-            )
-            arguments["validation_data"] = fit_on_arrays.with_targets(*validation)
+            given = keras.utils.unpack_x_y_sample_weight(tuple(validation))
+            arguments["validation_data"] = fit_on_arrays.with_targets(*gate.admit(self, *given, prefix="validation "))
         elif validation is not None:
             arguments["validation_data"] = gate.admit(self, validation, prefix="validation ")[0]
         if isinstance(x, np.ndarray) and fit_on_arrays.covers(self, arguments):
