@@ -112,8 +112,8 @@ def expected_vaegan(model, x):
         "encoder_loss": 0.5 * kl_of(params) + feature_loss,
         "decoder_loss": model.gamma * feature_loss - sum(np.log(sigmoid(fake)) for fake in fakes),
         "discriminator_loss": -np.log(sigmoid(real)) - sum(np.log(1 - sigmoid(fake)) for fake in fakes),
-        "real_accuracy": real > 0,
-        "fake_accuracy": np.mean([fake < 0 for fake in fakes], axis=0),
+        "real_accuracy": sigmoid(real) > 1 / 3,  # one of three images is real
+        "fake_accuracy": np.mean([sigmoid(fake) < 1 / 3 for fake in fakes], axis=0),
     }
 
 

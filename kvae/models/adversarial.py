@@ -100,15 +100,12 @@ class GAN(ImageJudge):
 
     Example:
 
-    ```python
-    data = kvae.load_data("digits")
-    _, decoder = kvae.networks.mlp(data.image_shape, latent_dim=16)
-    model = kvae.GAN(decoder, kvae.networks.discriminator(data.image_shape))
-    adam = keras.optimizers.Adam
-    model.compile(optimizer=adam(2e-4, beta_1=0.5), discriminator_optimizer=adam(2e-4, beta_1=0.5))
-    model.fit(data.x_train, epochs=200, batch_size=32)
-    model.generate(16, seed=0)  # (16, 8, 8, 1)
-    ```
+    >>> model = kvae.GAN(decoder, kvae.networks.discriminator(x.shape[1:]))
+    >>> adam = keras.optimizers.Adam(2e-4, beta_1=0.5), keras.optimizers.Adam(2e-4, beta_1=0.5)
+    >>> model.compile(optimizer=adam[0], discriminator_optimizer=adam[1])
+    >>> history = model.fit(x, epochs=200, verbose=0)
+    >>> model.generate(16, seed=0).shape
+    (16, 8, 8, 1)
     """
 
     term_names = ("decoder_loss", "discriminator_loss", "real_accuracy", "fake_accuracy")

@@ -44,15 +44,13 @@ class AdversarialAutoencoder(PriorModel, Autoencoder):  # type: ignore[misc]  # 
 
     Example:
 
-    ```python
-    data = kvae.load_data("digits")
-    encoder, decoder = kvae.networks.mlp(data.image_shape, latent_dim=2, posterior=None)
-    model = kvae.AdversarialAutoencoder(encoder, decoder, kvae.networks.discriminator((2,)), loss="cross_entropy")
-    adam = keras.optimizers.Adam
-    model.compile(optimizer=adam(1e-3), discriminator_optimizer=adam(1e-3, beta_1=0.5))
-    model.fit(data.x_train, epochs=100, batch_size=32)
-    model.generate(16, seed=0)  # (16, 8, 8, 1)
-    ```
+    >>> encoder, decoder = kvae.networks.mlp(x.shape[1:], latent_dim=2, posterior=None)
+    >>> discriminator = kvae.networks.discriminator((2,), hidden=(64,))
+    >>> model = kvae.AdversarialAutoencoder(encoder, decoder, discriminator, loss="cross_entropy")
+    >>> model.compile(optimizer=keras.optimizers.Adam(1e-3), discriminator_optimizer=keras.optimizers.Adam(1e-3))
+    >>> history = model.fit(x, epochs=100, verbose=0)
+    >>> model.generate(16, seed=0).shape
+    (16, 8, 8, 1)
     """
 
     term_names = (

@@ -53,14 +53,11 @@ class IntroVAE(VAE):
 
     Example:
 
-    ```python
-    data = kvae.load_data("digits")
-    encoder, decoder = kvae.networks.mlp(data.image_shape, latent_dim=8)
-    model = kvae.IntroVAE(encoder, decoder)
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), encoder_optimizer=keras.optimizers.Adam(1e-3))
-    model.fit(data.x_train, epochs=60, batch_size=32)
-    model.generate(16, seed=0)  # (16, 8, 8, 1)
-    ```
+    >>> model = kvae.IntroVAE(encoder, decoder)
+    >>> model.compile(optimizer=keras.optimizers.Adam(1e-3), encoder_optimizer=keras.optimizers.Adam(1e-3))
+    >>> history = model.fit(x, epochs=60, verbose=0)
+    >>> model.generate(16, seed=0).shape
+    (16, 8, 8, 1)
     """
 
     term_names = (*VAE.term_names, "encoder_loss", "decoder_loss", "fake_kl_loss", "real_accuracy", "fake_accuracy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import keras
@@ -16,6 +17,7 @@ from kvae.training.held import held
 from kvae.types import Array, ArrayLike, Network, Number, Tensor
 
 LEARNED = ("joint", "frozen")
+ODDS = math.log(2.0)  # of a decoded code against an image, among what the discriminator sees
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -30,8 +32,8 @@ class VAEGAN(ImageJudge):
     - discriminator: `discriminator_loss` = −log D(x) − log(1 − D(x̃)) − log(1 − D(x_p)).
 
     All are in nats per example, as is `kl_loss`; none trains the other networks. `real_accuracy` and `fake_accuracy`
-    are the shares of images and of decoded codes, x̃ and x_p alike, that D gets right: near 1 it has won, near ½ it
-    guesses.
+    are the shares of images and of decoded codes, x̃ and x_p alike, that D gets right if it takes into account that it
+    has been shown two of these for each image: near 1 it has won, near ½ it guesses.
 
     With `learned_similarity="frozen"` it is VAE_Dis: D has been trained before, as by a `GAN`, is not trained any more,
     and encoder and decoder minimise β · `kl_loss` + `feature_loss` with a single optimizer.
@@ -59,15 +61,12 @@ class VAEGAN(ImageJudge):
 
     Example:
 
-    ```python
-    data = kvae.load_data("digits")
-    encoder, decoder = kvae.networks.mlp(data.image_shape, latent_dim=8)
-    model = kvae.VAEGAN(encoder, decoder, kvae.networks.discriminator(data.image_shape), gamma=1.0, beta=0.05)
-    adam = keras.optimizers.Adam
-    model.compile(optimizer=adam(1e-3, beta_1=0.5), discriminator_optimizer=adam(2e-4, beta_1=0.5))
-    model.fit(data.x_train, epochs=100, batch_size=32)
-    model.reconstruct(data.x_test)  # (360, 8, 8, 1)
-    ```
+    >>> model = kvae.VAEGAN(encoder, decoder, kvae.networks.discriminator(x.shape[1:]), gamma=1.0, beta=0.05)
+    >>> adam = keras.optimizers.Adam(1e-3, beta_1=0.5), keras.optimizers.Adam(2e-4, beta_1=0.5)
+    >>> model.compile(optimizer=adam[0], discriminator_optimizer=adam[1])
+    >>> history = model.fit(x, epochs=100, verbose=0)
+    >>> model.reconstruct(x).shape
+    (32, 8, 8, 1)
     """
 
     term_names = (
@@ -164,8 +163,8 @@ class VAEGAN(ImageJudge):
             "encoder_loss": self.beta * kl + feature_loss,
             "decoder_loss": decoder_loss,
             "discriminator_loss": ops.softplus(-real) + judging[0] + judging[1],
-            "real_accuracy": is_right(real),
-            "fake_accuracy": ops.mean(_both(is_right(-fake)), axis=0),
+            "real_accuracy": is_right(real + ODDS),
+            "fake_accuracy": ops.mean(_both(is_right(-fake - ODDS)), axis=0),
         }
         losses = tuple(terms[f"{network}_loss"] for network in ("encoder", "decoder", "discriminator"))
         return BatchResult(decoded, losses, terms)
