@@ -235,7 +235,7 @@ def test_each_network_minimises_its_own_loss_alone(name):
 def test_a_checkpoint_goes_on_to_the_bit(tmp_path):
     def fitted(epochs, callbacks=()):
         model = compiled(built("vaegan"), optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
-        model.fit(images(), batch_size=8, epochs=epochs, callbacks=list(callbacks), verbose=0)
+        model.fit(images(10), batch_size=5, epochs=epochs, callbacks=list(callbacks), verbose=0)
         return [ops.convert_to_numpy(v) for v in [*model.variables, *model.optimizer.variables]]
 
     whole = fitted(2)

@@ -48,8 +48,7 @@ class AdversarialAutoencoder(PriorModel, Autoencoder):  # type: ignore[misc]  # 
     >>> discriminator = kvae.networks.discriminator((2,), hidden=(64,))
     >>> model = kvae.AdversarialAutoencoder(encoder, decoder, discriminator, loss="cross_entropy")
     >>> model.compile(optimizer=keras.optimizers.Adam(1e-3), discriminator_optimizer=keras.optimizers.Adam(1e-3))
-    >>> history = model.fit(x, epochs=100, verbose=0)
-    >>> model.generate(16, seed=0).shape
+    >>> model.generate(16, seed=0).shape  # before training by model.fit(data.x_train, epochs=100)
     (16, 8, 8, 1)
     """
 

@@ -55,8 +55,7 @@ class IntroVAE(VAE):
 
     >>> model = kvae.IntroVAE(encoder, decoder)
     >>> model.compile(optimizer=keras.optimizers.Adam(1e-3), encoder_optimizer=keras.optimizers.Adam(1e-3))
-    >>> history = model.fit(x, epochs=60, verbose=0)
-    >>> model.generate(16, seed=0).shape
+    >>> model.generate(16, seed=0).shape  # before training by model.fit(data.x_train, epochs=60)
     (16, 8, 8, 1)
     """
 

@@ -64,9 +64,8 @@ class VAEGAN(ImageJudge):
     >>> model = kvae.VAEGAN(encoder, decoder, kvae.networks.discriminator(x.shape[1:]), gamma=1.0, beta=0.05)
     >>> adam = keras.optimizers.Adam(1e-3, beta_1=0.5), keras.optimizers.Adam(2e-4, beta_1=0.5)
     >>> model.compile(optimizer=adam[0], discriminator_optimizer=adam[1])
-    >>> history = model.fit(x, epochs=100, verbose=0)
-    >>> model.reconstruct(x).shape
-    (32, 8, 8, 1)
+    >>> model.energy(x).shape  # before training by model.fit(data.x_train, epochs=100)
+    (32,)
     """
 
     term_names = (
