@@ -22,6 +22,7 @@ from kvae import callbacks, distributions, priors
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.cli import build, main, parser, printing, run_folder, runs, saved_model, streams
 from kvae.cli import options as run_options
+from kvae.io import FileError
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
@@ -626,3 +627,27 @@ def test_errors_among_the_warnings_of_the_environment_are_disarmed(monkeypatch):
         streams.disarm_warnings()
         warnings.warn("old", DeprecationWarning, stacklevel=1)
         assert not [each for each in warnings.filters if each[0] == "error"]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "history.csv", "checkpoint.npz", "metrics.json", "pictures"])
+def test_a_link_or_a_folder_in_place_of_a_run_s_file_is_refused_before_training(tmp_path, name):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    (out / "config.json").write_text("{}")
+    path = out / name
+    for target in (elsewhere, tmp_path / "absent"):  # a broken link as well
+        path.symlink_to(target)
+        with pytest.raises(FileError, match=f"{name} must be a .* Received: a link"):
+            run_folder.options_to_resume(out, "jax")
+        run_folder.check(out, force=True)
+        path.unlink()
+    if name != "pictures":
+        path.mkdir()
+        (path / "kept").touch()
+        for refused in (lambda: run_folder.options_to_resume(out, "jax"), lambda: run_folder.check(out, force=True)):
+            with pytest.raises(FileError, match=f"{name} must be a file: .* Received: a folder"):
+                refused()
+        assert (path / "kept").is_file()
+    assert (elsewhere / "kept").is_file()

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import platform
 import shutil
 import warnings
@@ -36,6 +37,7 @@ def check(out: Path, force: bool) -> None:
             raise FileError(
                 f"`out` already contains a run: choose another folder, or use --force or --resume. Received: {out}"
             )
+        check_files(out, links=True)
 
 
 def sweep(out: Path) -> None:
@@ -49,6 +51,22 @@ def clear(out: Path) -> None:
     for name in (*FILES, CHECKPOINT):
         path = out / name
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def check_files(out: Path, links: bool) -> None:
+    """Raise unless whatever has the name of a run's file is a file, and "pictures" a folder.
+
+    Args:
+        out: folder of the run.
+        links: whether they may be symbolic links, which a new run removes. One that is resumed would refuse them only
+            after the training, or write through them.
+    """
+    for name in (*FILES, CHECKPOINT):
+        path = out / name
+        wanted, fits = ("folder", path.is_dir()) if name == "pictures" else ("file", path.is_file())
+        if os.path.lexists(path) and not (links if path.is_symlink() else fits):
+            kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "something else"
+            raise FileError(f"{path} must be a {wanted}: remove it, or choose another folder. Received: {kind}")
 
 
 @contextlib.contextmanager
@@ -174,6 +192,7 @@ def options_to_resume(out: Path, backend: str) -> dict[str, Any]:
     Raises:
         ValueError: if it is not a run, is finished, or ran on another backend.
     """
+    check_files(out, links=False)
     if not (out / "config.json").is_file():
         raise FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
     before = _config(out / "config.json", "backend")
