@@ -86,11 +86,11 @@ def load_keras(path):
 
 
 def load_npy(path):
-    return _read_all(path)
+    return _both(_read_all, _load_data, path)
 
 
 def load_tfrecord(path):
-    return _read_all(path)
+    return _both(_read_all, _load_data, path)
 
 
 def load_idx(path):
@@ -109,15 +109,44 @@ def load_idx(path):
 
 
 def load_image(path):
+    """An image by itself, and as one of a class of images."""
     from kvae.data import image_folder
 
-    return image_folder.fitted(image_folder.decode(path.read_bytes()), None, 3)
+    def load_folder(path):
+        from PIL import Image
+
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            for name in "ab":
+                (Path(folder) / name).mkdir()
+                for i in range(3):
+                    Image.new("L", (6, 6), 40 * i).save(Path(folder) / name / f"{i}.png")
+            shutil.copy(path, Path(folder) / "a" / f"mutated{path.suffix}")
+            return _load_data(folder)
+
+    def load_one(path):
+        return image_folder.fitted(image_folder.decode(path.read_bytes()), None, 3)
+
+    return _both(load_one, load_folder, path)
 
 
 def load_checkpoint(path):
     from kvae.callbacks import Checkpoint
 
     return Checkpoint(path).epoch
+
+
+def _load_data(path):
+    import kvae
+
+    return kvae.load_data(path, image_size=(6, 6), channels=1) if Path(path).is_dir() else kvae.load_data(path)
+
+
+def _both(first, second, path):
+    """Load a file in two ways, also if the first one refuses it."""
+    try:
+        return first(path)
+    finally:
+        second(path)
 
 
 def _read_all(path):
