@@ -89,3 +89,15 @@ def save(figure: Figure, path: PathLike) -> Path:
     with atomic.replacing(path) as aside:
         figure.savefig(aside, format="png")
     return path
+
+
+def stack_equal(rows: Mapping[str, ArrayLike], kind: str) -> Array:
+    """Stack named rows of equal shape, `kind` in errors, into an array `(rows, *shape)`."""
+    arrays = {name: np.asarray(row) for name, row in rows.items()}
+    first, *_ = (row.shape for row in arrays.values())
+    for name, row in arrays.items():
+        if row.shape != first:
+            raise ValueError(
+                f"All rows must have the shape of the original {kind}, {first}. Received: {name} {row.shape}"
+            )
+    return np.stack(list(arrays.values()))

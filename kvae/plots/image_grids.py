@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kvae import checks
-from kvae.plots.canvas import LABEL_SIZE, ClassNames, names_of, new_figure, some_classes, text_width
+from kvae.plots.canvas import LABEL_SIZE, ClassNames, names_of, new_figure, some_classes, stack_equal, text_width
 from kvae.types import Array, ArrayLike, Shape
 
 GRID_SIZE = 9  # maximum length in inches of the longer side of a grid
@@ -199,13 +199,7 @@ def reconstruction_grid(
 
 def stack_rows(rows: Mapping[str, ArrayLike]) -> Array:
     """Stack named rows of images of equal shape into an array `(rows, columns, *image_shape)`."""
-    first, *_ = (np.shape(images) for images in rows.values())
-    for name, images in rows.items():
-        if np.shape(images) != first:
-            raise ValueError(
-                f"All rows must have the shape of the original images, {first}. Received: {name} {np.shape(images)}"
-            )
-    return _check(np.stack(list(rows.values())), ("rows", "n"))
+    return _check(stack_equal(rows, "images"), ("rows", "n"))
 
 
 def _rows(rows, blank):

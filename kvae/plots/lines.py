@@ -11,7 +11,17 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, ClassNames, names_of, new_figure, number, text_width
+from kvae.plots.canvas import (
+    COLORS,
+    LABEL_SIZE,
+    TICK_SIZE,
+    ClassNames,
+    names_of,
+    new_figure,
+    number,
+    stack_equal,
+    text_width,
+)
 from kvae.plots.image_grids import in_rows
 from kvae.types import Array, ArrayLike, Shape
 
@@ -184,13 +194,7 @@ def line_reconstructions(
 
 def stack_lines(rows: Mapping[str, ArrayLike]) -> Array:
     """Stack named rows of lines of equal shape into an array `(rows, columns, length, channels)`."""
-    first, *_ = (np.shape(lines) for lines in rows.values())
-    for name, lines in rows.items():
-        if np.shape(lines) != first:
-            raise ValueError(
-                f"All rows must have the shape of the original lines, {first}. Received: {name} {np.shape(lines)}"
-            )
-    return _check(np.stack(list(rows.values())), ("rows", "n"))
+    return _check(stack_equal(rows, "lines"), ("rows", "n"))
 
 
 def line_inches(
