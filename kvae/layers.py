@@ -1,13 +1,14 @@
-"""Weight tying: a dense layer that uses the transposed kernel of another."""
+"""Layers for networks of your own: weights tied to another layer's, and images sampled along a flow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from kvae import checks
 from kvae.types import Activation, Shape, Tensor
 
 
@@ -108,3 +109,80 @@ def _dense_layers(network, role):
                 f"Received: {role} with a {type(layer).__name__}"
             )
     return layers
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class BilinearSampler(keras.layers.Layer):
+    """Sample images at positions displaced by a flow, by bilinear interpolation.
+
+    y[i, j] = x[i + flow[i, j, 0], j + flow[i, j, 1]], interpolated between the four pixels around that position.
+    Positions outside the image are moved to its border, as by `scipy.ndimage.map_coordinates(order=1, mode="nearest")`.
+    A flow of 0 is the identity. The outputs are differentiable in both inputs. Outside the image the gradient in the
+    flow is 0; exactly on a pixel it is the slope to the next one, in the last row and column that from the one before.
+    See Jaderberg et al. 2015, section 3.3 (https://arxiv.org/abs/1506.02025).
+
+    Inputs: a list of `images` `(batch, height, width, channels)` and `flow` `(batch, height, width, 2)`, which holds
+    the displacements (down, right) in pixels. Outputs: float32 `(batch, height, width, channels)`, whatever the policy:
+    half precision would round the positions in wide images to whole pixels.
+
+    Args:
+        **kwargs: as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: if the shapes of images and flow do not fit together.
+
+    Example:
+
+    >>> image = np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
+    >>> half_right = np.broadcast_to(np.float32([0, 0.5]), (1, 3, 3, 2))
+    >>> ops.convert_to_numpy(kvae.layers.BilinearSampler()([image, half_right]))[0, :, :, 0]
+    array([[0.5, 1.5, 2. ],
+           [3.5, 4.5, 5. ],
+           [6.5, 7.5, 8. ]], dtype=float32)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.built = True
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        _check_shapes([checks.static_shape(each) for each in inputs])
+        images, flow = (ops.cast(each, "float32") for each in inputs)
+        batch, height, width, channels = ops.shape(images)
+        top, bottom, down = _neighbours(flow[..., 0], ops.expand_dims(ops.arange(height), 1), height)
+        left, right, across = _neighbours(flow[..., 1], ops.arange(width), width)
+        pixels = ops.reshape(images, (-1, channels))
+        first = ops.reshape(ops.arange(batch) * height * width, (-1, 1, 1))  # of each image, in `pixels`
+
+        def row(i):
+            here, there = (ops.take(pixels, first + i * width + j, axis=0) for j in (left, right))
+            return here + across * (there - here)
+
+        above, below = row(top), row(bottom)
+        return above + down * (below - above)
+
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
+        _check_shapes(input_shape)
+        return input_shape[0]
+
+
+def _check_shapes(shapes):
+    images, flow = shapes if len(shapes) == 2 else ((), ())
+    four_axes = len(images or ()) == len(flow or ()) == 4
+    if not four_axes or not all(a == b or None in (a, b) for a, b in zip((*images[:3], 2), flow, strict=True)):
+        raise ValueError(
+            "BilinearSampler takes [images, flow] of shapes (batch, height, width, channels) and "
+            f"(batch, height, width, 2). Received: shapes {', '.join(map(str, shapes))}"
+        )
+
+
+def _neighbours(displacement, index, length):
+    """The pixels before and after each position along one axis, and how far it is from the first to the second."""
+    last = ops.cast(length - 1, "float32")
+    position = ops.cast(index, "float32") + displacement
+    # Not `ops.clip`: backends differ in its gradient on the border itself, where a flow of 0 puts the outermost pixels.
+    position = ops.where(position < 0.0, 0.0, ops.where(position > last, last, position))
+    # A position that is not a number leaves the pixels inside the image, and the result not a number.
+    before = ops.clip(ops.cast(ops.floor(position), "int32"), 0, ops.maximum(length - 2, 0))
+    after = ops.minimum(before + 1, length - 1)
+    return before, after, ops.expand_dims(position - ops.cast(before, "float32"), -1)

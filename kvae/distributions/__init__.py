@@ -9,6 +9,7 @@ from kvae import checks
 from kvae.distributions.base import Distribution
 from kvae.distributions.bernoulli import Bernoulli
 from kvae.distributions.location_scale import Gumbel, Laplace, LocationScale, Logistic, StudentT
+from kvae.distributions.mixture_density import MixtureDensity
 from kvae.distributions.normal import LEARNED_SPEED, LOG_VAR_RANGE, Normal
 from kvae.distributions.positive import Exponential, LogNormal
 
@@ -25,6 +26,7 @@ __all__ = [
     "LocationScale",
     "LogNormal",
     "Logistic",
+    "MixtureDensity",
     "Normal",
     "StudentT",
     "likelihood_family",
