@@ -102,6 +102,23 @@ def test_image_grid_wants_a_label_for_each_row():
         plots.image_grid(np.zeros((2, 3, 8, 8, 1)), row_labels="abc")
 
 
+def test_flows_are_arrows_from_the_middles_of_their_cells():
+    flows = np.zeros((1, 2, 2, 4, 2))
+    flows[0, 0, 0, 0] = 0.2, 0.2  # too short to be drawn
+    flows[0, 1, 1, 3] = 3.0, -2.0  # down and to the left
+    figure = plots.flow_grid(np.zeros((1, 20, 20, 1)), flows, None, ["a", "b"], "Title")
+    (arrows,) = figure.axes[0].collections
+    np.testing.assert_allclose(arrows.XY, [[22 + 17, 14.5]])  # the second image begins at pixel 22
+    np.testing.assert_allclose([arrows.U, arrows.V], [[-2.0], [3.0]])  # y points down, as rows do
+    assert drawn(figure).shape == (20, 42)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 2, 2, 2), (3, 1, 2, 2, 3), (3, 2, 2, 2)])
+def test_flows_want_a_row_for_each_image_and_two_coordinates(shape):
+    with pytest.raises(ValueError, match=r"cells_across, 2\) .* Received: flows .*images \(3, 8, 8, 1\)"):
+        plots.flow_grid(X[:3], np.zeros(shape))
+
+
 def test_samples_fill_a_square_and_leave_the_rest_white():
     figure = plots.sample_grid(X[:5])
     assert drawn(figure).shape == (17, 26)
@@ -455,6 +472,7 @@ def make_all(vae, cvae):
     return [
         plots.image_grid(np.zeros((1, 1, 28, 20, 1)), ["a long name"], ["a longer name"], "A title far too long " * 4),
         plots.image_grid(np.zeros((2, 10, 32, 32, 3)), None, names),
+        plots.flow_grid(X[:2], np.ones((2, 7, 2, 2, 2)), None, ["truth", "regressor", *"abcde"], "Title"),
         plots.sample_grid(X[:40], Y[:40]),
         plots.reconstruction_grid(X[:10], X[:10]),
         plots.latent_scatter(z, labels, class_names=names),

@@ -4,6 +4,7 @@ from kvae.plots.applications import anomalies, denoising, inpainting, rate_disto
 from kvae.plots.canvas import save
 from kvae.plots.curves import beside_pca, history, lines_beside_pca
 from kvae.plots.energy import energy_surfaces
+from kvae.plots.flows import flow_grid
 from kvae.plots.image_grids import image_grid, mosaic, reconstruction_grid, sample_grid
 from kvae.plots.ladder import ladder
 from kvae.plots.latent_space import (
@@ -24,6 +25,7 @@ __all__ = [
     "denoising",
     "energy_surfaces",
     "feature_histograms",
+    "flow_grid",
     "history",
     "image_grid",
     "inpainting",
