@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AdversarialAutoencoder": "models",
     "Autoencoder": "models",
+    "AuxiliaryVAE": "models",
     "CVAE": "models",
     "FactorVAE": "models",
     "GAN": "models",
@@ -41,6 +42,7 @@ __all__ = [
     "VAEGAN",
     "AdversarialAutoencoder",
     "Autoencoder",
+    "AuxiliaryVAE",
     "FactorVAE",
     "IntroVAE",
     "SemiSupervisedVAE",
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
         VAEGAN,
         AdversarialAutoencoder,
         Autoencoder,
+        AuxiliaryVAE,
         FactorVAE,
         IntroVAE,
         SemiSupervisedVAE,

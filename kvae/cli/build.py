@@ -9,11 +9,21 @@ import keras
 import numpy as np
 
 from kvae import bounds, networks
-from kvae.cli.options import DEFAULTS
+from kvae.cli.options import DEFAULTS, FEW_LABELS
 from kvae.corruption import Gaussian
 from kvae.data import Dataset, few_labels
 from kvae.distributions import Distribution, Normal
-from kvae.models import CVAE, GAN, VAE, VAEGAN, AdversarialAutoencoder, Autoencoder, IntroVAE, SemiSupervisedVAE
+from kvae.models import (
+    CVAE,
+    GAN,
+    VAE,
+    VAEGAN,
+    AdversarialAutoencoder,
+    Autoencoder,
+    AuxiliaryVAE,
+    IntroVAE,
+    SemiSupervisedVAE,
+)
 from kvae.models.base import BaseModel
 
 
@@ -35,12 +45,12 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     """The untrained model that `options` describe, for a data set."""
     kind, family = options["model"], likelihood(options)
     width: Any = None
-    if kind in ("cvae", "semisupervised"):
+    if kind in ("cvae", *FEW_LABELS):
         if data.y_train is None:
             raise ValueError(f"A {kind} needs labels: use --model vae, or add them to the file. Received: {data.name}")
         if data.num_classes and len(np.unique(data.y_train)) < 2:
             raise ValueError(f"A {kind} needs at least two classes: use --model vae. Received: {data.name}, with one")
-        if kind == "semisupervised" and not data.num_classes:
+        if kind in FEW_LABELS and not data.num_classes:
             raise ValueError(f"A {kind} model needs class labels: use --model cvae. Received: {data.name}")
         width = data.num_classes or data.y_train.shape[1]
     hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
@@ -75,6 +85,10 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     variational |= {"likelihood": family, "bound": bound(options)}
     if kind == "cvae":
         return CVAE(*pair, num_classes=data.num_classes, **variational)
+    if kind == "auxiliary":
+        given = {"posterior": options["posterior"], "likelihood": family, **hidden}
+        five = networks.auxiliary(data.image_shape, options["latent_dim"], width, **given)
+        return AuxiliaryVAE(*five, num_classes=width, **variational)
     if kind == "semisupervised":
         judge = networks.classifier(data.image_shape, width)
         return SemiSupervisedVAE(*pair, judge, num_classes=width, **variational)
@@ -82,8 +96,8 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
 
 
 def for_training(options: dict[str, Any], data: Dataset) -> Dataset:
-    """The data as the model that `options` describe may see it: most labels are hidden from a semisupervised one."""
-    if options["model"] != "semisupervised":
+    """The data as the model that `options` describe may see it: most labels are hidden from some."""
+    if options["model"] not in FEW_LABELS:
         return data
     y = few_labels(np.asarray(data.y_train), options["labels_per_class"], options["seed"])
     return dataclasses.replace(data, y_train=y)

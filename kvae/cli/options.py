@@ -21,10 +21,12 @@ CHANNELS_HELP = "convert them to 1 (grey) or 3 (colour) channels"
 LARGEST = 2**32 - 1  # of an integer: seeds have 32 bits
 
 Needs: TypeAlias = Mapping[str, tuple[str, ...]]
-VARIATIONAL: Needs = {"model": ("vae", "cvae", "semisupervised")}
+FEW_LABELS = ("semisupervised", "auxiliary")
+VARIATIONAL: Needs = {"model": ("vae", "cvae", *FEW_LABELS)}
 WITH_PIXEL_DENSITY: Needs = {"model": (*VARIATIONAL["model"], "introvae")}
 WITH_POSTERIOR: Needs = {"model": (*WITH_PIXEL_DENSITY["model"], "vaegan")}
 ADVERSARIAL = ("gan", "vaegan", "introvae", "adversarial_autoencoder")
+WITH_CONV = ("autoencoder", "vae", "cvae", "semisupervised", *ADVERSARIAL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ TRAIN = (
     Option("dataset", "digits", DATA_HELP, metavar="NAME"),
     Option("image_size", None, SIZE_HELP, list, "N", shown="their own, if all have the same"),
     Option("channels", None, CHANNELS_HELP, int, "C", least=1, shown="their own"),
-    Option("network", "mlp", "", choices=("mlp", "conv")),
+    Option("network", "mlp", "", choices=("mlp", "conv"), choice_needs={"conv": {"model": WITH_CONV}}),
     Option("latent_dim", 2, "latent dimensions", int, "K", least=1),
     Option("hidden", None, "units or filters of the hidden layers", list, "N", shown="the network's own"),
     Option("epochs", 30, "", int, "N", least=1),
@@ -171,10 +173,10 @@ TRAIN = (
     Option(
         "prior",
         "standard",
-        "p(z); learned, p(z|y), is for a cvae or semisupervised, vamp for a vae",
+        "p(z); learned, p(z|y), is for a cvae, semisupervised or auxiliary, vamp for a vae",
         choices=("standard", "learned", "mixture", "vamp"),
         needs=VARIATIONAL,
-        choice_needs={"learned": {"model": ("cvae", "semisupervised")}, "vamp": {"model": ("vae",)}},
+        choice_needs={"learned": {"model": ("cvae", *FEW_LABELS)}, "vamp": {"model": ("vae",)}},
     ),
     Option("bound", "elbo", "elbo, importance_weighted or renyi", metavar="NAME", needs=VARIATIONAL),
     Option("num_samples", 1, "posterior samples per example", int, "L", least=1, needs=VARIATIONAL),
@@ -208,11 +210,11 @@ TRAIN = (
     Option(
         "labels_per_class",
         10,
-        "labels of each class that a semisupervised model is told; the others are hidden from it",
+        "labels of each class that a semisupervised or auxiliary model is told; the others are hidden from it",
         int,
         "N",
         least=1,
-        needs={"model": ("semisupervised",)},
+        needs={"model": FEW_LABELS},
     ),
     Option("binarization", None, "", choices=("static", "dynamic"), shown="none, grey values as they are"),
     Option("seed", 0, "for a reproducible result", int, "N"),

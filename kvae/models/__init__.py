@@ -3,6 +3,7 @@
 from kvae.models.adversarial import GAN
 from kvae.models.adversarial_autoencoder import AdversarialAutoencoder
 from kvae.models.autoencoder import Autoencoder
+from kvae.models.auxiliary import AuxiliaryVAE
 from kvae.models.cvae import CVAE
 from kvae.models.factor_vae import FactorVAE
 from kvae.models.introvae import IntroVAE
@@ -18,6 +19,7 @@ __all__ = [
     "VAEGAN",
     "AdversarialAutoencoder",
     "Autoencoder",
+    "AuxiliaryVAE",
     "FactorVAE",
     "IntroVAE",
     "SemiSupervisedVAE",

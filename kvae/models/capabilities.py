@@ -11,7 +11,7 @@ CAPABILITIES = {
     "adversary": "an adversary, as GAN, VAEGAN, AdversarialAutoencoder and IntroVAE have",
     "networks": "an encoder and a decoder network",
     "condition": "a condition y in addition to x: use CVAE",
-    "classifier": "a classifier q(y|x): use SemiSupervisedVAE",
+    "classifier": "a classifier q(y|x): use SemiSupervisedVAE or AuxiliaryVAE",
     "classes": "class labels: use CVAE(..., num_classes=)",
 }
 

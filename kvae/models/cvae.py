@@ -66,7 +66,7 @@ class CVAE(VAE):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        shapes = networks.condition_shapes(encoder) if getattr(encoder, "inputs", None) else ()
+        shapes = self._condition_shapes(encoder) if getattr(encoder, "inputs", None) else ()
         # `networks.check_pair` says what is wrong with networks that take no condition.
         self.conditions = (
             conditions.Conditions.from_shapes(shapes, num_classes) if shapes else conditions.Conditions(())
@@ -109,9 +109,7 @@ class CVAE(VAE):
         >>> cvae.generate(labels=[7] * 16, seed=0).shape
         (16, 8, 8, 1)
         """
-        labels = self.check_condition(labels, None)
-        if conditions.length(labels) == 0:
-            raise ValueError("`labels` must hold at least one label. Received: none")
+        labels = self._labels_to_generate(labels)
         return self.decode(self.sample_prior(conditions.length(labels), labels, seed, temperature), labels)
 
     def transfer_style(self, x: ArrayLike, y: Any, labels: Any) -> Array:
@@ -131,6 +129,16 @@ class CVAE(VAE):
         every = conditions.take(labels, np.tile(np.arange(m), n))
         images = self.decode(np.repeat(z, m, axis=0), every)
         return images.reshape(n, m, *self.image_shape)
+
+    def _condition_shapes(self, encoder):
+        """Shapes of the parts of y, as the encoder takes them."""
+        return networks.condition_shapes(encoder)
+
+    def _labels_to_generate(self, labels):
+        labels = self.check_condition(labels, None)
+        if conditions.length(labels) == 0:
+            raise ValueError("`labels` must hold at least one label. Received: none")
+        return labels
 
     def _as_prior(self, prior):
         parts = self.conditions.parts  # type: ignore[union-attr]

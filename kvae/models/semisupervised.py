@@ -16,7 +16,7 @@ from kvae.models.conditions import Condition, Conditions
 from kvae.models.cvae import CVAE
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.training import orders
-from kvae.types import Array, ArrayLike, Network, Number
+from kvae.types import Array, ArrayLike, Network, Number, Seed, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -37,6 +37,8 @@ class SemiSupervisedVAE(CVAE):
     unknown, the latter including its KL(q(y|x) ‖ p(y)), or −log p(y) where it is known; `elbo` is their negative sum.
     `labelled_elbo`, the bound on log p(x, y), `classification_loss` and `accuracy` are means over the labelled images;
     `unlabelled_elbo`, the bound on log p(x), is that of all images as if they had no label.
+
+    A step holds `batch · num_classes` rows: with many classes choose smaller batches.
 
     The methods inherited from `CVAE` take the most probable class of an image whose label is unknown or not given;
     `elbo` takes the sum over all of them.
@@ -88,8 +90,8 @@ class SemiSupervisedVAE(CVAE):
     ) -> None:
         num_classes = checks.positive_integer(num_classes, "num_classes")
         super().__init__(encoder, decoder, num_classes, name=name, dtype=dtype, trainable=trainable, **kwargs)
-        networks.check_judge(classifier, "classifier", self.image_shape, num_classes)
         self.classifier = classifier
+        self._check_classifier()
         self.alpha = checks.number(alpha, "alpha", at_least=0)
         self.labelled_share = checks.number(labelled_share, "labelled_share", at_least=0, below=1)
         (part,) = self.conditions.parts  # type: ignore[union-attr]
@@ -101,29 +103,42 @@ class SemiSupervisedVAE(CVAE):
 
     # Methods on tensors.
 
+    def auxiliary(self, x: Tensor, training: bool = False, seed: Seed = None) -> tuple[Tensor, ...]:
+        """What is drawn for each image before its label: nothing here; see `AuxiliaryVAE`."""
+        return ()
+
+    def log_label_probabilities(self, x: Tensor, auxiliary: tuple[Tensor, ...], training: bool = False) -> Tensor:
+        """log q(y|x), or log q(y|a, x), of every class: `(batch, num_classes)`.
+
+        Args:
+            x: tensor `(batch, *image_shape)`.
+            auxiliary: as `auxiliary` gives it.
+            training: bool.
+        """
+        return ops.log_softmax(networks.apply(self.classifier, x, auxiliary[:1], training), axis=-1)
+
     def run_batch(self, batch: Batch, training: bool) -> BatchResult:
         y, classes = ops.cast(batch.y, "int32"), self.num_classes
-        log_q = ops.log_softmax(networks.apply(self.classifier, batch.x, training=training), axis=-1)
-        result = super().run_batch(self._pairs(batch.x), training)
+        auxiliary = self.auxiliary(batch.x, training, self.seed_generator)
+        log_q = self.log_label_probabilities(batch.x, auxiliary, training)
+        result = super().run_batch(self._pairs(batch.x, auxiliary), training)
 
         known = ops.cast(y >= 0, "float32")
-        given, q = ops.one_hot(y, classes, dtype="float32"), ops.exp(log_q)  # `given` is zero where y is −1
-        kl_labelled, kl_unlabelled = math.log(classes), math.log(classes) + ops.sum(q * log_q, axis=-1)
-
-        def expected(values, weights):
-            return ops.sum(weights * ops.reshape(values, (-1, classes)), axis=-1)
+        given = ops.one_hot(y, classes, dtype="float32")  # zero where y is −1
+        weights, label_kl = self._over_labels(y, log_q)
+        q = ops.exp(log_q)
 
         def mixed(values):
-            return expected(values, given + (1.0 - known)[:, None] * q)
+            return self._expectation(values, weights)
 
-        label_kl = known * kl_labelled + (1.0 - known) * kl_unlabelled  # KL(q(y|x) ‖ p(y)), or −log p(y)
         terms = {name: mixed(term) for name, term in result.terms.items()}
         terms["kl_loss"] = terms["kl_loss"] + label_kl
         terms["elbo"] = terms["elbo"] - label_kl
         classification_loss = -ops.sum(given * log_q, axis=-1)
         is_right = ops.cast(ops.equal(ops.argmax(log_q, axis=-1), y), "float32")
-        terms["labelled_elbo"] = expected(result.terms["elbo"], given) - kl_labelled, known
-        terms["unlabelled_elbo"] = expected(result.terms["elbo"], q) - kl_unlabelled
+        pairs = result.terms["elbo"]
+        terms["labelled_elbo"] = self._expectation(pairs, given) - math.log(classes), known
+        terms["unlabelled_elbo"] = self._expectation(pairs, q) - math.log(classes) - ops.sum(q * log_q, axis=-1)
         terms["classification_loss"] = classification_loss, known
         terms["accuracy"] = is_right, known
         # The batch is averaged over all of its examples, and this loss over the labelled ones.
@@ -133,11 +148,22 @@ class SemiSupervisedVAE(CVAE):
         rows = ops.arange(ops.shape(y)[0]) * classes + ops.where(y >= 0, y, ops.cast(ops.argmax(log_q, -1), "int32"))
         return BatchResult(ops.take(result.reconstruction, rows, axis=0), losses, terms)
 
-    def _pairs(self, x):
+    def _pairs(self, x, auxiliary=()):
         """Every image with every class: a `Batch` of `batch · num_classes` rows, the classes of an image in a row."""
-        return Batch(
-            ops.repeat(x, self.num_classes, axis=0), ops.tile(ops.arange(self.num_classes), (ops.shape(x)[0],))
-        )
+        y = ops.tile(ops.arange(self.num_classes), (ops.shape(x)[0],))
+        drawn = tuple(ops.repeat(each, self.num_classes, axis=0) for each in auxiliary)
+        return Batch(ops.repeat(x, self.num_classes, axis=0), (y, *drawn) if drawn else y)
+
+    def _over_labels(self, y, log_q):
+        """q(y|x), or all weight on a known label, `(batch, num_classes)`; and its KL to p(y), −log p(y) if known."""
+        known = ops.cast(y >= 0, "float32")[:, None]
+        q = ops.exp(log_q)
+        weights = ops.one_hot(y, self.num_classes, dtype="float32") + (1.0 - known) * q
+        return weights, math.log(self.num_classes) + ops.sum((1.0 - known) * q * log_q, axis=-1)
+
+    def _expectation(self, values, weights):
+        """The weighted sum over the classes, `(batch,)`, of the values `(batch · num_classes,)` of pairs."""
+        return ops.sum(weights * ops.reshape(values, (-1, self.num_classes)), axis=-1)
 
     # Methods on arrays.
 
@@ -150,7 +176,7 @@ class SemiSupervisedVAE(CVAE):
         (3, 10)
         """
         return in_batches(
-            lambda x: ops.softmax(networks.apply(self.classifier, x), axis=-1),
+            lambda x: ops.exp(self.log_label_probabilities(x, ())),
             self.check_images(x),
             batch_size=EVALUATION_BATCH,
         )
@@ -177,16 +203,24 @@ class SemiSupervisedVAE(CVAE):
         Returns:
             Tuple of arrays `(n,)`, nats: the expectation of log p(x|z, y) over q(z, y|x), and the KL of z and y.
         """
+        num_samples = checks.positive_integer(self.num_samples if num_samples is None else num_samples, "num_samples")
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
+
+        def function(x, y):
+            x, y = ops.repeat(x, num_samples, axis=0), ops.cast(ops.repeat(y, num_samples, axis=0), "int32")
+            auxiliary = self.auxiliary(x, seed=noise)
+            weights, label_kl = self._over_labels(y, self.log_label_probabilities(x, auxiliary))
+            pairs = self._pairs(x, auxiliary)
+            condition = self.condition(pairs.y)
+            params = self.inference(pairs.x, condition)
+            _, sample, _ = self.sample_and_score(pairs.x, params, condition, 1, noise)
+            kl = self._expectation(sample.total_kl(), weights) + label_kl
+            terms = self._expectation(sample.log_likelihood[0], weights), kl
+            return tuple(ops.mean(ops.reshape(each, (-1, num_samples)), axis=1) for each in terms)
+
         x = self.check_images(x)
-        y = np.asarray(self.check_condition(y, len(x)))
-        classes = np.arange(self.num_classes)
-        q = np.where((y >= 0)[:, None], y[:, None] == classes, self.classify(x)).astype("float64")
-        terms = super().elbo_terms
-        pairs = [terms(x, np.full(len(x), each), num_samples, seed) for each in classes]
-        log_likelihood, kl = (np.sum(q.T * each, axis=0) for each in zip(*pairs, strict=True))
-        # KL(q(y|x) ‖ p(y)) = log K − H[q(y|x)]; with a known label log K = −log p(y).
-        kl_label = math.log(self.num_classes) + np.sum(q * np.log(np.maximum(q, 1e-38)), axis=1)
-        return log_likelihood.astype("float32"), (kl + kl_label).astype("float32")
+        batch_size = max(1, EVALUATION_BATCH // (num_samples * self.num_classes))
+        return in_batches(function, x, self.check_condition(y, len(x)), batch_size=batch_size)
 
     # How the model plugs into Keras.
 
@@ -204,6 +238,9 @@ class SemiSupervisedVAE(CVAE):
         if self.labelled_share == 0:
             return super().epoch_order(n, y, batch_size)
         return orders.mixed(np.asarray(y) >= 0, batch_size, self.labelled_share)
+
+    def _check_classifier(self):
+        networks.check_judge(self.classifier, "classifier", self.image_shape, self.num_classes)
 
     def _check_labels(self, x, y):
         y = self.check_condition(ops.convert_to_numpy(y) if ops.is_tensor(y) else y, len(x))

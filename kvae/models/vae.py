@@ -82,7 +82,7 @@ class VAE(DensityModel):
         self._initial_beta = checks.number(beta, "beta", at_least=0)
         self.seed = checks.seed(seed)
         self.seed_generator = strategy.SeedGenerator(self.seed)
-        networks.check_pair(encoder, decoder, self.posterior_family, self.likelihood, self.conditions is not None)
+        self._check_networks()
         self.prior = self._bind(self._as_prior(prior))
         self.beta = self._variable("beta", self._initial_beta)
         self._set_penalties(penalty)
@@ -129,6 +129,10 @@ class VAE(DensityModel):
             losses = (*losses, penalty_loss)
             terms |= {"penalty_loss": penalty_loss, **penalty_terms}
         return BatchResult(self.likelihood.mean(mean_params), losses, terms)
+
+    def _check_networks(self):
+        conditional = self.conditions is not None
+        networks.check_pair(self.encoder, self.decoder, self.posterior_family, self.likelihood, conditional)
 
     def _as_prior(self, prior):
         """The `Prior` that the argument `prior` names."""

@@ -5,6 +5,7 @@ maps `z` (or `[z, *y]`) to the likelihood's, both on the last axis. `y` is what 
 to `x`: a one-hot label, an attribute vector, an image, or several of these. Codes `z` may have any shape.
 """
 
+from kvae.networks.auxiliary_variable import auxiliary, check_auxiliary
 from kvae.networks.contract import apply, check_decoder, check_judge, check_pair, condition_shapes, tile
 from kvae.networks.judges import classifier, discriminator
 from kvae.networks.pairs import conv, mlp
@@ -14,6 +15,8 @@ NETWORKS = {"mlp": mlp, "conv": conv}
 __all__ = [
     "NETWORKS",
     "apply",
+    "auxiliary",
+    "check_auxiliary",
     "check_decoder",
     "check_judge",
     "check_pair",

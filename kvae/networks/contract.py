@@ -43,6 +43,7 @@ def check_pair(
     posterior: Distribution | None,
     likelihood: Distribution,
     conditional: bool = False,
+    decoder_sees: Sequence[Shape] | None = None,
 ) -> None:
     """Raise a `ValueError` unless a pair satisfies the contract at the top of this file.
 
@@ -52,13 +53,16 @@ def check_pair(
         posterior: `Distribution` that the encoder parameterises; `None` for a plain code.
         likelihood: `Distribution` that the decoder parameterises.
         conditional: whether the model has a condition `y`.
+        decoder_sees: shapes of what the decoder must take in addition to `z`; `None` for what the encoder takes in
+            addition to `x`.
     """
     for network, role, family in ((encoder, "encoder", posterior), (decoder, "decoder", likelihood)):
         _check_functional(network, role, family, conditional)
-    if condition_shapes(encoder) != condition_shapes(decoder):
+    seen = condition_shapes(encoder) if decoder_sees is None else tuple(decoder_sees)
+    if seen != condition_shapes(decoder):
         raise ValueError(
             "`encoder` and `decoder` must take the same condition: build both networks with the same num_classes. "
-            f"Received: conditions of shapes {condition_shapes(encoder)} and {condition_shapes(decoder)}"
+            f"Received: conditions of shapes {seen} and {condition_shapes(decoder)}"
         )
     *places, size = decoder.inputs[0].shape[1:]
     each = outputs_per_dimension(posterior)
@@ -128,7 +132,9 @@ def _wrapping(role, conditional):
     return f": x, y = keras.Input({shape}), keras.Input((num_classes,)); {role} = keras.Model([x, y], {role}([x, y]))"
 
 
-def check_judge(network: Network, role: str, shape: Shape, num_outputs: int, of: str = "images") -> None:
+def check_judge(
+    network: Network, role: str, shape: Shape, num_outputs: int, of: str = "images", also: Sequence[Shape] = ()
+) -> None:
     """Raise a `ValueError` unless a network maps images, or codes, to logits.
 
     Args:
@@ -137,15 +143,17 @@ def check_judge(network: Network, role: str, shape: Shape, num_outputs: int, of:
         shape: shape of one example.
         num_outputs: logits per example.
         of: what the examples are, for the message.
+        also: shapes of what it takes in addition.
     """
     if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
         raise ValueError(
             f"`{role}` must be a built Functional keras.Model{_wrapping(role, False)}. Received: {network!r}"
         )
     given = [tuple(each.shape[1:]) for each in (*network.inputs, *network.outputs)]
-    if given != [tuple(shape), (num_outputs,)]:
+    if given != [tuple(shape), *also, (num_outputs,)]:
+        more = "".join(f" and vectors of shape {each}" for each in also)
         raise ValueError(
-            f"`{role}` must map {of} of shape {tuple(shape)} to {num_outputs} logit(s) per example. "
+            f"`{role}` must map {of} of shape {tuple(shape)}{more} to {num_outputs} logit(s) per example. "
             f"Received: {', '.join(map(str, given[:-1]))} to {given[-1]}"
         )
     for found in outputs.ranges(network, Bernoulli()):

@@ -163,7 +163,7 @@ class Conditional(Single):
         outputs.check(self.network, "prior", self.family)
 
     def params(self, condition: Sequence[Tensor]) -> Tensor:
-        first, *others = condition
+        first, *others = condition[: len(self.network.inputs)]  # y, without what a model draws in addition to it
         return networks.apply(self.network, first, others)
 
     def get_config(self) -> dict[str, Any]:
