@@ -95,7 +95,7 @@ def evaluate(
         "latent_dim": model.latent_dim,
         "test_examples": len(x_test),
     }
-    if capabilities.has(model, "density"):
+    if capabilities.has(model, "elbo"):
         log_likelihood, kl = model.elbo_terms(x_test, y_test, num_samples=num_samples, seed=seed)
         elbo = log_likelihood - kl
         metrics["negative_elbo"] = -float(elbo.mean())

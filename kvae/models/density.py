@@ -88,7 +88,7 @@ class DensityModel(PriorModel):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        return super().capabilities | {"density"}
+        return super().capabilities | {"density", "elbo"}
 
     # Methods on tensors.
 
