@@ -375,3 +375,30 @@ def test_a_laplace_posterior_keeps_its_closed_form_under_the_standard_prior():
     params = np.zeros((1, 2 * LATENT), "float32")
     expected = 0.5 * np.log(2 * np.pi) + 1.0 - (1 + np.log(2))  # cross-entropy with variance 2, minus the entropy
     np.testing.assert_allclose(numpy(model.prior.kl(model.posterior_family, params, ())[1]), expected, rtol=1e-5)
+
+
+def mixture_network(size=LATENT, width=3):
+    mixture = kvae.distributions.MixtureDensity(2, size)
+    return keras.Sequential([keras.Input((width,)), keras.layers.Dense(mixture.num_outputs)]), mixture
+
+
+def test_a_mixture_density_network_is_a_prior(rng, tmp_path):
+    network, mixture = mixture_network()
+    model = model_with(priors.ConditionalMixture(network, mixture), cls=kvae.CVAE)
+    x, y, z = rng.random((4, 6), "float32"), np.array([0, 1, 2, 1]), rng.normal(size=(5, 4, LATENT))
+    params = network(np.eye(3, dtype="float32")[y])
+    log_prob = model.prior.log_prob(ops.convert_to_tensor(z, "float32"), model.condition(y), None)
+    np.testing.assert_allclose(numpy(log_prob), numpy(mixture.log_prob(z, params)), rtol=1e-5)
+    assert model.elbo(x, y, seed=0).shape == (4,)  # without a closed-form KL
+    cold, modes = model.sample_prior(4, y, seed=0, temperature=0), numpy(mixture.modes(params)[0])
+    assert (np.abs(cold[:, None] - modes).max(axis=-1).min(axis=1) < 1e-6).all()
+    assert np.abs(model.sample_prior(4, y, seed=0) - cold).min() > 1e-6
+    model.save(tmp_path / "model.keras")
+    loaded = kvae.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.sample_prior(4, y, seed=0), model.sample_prior(4, y, seed=0))
+
+
+@pytest.mark.parametrize("size", [LATENT + 1, 1])
+def test_a_mixture_of_other_codes_is_refused(size):
+    with pytest.raises(ValueError, match=r"end the network in Dense\(mixture.num_outputs\).*codes \(2,\)"):
+        model_with(priors.ConditionalMixture(*mixture_network(size)), cls=kvae.CVAE)

@@ -116,13 +116,16 @@ class MixtureDensity(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return -self.log_prob(y_true, y_pred)
 
-    def sample(self, params: ArrayLike | Tensor, num_samples: int, seed: Seed = None) -> Tensor:
+    def sample(
+        self, params: ArrayLike | Tensor, num_samples: int, seed: Seed = None, temperature: float = 1.0
+    ) -> Tensor:
         """Draw vectors.
 
         Args:
             params: tensor `(batch, num_outputs)`.
             num_samples: number of draws per example.
             seed: int or `keras.random.SeedGenerator`.
+            temperature: what σ is multiplied by.
 
         Returns:
             Tensor `(num_samples, batch, size)`. It is not differentiable in the weights.
@@ -132,7 +135,8 @@ class MixtureDensity(keras.losses.Loss):
         k = ops.transpose(keras.random.categorical(log_weights, num_samples, seed=one))  # (samples, batch)
         chosen = ops.expand_dims(ops.one_hot(k, self.num_components, dtype="float32"), -1)
         mean, log_var = (ops.sum(chosen * each, axis=-2) for each in (means, log_vars))
-        return mean + ops.exp(0.5 * log_var) * keras.random.normal(ops.shape(mean), dtype="float32", seed=other)
+        noise = keras.random.normal(ops.shape(mean), dtype="float32", seed=other)
+        return mean + temperature * ops.exp(0.5 * log_var) * noise
 
     def mean(self, params: ArrayLike | Tensor) -> Tensor:
         """E[z|y] = Σ_k π_k μ_k: `(..., size)` of `params` `(..., num_outputs)`."""

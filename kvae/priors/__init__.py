@@ -3,12 +3,13 @@
 from kvae import checks
 from kvae.priors.base import Conditional, Prior, Single, Standard
 from kvae.priors.hierarchical import Hierarchical
-from kvae.priors.mixtures import Components, Mixture, Vamp
+from kvae.priors.mixtures import Components, ConditionalMixture, Mixture, Vamp
 
 __all__ = [
     "PRIORS",
     "Components",
     "Conditional",
+    "ConditionalMixture",
     "Hierarchical",
     "Mixture",
     "Prior",

@@ -1,4 +1,4 @@
-"""Mixtures as priors: learned components, or the posteriors of learned pseudo-inputs."""
+"""Mixtures as priors: learned components, posteriors of learned pseudo-inputs, or components set by the condition."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvae import checks
-from kvae.distributions import Distribution
+from kvae import checks, networks
+from kvae.distributions import Distribution, MixtureDensity
 from kvae.priors.base import Prior
-from kvae.types import Seed, Shape, Tensor
+from kvae.types import Network, Seed, Shape, Tensor
 
 
 class Components(Prior):
@@ -105,3 +105,65 @@ class Vamp(Components):
 
     def component_params(self) -> Tensor:
         return self._encode(self.pseudo_inputs())
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class ConditionalMixture(Prior):
+    """A mixture density network as the prior of a `CVAE`: p(z|y) = Σ_k π_k(y) N(z | μ_k(y), σ_k²(y)).
+
+    With encoder and decoder held fixed (`trainable = False`), fitting the model is fitting the network to codes drawn
+    from q(z|x, y), as in Deshpande et al. 2017 (https://arxiv.org/abs/1612.01958), section 4.
+
+    Args:
+        network: Functional model from the condition, or a list of its parts, to `mixture.num_outputs` numbers.
+        mixture: `kvae.distributions.MixtureDensity` of vectors as long as a code.
+
+    Raises:
+        ValueError: when bound to a model, if the network or the codes do not fit the mixture.
+
+    Example:
+
+    ```python
+    mixture = kvae.distributions.MixtureDensity(num_components=8, size=2)
+    network = keras.Sequential([keras.Input((10,)), keras.layers.Dense(mixture.num_outputs)])
+    encoder, decoder = kvae.networks.mlp((8, 8, 1), latent_dim=2, num_classes=10)
+    model = kvae.CVAE(encoder, decoder, 10, prior=kvae.priors.ConditionalMixture(network, mixture))
+    ```
+    """
+
+    def __init__(self, network: Network, mixture: MixtureDensity, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+        self.mixture = mixture
+
+    def make_weights(self, image_shape: Shape, encode: Callable[[Tensor], Tensor]) -> None:
+        expected = (self.mixture.num_outputs,), (self.mixture.size,)
+        given = tuple(self.network.output_shape[1:]), self.latent_shape
+        if given != expected:
+            raise ValueError(
+                f"`prior` must be a network to {expected[0]} and a mixture of codes {expected[1]} per example: end the "
+                f"network in Dense(mixture.num_outputs). Received: {given[0]} and codes {given[1]}"
+            )
+
+    def mixture_params(self, condition: Sequence[Tensor]) -> Tensor:
+        """Parameters `(batch, mixture.num_outputs)`, for the methods of the mixture."""
+        first, *others = condition
+        return networks.apply(self.network, first, others)
+
+    def log_prob(self, z: Tensor, condition: Sequence[Tensor], seed: Seed) -> Tensor:
+        return self.mixture.log_prob(z, self.mixture_params(condition))
+
+    def sample(self, n: int, condition: Sequence[Tensor], seed: Seed, temperature: float = 1.0) -> Tensor:
+        return self.mixture.sample(self.mixture_params(condition), 1, seed, temperature)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {"network": self.network, "mixture": self.mixture}
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ConditionalMixture:
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("network", "mixture")}
+        return cls(**{**config, **parts})
