@@ -37,7 +37,7 @@ def placed(value, options=None, dataset="digits", **changes):
 def test_a_number_on_its_card(value, nats, words):
     placement = placed(value)
     assert placement.card is DEMO
-    assert placement.nats == pytest.approx(nats, abs=1e-3)  # the band: 21 ± 4.3027 · 0.5 · √(4/3)
+    assert placement.distance == pytest.approx(nats, abs=1e-3)  # the band: 21 ± 4.3027 · 0.5 · √(4/3)
     assert words in placement.text
     assert "18.52 to 23.48 nats (95% of runs), mean 21.00 ± 0.29, 3 seeds" in placement.text
     assert "No published figure is comparable: nobody measured it." in placement.text
@@ -86,10 +86,25 @@ def test_the_band_holds_the_share_of_healthy_runs_that_it_states(n, rng):
     assert np.mean(inside) == pytest.approx(reference_cards.COVERAGE, abs=0.02)  # four standard errors
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "distance", "words"),
+    [
+        ("accuracy", 0.95, -0.0103, "accuracy 0.950 is 0.010 better than the band"),
+        ("accuracy", 0.84, 0.0197, "0.020 worse than the band of `few`: 0.860 to 0.940 (95% of runs), mean 0.900"),
+        ("frechet_distance", 0.95, 0.0103, "frechet distance 0.95 is 0.01 worse than the band"),
+    ],
+)
+def test_other_numbers_have_units_and_directions_of_their_own(metric, value, distance, words):
+    card = Card("few", {"model": "semisupervised"}, metric, (0.892, 0.9, 0.908), NO_FIGURE)
+    placement = reference_cards.Placement(card, value)
+    assert placement.distance == pytest.approx(distance, abs=1e-3)
+    assert words in placement.text
+
+
 def test_the_summary_is_json():
     summary = placed(24.0).summary()
     assert json.loads(json.dumps(summary)) == summary
-    assert [summary["nats_from_band"], *summary["band"], summary["seeds"]] == pytest.approx(
+    assert [summary["distance_from_band"], *summary["band"], summary["seeds"]] == pytest.approx(
         [0.516, 18.516, 23.484, 3], abs=1e-3
     )
 
@@ -109,7 +124,7 @@ def test_the_shipped_cards_are_of_todays_commands():
         base = run_options.DEMO if arguments.command == "demo" else run_options.DEFAULTS
         options = base | {name: value for name, value in given.items() if value is not None and name != "seed"}
         placement = place({card.metric: card.mean, "dataset": options["dataset"]}, options, run_options.DEFAULTS)
-        assert (placement.card.command, placement.differs, placement.nats) == (card.command, (), 0.0)
+        assert (placement.card.command, placement.differs, placement.distance) == (card.command, (), 0.0)
         assert np.isfinite(card.values).all()
         assert card.published["value"] is not None or card.published["why"]
 

@@ -18,10 +18,31 @@ from kvae.types import PathLike
 
 CARDS = Path(__file__).with_name("cards.json")
 # Nats are comparable only between runs that score the same pixels in the same way, under p(x) or under p(x|y).
-SAME = ("model", "dataset", "binarization", "likelihood", "sigma")
-ROUNDING = 0.005  # nats, half a unit of the second decimal: tolerates differences between machines
+SAME = ("model", "dataset", "binarization", "likelihood", "sigma", "labels_per_class")
 IRRELEVANT = ("seed", "pictures_every")  # the band is for any seed
 COVERAGE = 0.95  # of the prediction interval: the share of healthy runs that it holds
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How a result of `metrics.json` is read.
+
+    Attributes:
+        unit: as it follows a number, with a space in front.
+        digits: decimals shown.
+        higher_is_better: whether it is.
+    """
+
+    unit: str = ""
+    digits: int = 2
+    higher_is_better: bool = False
+
+
+METRICS = {
+    "negative_elbo": Metric(" nats"),
+    "frechet_distance": Metric(),
+    "accuracy": Metric(digits=3, higher_is_better=True),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +52,7 @@ class Card:
     Attributes:
         command: the command line.
         options: dict, the options that differ from the defaults of `kvae train`.
-        metric: name of the result in `metrics.json`; in nats, lower is better.
+        metric: name of the result in `metrics.json`, a key of `METRICS`.
         values: the result for each seed.
         published: dict with the nearest published `value` and its `source`, `None` without one; `why` gives the
             reason if it is not comparable, and is `None` otherwise.
@@ -45,12 +66,12 @@ class Card:
 
     @property
     def mean(self) -> float:
-        """Mean over seeds, nats."""
+        """Mean over seeds."""
         return float(np.mean(self.values))
 
     @property
     def band(self) -> tuple[float, float]:
-        """Prediction interval for the result of another seed, nats: mean ± t · s · √(1 + 1/n).
+        """Prediction interval for the result of another seed: mean ± t · s · √(1 + 1/n).
 
         t is the quantile of Student's t with n − 1 degrees of freedom: another seed's result lies inside with a
         probability of `COVERAGE`, if results are normally distributed over seeds (Hahn & Meeker 1991, section 4.7).
@@ -63,7 +84,7 @@ class Card:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean over seeds, nats; NaN for a single seed."""
+        """Standard error of the mean over seeds; NaN for a single seed."""
         return float(np.std(self.values, ddof=1) / math.sqrt(len(self.values))) if len(self.values) > 1 else math.nan
 
 
@@ -73,7 +94,7 @@ class Placement:
 
     Attributes:
         card: the `Card`.
-        value: the result, nats.
+        value: the result.
         differs: names of the options in which the run differs from the card.
     """
 
@@ -82,24 +103,29 @@ class Placement:
     differs: tuple[str, ...] = ()
 
     @property
-    def nats(self) -> float:
+    def distance(self) -> float:
         """Distance from the card's band: negative if better, 0 if within, positive if worse."""
-        low, high = self.card.band
+        metric, (low, high) = METRICS[self.card.metric], self.card.band
         outside = min(self.value - low, 0.0) or max(self.value - high, 0.0)
-        return outside if abs(outside) > ROUNDING else 0.0
+        if abs(outside) <= 0.5 * 10.0**-metric.digits:  # half a unit of the last decimal: machines differ
+            return 0.0
+        return -outside if metric.higher_is_better else outside
 
     @property
     def text(self) -> str:
         """The comparison in words."""
-        card = self.card
-        low, high = card.band
-        place = (
-            "within" if self.nats == 0 else f"{abs(self.nats):.2f} nats {'better' if self.nats < 0 else 'worse'} than"
-        )
-        name = card.metric.replace("_", " ")
+        card, metric = self.card, METRICS[self.card.metric]
+
+        def number(value):
+            return f"{value:.{metric.digits}f}"
+
+        low, high = map(number, card.band)
+        better = "better" if self.distance < 0 else "worse"
+        place = "within" if self.distance == 0 else f"{number(abs(self.distance))}{metric.unit} {better} than"
         words = (
-            f"{name} {self.value:.2f} is {place} the band of `{card.command}`: {low:.2f} to {high:.2f} nats "
-            f"({COVERAGE:.0%} of runs), mean {card.mean:.2f} ± {card.standard_error:.2f}, {len(card.values)} seeds."
+            f"{card.metric.replace('_', ' ')} {number(self.value)} is {place} the band of `{card.command}`: "
+            f"{low} to {high}{metric.unit} ({COVERAGE:.0%} of runs), mean {number(card.mean)} ± "
+            f"{number(card.standard_error)}, {len(card.values)} seeds."
         )
         if self.differs:
             words += f" No card matches this run's options; it differs from this one in {', '.join(self.differs)}."
@@ -107,7 +133,7 @@ class Placement:
         if published["value"] is None:
             return f"{words} No published figure is comparable: {published['why']}."
         why = "" if published["why"] is None else f", which is not comparable: {published['why']}"
-        return f"{words} Published: {published['value']:.2f} ({published['source']}){why}."
+        return f"{words} Published: {number(published['value'])} ({published['source']}){why}."
 
     def summary(self) -> dict[str, Any]:
         """The comparison as a dict of JSON values."""
@@ -116,7 +142,7 @@ class Placement:
             "command": card.command,
             "metric": card.metric,
             "value": self.value,
-            "nats_from_band": self.nats,
+            "distance_from_band": self.distance,
             "band": list(card.band),
             "mean": card.mean,
             "standard_error": card.standard_error,
@@ -164,7 +190,7 @@ def place(
     >>> card = reference_cards.load()[0]
     >>> options = {**DEFAULTS, **card.options}
     >>> metrics = {"dataset": options["dataset"], card.metric: card.values[0]}
-    >>> reference_cards.place(metrics, options, DEFAULTS).nats
+    >>> reference_cards.place(metrics, options, DEFAULTS).distance
     0.0
     """
     placements = []
