@@ -1,9 +1,8 @@
 """The autoencoder family, compared with NumPy, PCA and exact solutions."""
 
-import subprocess
-import sys
 import types
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -290,8 +289,8 @@ def test_tied_weights_stay_tied_in_a_fresh_process(tmp_path, x):
     model.save(tmp_path / "tied.keras")
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "reconstruction.npy", model.reconstruct(x))
-    done = subprocess.run([sys.executable, "-c", LOAD_AND_TRAIN, str(tmp_path)], capture_output=True, text=True)
-    assert done.stdout.split() == ["True", "True", str(model.count_params())], done.stderr
+    done = fresh.python(LOAD_AND_TRAIN, tmp_path)
+    assert done.stdout.split() == ["True", "True", str(model.count_params())]
 
 
 def test_an_untied_layer_says_so():

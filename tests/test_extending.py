@@ -1,11 +1,9 @@
 """User-defined extensions train, log, save, load and resume like the built-in models."""
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -77,7 +75,8 @@ def built(name):
 def fitted(name, epochs=2, **kwargs):
     model, x, y = built(name)
     data = (x,) if y is None else (x, y)
-    return model, x, y, model.fit(x, y, epochs=epochs, batch_size=5, verbose=0, validation_data=data, **kwargs)
+    options = {"batch_size": 5, "validation_data": data, "validation_batch_size": N, "verbose": 0}
+    return model, x, y, model.fit(x, y, epochs=epochs, **options, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +114,7 @@ def test_all_load_by_value_in_another_process(trained, tmp_path):
     code = f"""
 import numpy as np, kvae, sys
 from pathlib import Path
+sys.path.insert(0, {str(EXTENSIONS.parent)!r})
 folder = Path({str(tmp_path)!r})
 try:
     kvae.load_model(folder / "0.keras")
@@ -129,14 +129,12 @@ for i in range({len(trained)}):
     equal = np.array_equal(model.reconstruct(given["x"], y), given["reconstruction"])
     print(i, equal, int(model.optimizer.iterations.value))
 """
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXTENSIONS.parent), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    refused, *lines = done.stdout.splitlines()
+    refused, *lines = fresh.python(code).stdout.splitlines()
     assert "Planar" in refused
     assert lines == [f"{i} True 6" for i in range(len(trained))]
 
 
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("name", ["codes (4, 4, 2), mixture", "label and image", "terms of a model"])
 def test_a_resumed_training_ends_as_if_uninterrupted(trained, name, tmp_path):
     path = tmp_path / "checkpoint.npz"
     fitted(name, epochs=1, callbacks=[Checkpoint(path)])

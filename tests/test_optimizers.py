@@ -1,9 +1,8 @@
 """Several optimizers in one model: each trains its own networks, and the surrounding tools handle all of them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -89,8 +88,7 @@ def test_a_saved_model_brings_its_optimizers_back_in_a_fresh_process(tmp_path):
     model = compiled()
     model.fit(images(), **FIT)
     model.save(tmp_path / "model.keras")
-    command = [sys.executable, "-c", LOAD, str(Path(__file__).parent), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = fresh.python(LOAD, Path(__file__).parent, tmp_path)
     assert done.stdout.split() == ["GroupedOptimizer", "Adam", "SGD"]
     with np.load(tmp_path / "loaded.npz") as file:
         predictions, *optimizer = file.values()
@@ -152,8 +150,7 @@ def test_each_adam_is_fused():
 @pytest.mark.long
 @tensorflow_only
 def test_two_replicas_train_as_one_device_does():
-    command = [sys.executable, "-c", MIRRORED, str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = fresh.python(MIRRORED, Path(__file__).parent)
     assert done.stdout.split() == ["True", "True"]
 
 

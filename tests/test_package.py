@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fresh
 import pytest
 
 import kvae
@@ -96,16 +97,12 @@ def test_files_stay_short():
     assert not {path.name: lengths[path] for path in MODULES if lengths[path] > most[path]}
 
 
-def fresh(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-
-
 def test_importing_kvae_registers_the_models_and_loads_little_else():
-    registered, *loaded = fresh(
+    registered, *loaded = fresh.python(
         "import sys, keras; before = set(sys.modules); import kvae\n"
         "models = {'kvae>VAE', 'kvae>CVAE', 'kvae>Autoencoder'}\n"
         "print(models <= set(keras.saving.get_custom_objects()), *set(sys.modules) - before)"
-    )
+    ).stdout.split()
     assert registered == "True"
     assert all(name.split(".")[0] == "kvae" for name in loaded)
     assert not {"kvae.plots", "kvae.callbacks", "kvae.baselines"} & set(loaded)
@@ -114,14 +111,15 @@ def test_importing_kvae_registers_the_models_and_loads_little_else():
 @pytest.mark.parametrize("module", ["kvae.bounds", "kvae.training.keras_internals"])
 def test_a_module_that_the_models_need_may_be_imported_first(module):
     code = f"import {module}, sys; print('kvae>VAE' in sys.modules['keras'].saving.get_custom_objects())"
-    assert fresh(code) == ["True"]
+    assert fresh.python(code).stdout.split() == ["True"]
 
 
 def test_the_commands_help_needs_no_keras():
-    loaded = fresh(
+    code = (
         "import sys; from kvae.cli.main import main\n"
         "code = main(['--help']); print('END', code, 'keras' in sys.modules, 'numpy' in sys.modules)"
     )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded[loaded.index("END") :] == ["END", "0", "False", "False"]
 
 
