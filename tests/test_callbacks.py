@@ -8,6 +8,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from cases import QUICKLY
 from sklearn.decomposition import PCA
 
 import kvae
@@ -18,10 +19,10 @@ X, Y = DATA.x_train[:64], DATA.y_train[:64]
 X_TEST, Y_TEST = DATA.x_test[:40], DATA.y_test[:40]
 
 
-def make_vae(latent_dim=2, rate=1e-3, beta=1.0):
+def make_vae(latent_dim=2, rate=1e-3, beta=1.0, **kwargs):
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp((8, 8, 1), latent_dim, hidden=(8,)), beta=beta, seed=0)
-    model.compile(keras.optimizers.Adam(rate))
+    model.compile(keras.optimizers.Adam(rate), **(kwargs or QUICKLY))
     return model
 
 
@@ -29,12 +30,12 @@ def make_cvae(num_classes=10, condition=10):
     keras.utils.set_random_seed(0)
     networks = kvae.networks.mlp((8, 8, 1), 2, hidden=(8,), num_classes=condition)
     model = kvae.CVAE(*networks, num_classes=num_classes, seed=0)
-    model.compile(keras.optimizers.Adam(1e-3))
+    model.compile(keras.optimizers.Adam(1e-3), **QUICKLY)
     return model
 
 
 def fit(model, *args, epochs=1, **kwargs):
-    return model.fit(*(args or (X,)), epochs=epochs, verbose=0, **kwargs)
+    return model.fit(*(args or (X,)), epochs=epochs, batch_size=len(X), verbose=0, **kwargs)
 
 
 def names(folder):
@@ -113,7 +114,7 @@ def test_labels_must_be_as_many_as_images(tmp_path):
 
 def test_training_does_not_notice_the_pictures(tmp_path, figures):
     def weights(*pictures):
-        model = make_vae()
+        model = make_vae(jit_compile="auto")
         fit(model, epochs=2, callbacks=list(pictures))
         return model.get_weights()
 
@@ -248,7 +249,7 @@ def test_linear_warmup_rises_from_0_and_stays():
 
 
 def test_warmup_weighs_the_loss_that_is_minimised():
-    logs = fit(make_vae(), epochs=4, callbacks=[callbacks.KLWarmup(3, beta=6.0)]).history
+    logs = fit(make_vae(jit_compile="auto"), epochs=4, callbacks=[callbacks.KLWarmup(3, beta=6.0)]).history
     expected = np.array(logs["reconstruction_loss"]) + np.array([0, 2, 4, 6]) * logs["kl_loss"]
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
 
