@@ -100,6 +100,7 @@ def main():
     parser.add_argument("options", nargs="*", default=TRAIN, help="of kvae train, after --")
     arguments = parser.parse_args()
     signals = [signal.Signals[f"SIG{name}"] for name in arguments.signals]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and theirs, ignore Ctrl-C
     rng, done, differences = random.Random(arguments.seed), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "whole"

@@ -389,6 +389,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     names = parser.parse_args(arguments).names or FAULTS
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and theirs, ignore Ctrl-C
     unmet = []
     with tempfile.TemporaryDirectory() as scratch:
         trainings = Trainings(scratch)
