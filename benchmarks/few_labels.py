@@ -76,6 +76,12 @@ def m1(data, setting, minutes):
     return model
 
 
+def agreement(model, data):
+    """The share, in %, of generated images that a classifier trained on real ones gives the label asked for."""
+    judge = kvae.evaluation.LabelJudge(data.x_train, data.y_train, seed=0)
+    return 100 * kvae.evaluation.label_agreement(model, judge, seed=0)
+
+
 def run(data, method, minutes, **setting):
     """One draw of the labels: the test error, and its curve over the minutes."""
     y = few_labels(data.y_train, setting["per_class"], setting["seed"])
@@ -94,14 +100,14 @@ def run(data, method, minutes, **setting):
     if method == "M2":
         model = m2(data.image_shape, setting)
         curve = trained(model, data.x_train, y, setting, minutes, error_of(model.classify, data.x_test))
-        return {"error": curve[-1][1], "curve": curve}
+        return {"error": curve[-1][1], "curve": curve, "agreement": agreement(model, data)}
     if method == "ADGM":
         sizes = (setting["hidden"], setting["hidden"])
         networks = kvae.networks.auxiliary(data.image_shape, setting["latent_dim"], 10, hidden=sizes)
         model = kvae.AuxiliaryVAE(*networks, num_classes=10, seed=setting["seed"])
         model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
         curve = trained(model, data.x_train, y, setting, minutes, error_of(model.classify, data.x_test))
-        return {"error": curve[-1][1], "curve": curve}
+        return {"error": curve[-1][1], "curve": curve, "agreement": agreement(model, data)}
     below = m1(data, setting, minutes if method == "M1" else minutes / 2)
     if method == "M1":
         fitted = kvae.classifier.on_codes(below, data.x_train, y)
@@ -110,6 +116,12 @@ def run(data, method, minutes, **setting):
     model = m2((setting["latent_dim"],), setting, likelihood=Normal())
     curve = trained(model, z_train, y, setting, minutes / 2, error_of(model.classify, z_test))
     return {"error": curve[-1][1], "curve": curve}
+
+
+def mean_and_error(values):
+    """Mean ± standard error; a single value has none."""
+    spread = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{spread}"
 
 
 def main():
@@ -128,15 +140,16 @@ def main():
     out = given.out or Path("runs") / f"few_labels_{given.dataset}"
     print(f"{NAMES[given.dataset]}, {setting['per_class']} labels a class, {draws} draws, {minutes:g} minutes each")
     for method in given.methods:
-        errors, curves = [], []
+        errors, curves, agreements = [], [], []
         for draw in range(draws):
             one = {"method": method, "minutes": minutes, "rate": given.rate, **setting, "seed": given.seed + draw}
             result = kept(out / f"{method}_{draw}.json", one, lambda **setting: run(data, **setting))
             errors.append(result["error"])
             curves.append(result.get("curve"))
-        spread = f" ± {np.std(errors, ddof=1) / np.sqrt(draws):.2f}" if draws > 1 else ""
+            agreements += [result["agreement"]] if "agreement" in result else []
         published = f"   published {PUBLISHED.get(method, '–')}" if given.dataset == "mnist" else ""
-        print(f"{method:<12} error {np.mean(errors):.2f}{spread} %{published}", flush=True)
+        agreed = f"   label agreement of samples {mean_and_error(agreements)} %" if agreements else ""
+        print(f"{method:<12} error {mean_and_error(errors)} %{agreed}{published}", flush=True)
         if curves[0]:
             print("  first draw, minutes: error  " + ", ".join(f"{m:.1f}: {e:.1f}" for m, e in curves[0]), flush=True)
 
