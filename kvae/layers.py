@@ -1,4 +1,4 @@
-"""Layers for networks of your own: weights tied to another layer's, and images sampled along a flow."""
+"""Layers for networks of your own: weights tied to another layer's, images sampled along a flow or resized."""
 
 from __future__ import annotations
 
@@ -164,6 +164,42 @@ class BilinearSampler(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         _check_shapes(input_shape)
         return input_shape[0]
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class Resize(keras.layers.Layer):
+    """Resize images `(batch, height, width, channels)` by bilinear interpolation, with antialiasing where they shrink.
+
+    In a network with batch normalisation `keras.layers.Resizing` is no substitute: all layers after it would run in
+    training mode in Keras 3.15, also in `predict`, because its own default is `training=True`.
+
+    Args:
+        height: int, of the result.
+        width: int, of the result.
+        **kwargs: as in `keras.layers.Layer`.
+
+    Example:
+
+    >>> tuple(kvae.layers.Resize(14, 14)(np.zeros((1, 28, 20, 3))).shape)
+    (1, 14, 14, 3)
+    """
+
+    def __init__(self, height: int, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.height = checks.positive_integer(height, "height")
+        self.width = checks.positive_integer(width, "width")
+        self.built = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        size = (self.height, self.width)
+        images = ops.image.resize(inputs, size, antialias=True, data_format="channels_last")
+        return ops.cast(images, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], self.height, self.width, input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 def _check_shapes(shapes):

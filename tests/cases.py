@@ -83,6 +83,12 @@ def compiled(model, **kwargs):
     return model
 
 
+def cvae_of_image():
+    """A condition that is an image, with a prior p(z|y)."""
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), condition_shape=(4, 6, 1))
+    return kvae.CVAE(*pair, prior="learned", seed=0)
+
+
 def own_prior():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(4)])
 
@@ -102,6 +108,10 @@ def few_classes(rng, n):
 
 def attributes(rng, n):
     return rng.random((n, 4), dtype="float32")
+
+
+def small_images(rng, n):
+    return rng.random((n, 4, 6, 1), dtype="float32")
 
 
 CASES = {
@@ -128,6 +138,7 @@ CASES = {
     "cvae": Case(cvae, (8, 8, 1), classes),
     "cvae-conv": Case(lambda: cvae((9, 9, 3), "conv", (4, 8)), (9, 9, 3), classes),
     "cvae-attributes": Case(lambda: cvae(width=4, num_classes=None), (8, 8, 1), attributes),
+    "cvae-image": Case(cvae_of_image, (8, 8, 1), small_images),
     "cvae-learned-prior": Case(lambda: cvae(prior="learned"), (8, 8, 1), classes),
     "cvae-own-prior": Case(lambda: cvae(prior=own_prior(), num_samples=2), (8, 8, 1), classes),
     "cvae-mixture": Case(

@@ -1,4 +1,4 @@
-"""Images sampled along a flow, against SciPy and finite differences."""
+"""Images sampled along a flow, or resized, against SciPy and finite differences."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 from keras import ops
 
-from kvae.layers import BilinearSampler
+from kvae.layers import BilinearSampler, Resize
 from kvae.training.gradients import gradient
 
 
@@ -118,3 +118,22 @@ def test_shapes_that_do_not_fit_are_refused_in_one_line(flow):
 def test_one_input_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"BilinearSampler takes \[images, flow\] of shapes .*Received"):
         BilinearSampler()(np.zeros((2, 3, 4, 1), "float32"))
+
+
+@pytest.mark.parametrize("size", [(9, 12), (2, 3)])
+def test_resize_is_bilinear_and_leaves_batch_normalisation_in_inference_mode(rng, size):
+    x = keras.Input((4, 6, 2))
+    h = Resize(*size)(x)
+    model = keras.Model(x, [h, keras.layers.BatchNormalization()(h)])
+    images = rng.random((3, 4, 6, 2), dtype="float32")
+    resized, normalised = (ops.convert_to_numpy(each) for each in model(images))
+    rows, columns = (np.clip((np.arange(n) + 0.5) * s / n - 0.5, 0, s - 1) for n, s in zip(size, (4, 6), strict=True))
+    if size == (2, 3):
+        assert resized.mean() == pytest.approx(images.mean(), rel=0.05)  # an average of neighbours, not every other one
+    else:
+        at = np.meshgrid(rows, columns, indexing="ij")
+        expected = scipy.ndimage.map_coordinates(images[0, ..., 0], at, order=1, mode="nearest")
+        np.testing.assert_allclose(resized[0, ..., 0], expected, atol=1e-5)
+    np.testing.assert_allclose(normalised, resized / np.sqrt(1 + 1e-3), rtol=1e-4)
+    again = Resize.from_config(model.layers[1].get_config())
+    np.testing.assert_array_equal(ops.convert_to_numpy(again(images)), resized)

@@ -95,8 +95,10 @@ def compress(model: Any, x: ArrayLike, step: float, y: Any = None) -> bytes:
     codes = _quantised(model, x, step, y)
     width = next(bits for bits in (8, 16, 32) if np.abs(codes).max() < 2 ** (bits - 1))
     codes = codes.astype(f"<i{width // 8}")
-    labels = np.zeros((len(codes), 0), "<i4") if y is None else np.asarray(y).reshape(len(codes), -1)
-    labels = labels.astype("<f4" if labels.dtype.kind == "f" else "<i4")
+    if isinstance(y, tuple):
+        raise ValueError(f"`y` must be one condition, as a file stores it. Received: {len(y)} of them")
+    y = np.zeros((len(codes), 0), "<i4") if y is None else model.check_condition(y, len(codes))
+    labels = y.reshape(len(codes), -1).astype("<f4" if y.dtype.kind == "f" else "<i4")
     head = HEADER.pack(
         MAGIC,
         VERSION,
@@ -171,7 +173,16 @@ def decompress(model: Any, file: bytes | bytearray) -> Array:
     z = (codes * step).astype("float32")
     if columns == 0:
         return model.decode(z)
-    return model.decode(z, labels if label_type.kind == "f" else labels[:, 0])
+    return model.decode(z, _condition(model, labels))
+
+
+def _condition(model: Any, values: Array) -> Array:
+    """The rows of a file as class labels, or in the shape of the model's condition, which may be an image."""
+    if values.dtype.kind != "f":
+        return values[:, 0]
+    shapes = [part.shape for part in getattr(getattr(model, "conditions", None), "parts", ())]
+    fits = [math.prod(shape) for shape in shapes] == [values.shape[-1]]
+    return values.reshape(-1, *shapes[0]) if fits else values
 
 
 def _fingerprint(model):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kvae import checks
+from kvae.models import conditions
 from kvae.types import Array, ArrayLike
 
 
@@ -25,9 +26,9 @@ def interpolate(
         model: a trained model of any family, or a baseline with `encode` and `decode`.
         x_start: image `(height, width, channels)`.
         x_end: image like `x_start`.
-        y_start: for a conditional model, the first image's class or attribute vector `(k,)`.
+        y_start: for a conditional model, the first image's class, attribute vector `(k,)`, image or tuple of these.
         y_end: for a conditional model, the second image's.
-        y: for a conditional model, the class or attribute vector to decode with; `None` for `y_start`.
+        y: for a conditional model, the condition to decode with; `None` for `y_start`.
         steps: int, number of points on the line, including both ends.
 
     Returns:
@@ -44,7 +45,7 @@ def interpolate(
     steps = checks.positive_integer(steps, "steps")
 
     def labels(y, n):
-        return () if y is None else (np.repeat(np.asarray(y)[None], n, axis=0),)
+        return () if y is None else (conditions.repeat(y, n),)
 
     z_start, z_end = (model.encode(np.asarray(x)[None], *labels(y, 1)) for x, y in ((x_start, y_start), (x_end, y_end)))
     line = z_start + np.linspace(0, 1, steps, dtype="float32")[:, None] * (z_end - z_start)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from kvae import baselines, checks
 from kvae.callbacks.pictures import Picture, select, spaced_rows
 from kvae.evaluation.samples import mse_of_model
+from kvae.models import conditions
 from kvae.plots.canvas import ClassNames
 from kvae.plots.examples import grids_of
 from kvae.types import ArrayLike, PathLike
@@ -59,7 +60,7 @@ class PCABaseline(Picture):
         folder: PathLike,
         x_train: ArrayLike,
         x_test: ArrayLike,
-        y_test: ArrayLike | None = None,
+        y_test: Any = None,
         every: int = 1,
         tensorboard: PathLike | None = None,
         class_names: ClassNames = None,
@@ -91,7 +92,7 @@ class PCABaseline(Picture):
             self._pca_first,
             self.model.encode(*self._points),
             self._pca_z,
-            self._points[1],
+            conditions.class_part(self._points[1]),
             title=f"Model and PCA after epoch {epoch}",
             columns=COLUMNS,
             class_names=self.class_names,

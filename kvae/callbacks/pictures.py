@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from kvae import checks, plots
 from kvae.io import atomic
-from kvae.models import capabilities
+from kvae.models import capabilities, conditions
 from kvae.plots.canvas import ClassNames, some_classes
 from kvae.plots.examples import grids_of
 from kvae.types import Array, ArrayLike, PathLike
@@ -102,8 +102,8 @@ class SampleGrid(Picture):
         every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
         columns: int, images per row.
-        labels: labels `(n,)` or attribute vectors `(n, k)` of the images to generate, for a CVAE; `None` for all
-            classes, which requires a model with `num_classes`.
+        labels: conditions of the images to generate, for a CVAE: labels `(n,)`, attribute vectors `(n, k)`, images, or
+            a tuple of these; `None` for all classes, which requires a model with `num_classes`.
         seed: int, seed of the noise.
         class_names: one string per class, indexed by the label; `None` for the class numbers.
 
@@ -124,7 +124,7 @@ class SampleGrid(Picture):
         every: int = 1,
         tensorboard: PathLike | None = None,
         columns: int = 10,
-        labels: ArrayLike | None = None,
+        labels: Any = None,
         seed: int = 0,
         class_names: ClassNames = None,
     ) -> None:
@@ -141,7 +141,8 @@ class SampleGrid(Picture):
         labels = self.labels
         if labels is None and capabilities.has(self.model, "classes"):
             labels = np.repeat(some_classes(np.arange(self.model.num_classes)), self.columns)
-        return draw(self.model.generate(labels=labels, seed=self.seed), labels, title, self.class_names)
+        images = self.model.generate(labels=labels, seed=self.seed)
+        return draw(images, conditions.class_part(labels), title, self.class_names)
 
 
 class ReconstructionGrid(Picture):
@@ -170,7 +171,7 @@ class ReconstructionGrid(Picture):
         self,
         folder: PathLike,
         x: ArrayLike,
-        y: ArrayLike | None = None,
+        y: Any = None,
         count: int = 10,
         every: int = 1,
         tensorboard: PathLike | None = None,
@@ -210,7 +211,7 @@ class LatentScatter(Picture):
         self,
         folder: PathLike,
         x: ArrayLike,
-        y: ArrayLike | None = None,
+        y: Any = None,
         every: int = 1,
         tensorboard: PathLike | None = None,
         class_names: ClassNames = None,
@@ -222,7 +223,8 @@ class LatentScatter(Picture):
 
     def figure(self, epoch: int) -> Figure:
         z = self.model.encode(self.x, self.y)
-        return plots.latent_scatter(z, self.y, f"Latent codes after epoch {epoch}", self.class_names)
+        classes = conditions.class_part(self.y)
+        return plots.latent_scatter(z, classes, f"Latent codes after epoch {epoch}", self.class_names)
 
 
 class LatentManifold(Picture):
@@ -230,7 +232,8 @@ class LatentManifold(Picture):
 
     Args:
         folder: str or path.
-        label: class, or attribute vector `(k,)`, to condition on, for a CVAE; `None` for class 0.
+        label: the condition of one image, for a CVAE: class, attribute vector `(k,)`, image, or a tuple of these;
+            `None` for class 0.
         n: int, images along each side.
         every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
@@ -248,7 +251,7 @@ class LatentManifold(Picture):
     def __init__(
         self,
         folder: PathLike,
-        label: ArrayLike | None = None,
+        label: Any = None,
         n: int = 15,
         every: int = 1,
         tensorboard: PathLike | None = None,
@@ -261,14 +264,14 @@ class LatentManifold(Picture):
         return plots.latent_manifold(self.model, self.n, self.label, f"Learned manifold after epoch {epoch}")
 
 
-def select(x: ArrayLike, y: ArrayLike | None, rows: Any) -> tuple[Array, Array | None]:
-    """Select `rows` of images and of their labels, if any."""
+def select(x: ArrayLike, y: Any, rows: Any) -> tuple[Array, Any]:
+    """Select `rows` of images and of their conditions, if any."""
     x = np.asarray(x)
     if y is None:
         return x[rows], None
-    y = np.asarray(y)
-    checks.same_length(y, len(x), "y")
-    return x[rows], y[rows]
+    for part in y if isinstance(y, tuple) else (y,):
+        checks.same_length(np.asarray(part), len(x), "y")
+    return x[rows], conditions.take(y, rows)
 
 
 def spaced_rows(n: int) -> Array | slice:

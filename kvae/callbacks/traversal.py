@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
 
 from kvae import evaluation, plots, priors
 from kvae.callbacks.pictures import Picture, select
+from kvae.models import conditions
 from kvae.plots.latent_space import MAX_TRAVERSED
 from kvae.types import ArrayLike, PathLike
 
@@ -22,7 +25,7 @@ class LatentTraversal(Picture):
         folder: str or path.
         x: images `(n, *image_shape)`; the traversal starts at the code of the first, and the KL is the mean over the
             first 500.
-        y: their labels, for a CVAE.
+        y: their conditions, for a CVAE.
         every: int, number of epochs between figures.
         tensorboard: log directory, or `None`.
 
@@ -41,7 +44,7 @@ class LatentTraversal(Picture):
         self,
         folder: PathLike,
         x: ArrayLike,
-        y: ArrayLike | None = None,
+        y: Any = None,
         every: int = 1,
         tensorboard: PathLike | None = None,
     ) -> None:
@@ -50,8 +53,8 @@ class LatentTraversal(Picture):
 
     def figure(self, epoch: int) -> Figure:
         model, first = self.model, slice(1)
-        label = None if self.y is None else self.y[0]
-        z = model.encode(self.x[first], None if self.y is None else self.y[first])[0]
+        label = conditions.take(self.y, 0)
+        z = model.encode(*select(self.x, self.y, first))[0]
         kl = None
         if isinstance(getattr(model, "prior", None), priors.Single):
             kl = evaluation.kl_per_dimension(model, self.x, self.y)

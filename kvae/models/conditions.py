@@ -50,9 +50,24 @@ class Condition:
                 f"`{self.name}` is missing: this model needs an array of shape (n, {', '.join(map(str, self.shape))}). "
                 "Received: None"
             )
-        y = checks.array(y, self.shape, self.name).astype("float32", copy=False)
+        y = checks.array(y, self.shape, self.name)
         checks.same_length(y, num_examples, self.name)
-        return y
+        if self.holds_integers(y) and y.max() > 1:
+            raise ValueError(
+                f"`{self.name}` must hold images of floats, or of 0 and 1, scaled as in training: divide bytes by 255. "
+                f"Received: dtype {y.dtype}, values from {y.min()} to {y.max()}"
+            )
+        with np.errstate(over="ignore"):
+            values = y.astype("float32", copy=False)
+        if y.dtype.itemsize > 4 and not np.isfinite(values).all():
+            raise ValueError(
+                f"`{self.name}` must be finite in float32: rescale. Received: values from {y.min():g} to {y.max():g}"
+            )
+        return values
+
+    def holds_integers(self, y: Any) -> bool:
+        """Whether `y`, an array or tensor, holds images of integers, which may be bytes that nobody has scaled."""
+        return len(self.shape) == 3 and "int" in str(y.dtype)
 
     def shaped(self, y: Tensor) -> Tensor:
         """Return a batch's `y` in this condition's shape, a column of labels as a vector, or raise a `ValueError`."""
@@ -128,7 +143,10 @@ class Conditions:
             return function(self.parts[0], y)
         if not isinstance(y, (tuple, list)) or len(y) != len(self.parts):
             kind = f"{len(y)} of them" if isinstance(y, (tuple, list)) else type(y).__name__
-            wanted = ", ".join("integers (n,)" if p.num_classes else f"(n, *{p.shape})" for p in self.parts)
+            shapes = [f"(n, {', '.join(map(str, part.shape))})" for part in self.parts]
+            wanted = ", ".join(
+                "integers (n,)" if part.num_classes else shape for part, shape in zip(self.parts, shapes, strict=True)
+            )
             raise ValueError(f"`labels` must be a tuple of {len(self.parts)} conditions: {wanted}. Received: {kind}")
         return tuple(function(part, value) for part, value in zip(self.parts, y, strict=True))
 
@@ -138,6 +156,27 @@ def take(y: Any, rows: Any) -> Any:
     if isinstance(y, tuple):
         return tuple(take(part, rows) for part in y)
     return None if y is None else np.asarray(y)[rows]
+
+
+def repeat(y: Any, times: int) -> Any:
+    """The condition of one example, or `None`, as that of `times` examples."""
+    if isinstance(y, tuple):
+        return tuple(repeat(part, times) for part in y)
+    return None if y is None else np.repeat(np.asarray(y)[None], times, axis=0)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether the conditions of two examples are the same."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return np.array_equal(one, other)
+
+
+def class_part(y: Any) -> Any:
+    """The class labels in a condition, for the rows and colours of a picture: those of a tuple, or `y` itself."""
+    if not isinstance(y, tuple):
+        return y
+    return next((part for part in y if np.ndim(part) == 1), None)
 
 
 def length(y: Any) -> int:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers
 
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family, posterior_family
+from kvae.layers import Resize
 from kvae.networks.contract import outputs_per_dimension
 from kvae.types import Activation
 
@@ -25,6 +27,7 @@ def mlp(
     likelihood: str | Distribution = "bernoulli",
     activation: Activation = "relu",
     code_activation: Activation = None,
+    condition_shape: Sequence[int] | None = None,
 ) -> tuple[keras.Model, keras.Model]:
     """A multilayer perceptron in each direction; the decoder mirrors the encoder.
 
@@ -38,6 +41,8 @@ def mlp(
         likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
         activation: of the hidden layers.
         code_activation: of a plain code, "sigmoid" for one in [0, 1]; `None` for a linear one, as a posterior's.
+        condition_shape: shape of a condition that is an image or another array, which is flattened; `None` otherwise.
+            Together with `num_classes`, `y` is a tuple (label or vector, image).
 
     Returns:
         `(encoder, decoder)`, Functional models. Encoder: `(batch, *image_shape)` to `(batch, parameters · latent_dim)`.
@@ -53,25 +58,26 @@ def mlp(
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
     """
-    image_shape, latent_dim, hidden, num_classes, parameters = _check(
-        image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
+    image_shape, latent_dim, hidden, parameters = _check(
+        image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
+    conditions = _conditions(num_classes, condition_shape)
 
     def dense_stack(h, sizes):
         for size in sizes:
             h = layers.Dense(size, activation=activation)(h)
         return h
 
-    x, y = keras.Input(image_shape, name="x"), _condition_input(num_classes)
-    h = dense_stack(_join(layers.Flatten(**LAST)(x), y), hidden)
+    inputs = _inputs("x", image_shape, conditions)
+    h = dense_stack(_join(*map(_flat, inputs)), hidden)
     h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
-    encoder = _functional([x, y], h, "encoder")
+    encoder = _functional(inputs, h, "encoder")
 
-    z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
+    inputs = _inputs("z", (latent_dim,), conditions)
     output_shape = (*image_shape[:-1], parameters[1] * image_shape[-1])
-    h = dense_stack(_join(z, y), reversed(hidden))
+    h = dense_stack(_join(*map(_flat, inputs)), reversed(hidden))
     h = layers.Dense(math.prod(output_shape), name="likelihood")(h)
-    decoder = _functional([z, y], layers.Reshape(output_shape)(h), "decoder")
+    decoder = _functional(inputs, layers.Reshape(output_shape)(h), "decoder")
     return encoder, decoder
 
 
@@ -84,6 +90,7 @@ def conv(
     likelihood: str | Distribution = "bernoulli",
     activation: Activation = "relu",
     code_activation: Activation = None,
+    condition_shape: Sequence[int] | None = None,
 ) -> tuple[keras.Model, keras.Model]:
     """A convolutional pair in the style of DCGAN: strided convolutions, batch normalisation, ReLU.
 
@@ -102,6 +109,8 @@ def conv(
         likelihood: name or `Distribution`.
         activation: of the hidden layers.
         code_activation: of a plain code, as in `mlp`.
+        condition_shape: as in `mlp`; here `(height, width, channels)` of an image. Scaled to the size of `x`, it enters
+            the encoder as more channels; the decoder joins what convolutions make of it to the features of `z`.
 
     Returns:
         `(encoder, decoder)`, with the shapes that `mlp` describes.
@@ -109,13 +118,20 @@ def conv(
     Raises:
         ValueError: as for `mlp`, and for an image shape that does not have three axes.
     """
-    image_shape, latent_dim, hidden, num_classes, parameters = _check(
-        image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation
+    image_shape, latent_dim, hidden, parameters = _check(
+        image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
+    conditions = _conditions(num_classes, condition_shape)
     if len(image_shape) != 3:
         raise ValueError(f"`image_shape` must be (height, width, channels) for `conv`. Received: {image_shape}")
     if not hidden:
         raise ValueError(f"`hidden` must hold at least one number of filters. Received: {hidden}")
+    for shape in conditions.values():
+        if len(shape) not in (1, 3):
+            raise ValueError(
+                "`condition_shape` must be (height, width, channels), or (length,) of a vector, for `conv`. "
+                f"Received: {shape}"
+            )
 
     def normalised(h):
         # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
@@ -125,40 +141,38 @@ def conv(
     for _ in hidden:
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
 
-    x, y = keras.Input(image_shape, name="x"), _condition_input(num_classes)
-    h = x
-    if y is not None:
-        plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(y)
-        h = layers.Concatenate()([x, layers.Reshape((*image_shape[:2], 1))(plane)])
-    for filters in hidden:  # the bias is left to the normalisation that follows
-        h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h))
-    h = layers.Flatten(**LAST)(h)
-    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
-    encoder = _functional([x, y], h, "encoder")
+    def halved(h):
+        for filters in hidden:  # the bias is left to the normalisation that follows
+            h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h))
+        return h
 
-    z, y = keras.Input((latent_dim,), name="z"), _condition_input(num_classes)
-    h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(z, y))
+    inputs = _inputs("x", image_shape, conditions)
+    vectors, images = _vectors_and_images(inputs[1:], image_shape[:2])
+    if vectors:
+        plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(_join(*vectors))
+        images = [layers.Reshape((*image_shape[:2], 1))(plane), *images]
+    h = layers.Flatten(**LAST)(halved(_join(inputs[0], *images)))
+    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
+    encoder = _functional(inputs, h, "encoder")
+
+    inputs = _inputs("z", (latent_dim,), conditions)
+    vectors, images = _vectors_and_images(inputs[1:], image_shape[:2])
+    h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(inputs[0], *vectors))
     h = normalised(layers.Reshape((*sizes[-1], hidden[-1]))(h))
+    if images:
+        h = _join(h, halved(_join(*images)))
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
         h = normalised(_doubled(h, filters, size, use_bias=False))
     h = _doubled(h, parameters[1] * image_shape[-1], image_shape[:2], name="likelihood")
-    decoder = _functional([z, y], h, "decoder")
+    decoder = _functional(inputs, h, "decoder")
     return encoder, decoder
 
 
-def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, code_activation):
+def _check(image_shape, latent_dim, hidden, posterior, likelihood, code_activation):
     """Return the sizes as ints and tuples of them, and the `(posterior, likelihood)` parameters per element."""
-    image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
-    channels, *sides = image_shape
-    if len(sides) == 2 and channels in (1, 3, 4) and min(sides) >= 8 and max(sides) <= 2 * min(sides):
-        raise ValueError(  # plainly channels first
-            f"`image_shape` must be (height, width, channels): use {(*sides, channels)}, and images "
-            f"np.moveaxis(x, 1, -1). Received: {image_shape}"
-        )
+    image_shape = _shape(image_shape, "image_shape")
     latent_dim = checks.positive_integer(latent_dim, "latent_dim")
     hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
-    if num_classes is not None:
-        num_classes = checks.positive_integer(num_classes, "num_classes")
     if code_activation is not None and posterior is not None:
         raise ValueError(
             "`code_activation` requires a plain code, posterior=None: a posterior's parameters are not bounded. "
@@ -166,15 +180,47 @@ def _check(image_shape, latent_dim, hidden, num_classes, posterior, likelihood, 
         )
     posterior = None if posterior is None else posterior_family(posterior)
     parameters = (outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
-    return image_shape, latent_dim, hidden, num_classes, parameters
+    return image_shape, latent_dim, hidden, parameters
 
 
-def _condition_input(num_classes):
-    return None if num_classes is None else keras.Input((num_classes,), name="y")
+def _shape(shape, name):
+    if not np.ndim(shape) or not len(shape):
+        raise ValueError(f"`{name}` must be a tuple of integers, such as (28, 28, 1). Received: {shape!r}")
+    shape = tuple(checks.positive_integer(side, name) for side in shape)
+    channels, *sides = shape
+    if len(sides) == 2 and channels in (1, 3, 4) and min(sides) >= 8 and max(sides) <= 2 * min(sides):
+        raise ValueError(  # plainly channels first
+            f"`{name}` must be (height, width, channels): use {(*sides, channels)}, and images "
+            f"np.moveaxis(x, 1, -1). Received: {shape}"
+        )
+    return shape
 
 
-def _join(h, y):
-    return h if y is None else layers.Concatenate()([h, y])
+def _conditions(num_classes, condition_shape):
+    """The conditions' shapes by the names of their inputs: a vector, an image, both or neither."""
+    shapes = [] if num_classes is None else [(checks.positive_integer(num_classes, "num_classes"),)]
+    if condition_shape is not None:
+        shapes.append(_shape(condition_shape, "condition_shape"))
+    return dict(zip(("y", "y_image"), shapes, strict=False))
+
+
+def _inputs(name, shape, conditions):
+    return [keras.Input(each, name=name) for name, each in {name: shape, **conditions}.items()]
+
+
+def _vectors_and_images(inputs, size):
+    """The inputs that are vectors, and those that are images, scaled to a size."""
+    images = [each for each in inputs if len(each.shape) == 4]
+    scaled = [each if each.shape[1:3] == size else Resize(*size)(each) for each in images]
+    return [each for each in inputs if len(each.shape) == 2], scaled
+
+
+def _flat(h):
+    return h if len(h.shape) == 2 else layers.Flatten(**LAST)(h)
+
+
+def _join(*tensors):
+    return tensors[0] if len(tensors) == 1 else layers.Concatenate()(tensors)
 
 
 def _doubled(h, filters, size, **kwargs):
@@ -194,5 +240,4 @@ def _crop(h, size):
 
 
 def _functional(inputs, outputs, name):
-    inputs = [x for x in inputs if x is not None]
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=name)

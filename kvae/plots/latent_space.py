@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from kvae import checks
 from kvae.applications.interpolation import interpolate
-from kvae.models import capabilities
+from kvae.models import capabilities, conditions
 from kvae.plots.canvas import LABEL_SIZE, ClassNames, names_of, new_figure, number, some_classes
 from kvae.plots.examples import grids_of
 from kvae.types import Array, ArrayLike
@@ -50,13 +50,14 @@ def quantile_codes(n: int) -> Array:
     return np.stack(np.meshgrid(values, values[::-1]), axis=-1)
 
 
-def latent_manifold(model: Any, n: int = 15, label: ArrayLike | None = None, title: str = "Learned manifold") -> Figure:
+def latent_manifold(model: Any, n: int = 15, label: Any = None, title: str = "Learned manifold") -> Figure:
     """Plot the decoded images over a two-dimensional latent space, as in Kingma & Welling 2014, figure 4.
 
     Args:
         model: model with `latent_dim=2`.
         n: int, images along each side, at the quantiles of the prior.
-        label: class, or attribute vector `(k,)`, to condition on, for a conditional model; `None` for class 0.
+        label: the condition of one image, for a conditional model: class, attribute vector `(k,)`, image, or a tuple of
+            these; `None` for class 0.
         title: str.
 
     Returns:
@@ -91,7 +92,7 @@ def latent_manifold(model: Any, n: int = 15, label: ArrayLike | None = None, tit
 def traversal(
     model: Any,
     z: ArrayLike | None = None,
-    y: ArrayLike | None = None,
+    y: Any = None,
     values: Sequence[float] = (-3, -2, -1, 0, 1, 2, 3),
     dims: Iterable[int] | None = None,
     title: str = "Latent traversal",
@@ -102,7 +103,7 @@ def traversal(
     Args:
         model: model of any latent size.
         z: array `(latent_dim,)` to start from, such as `model.encode(x[:1])[0]`; `None` for zeros.
-        y: class, or attribute vector `(k,)`, to condition on, for a conditional model; `None` for class 0.
+        y: the condition of one image, as in `latent_manifold`.
         values: values of the traversed dimension, one per column.
         dims: integers, indices of the dimensions to traverse, one per row; `None` for the 12 with the largest `kl`, the
             largest first, or without `kl` for the first 12.
@@ -147,8 +148,8 @@ def interpolation(
     model: Any,
     x_start: ArrayLike,
     x_end: ArrayLike,
-    y_start: ArrayLike | None = None,
-    y_end: ArrayLike | None = None,
+    y_start: Any = None,
+    y_end: Any = None,
     steps: int = 9,
     title: str = "Interpolation",
 ) -> Figure:
@@ -160,7 +161,7 @@ def interpolation(
         model: model of any latent size.
         x_start: image `(height, width, channels)`.
         x_end: image like `x_start`.
-        y_start: class, or attribute vector `(k,)`, of the first image, for a conditional model.
+        y_start: condition of the first image, for a conditional model: class, attribute vector `(k,)`, image or tuple.
         y_end: the same for the second image.
         steps: int, number of codes on the line, including its ends.
         title: str.
@@ -178,14 +179,14 @@ def interpolation(
     steps = checks.positive_integer(steps, "steps")
     labels: list[Any] = [None]
     if capabilities.has(model, "condition"):
-        labels = [y_start] if np.array_equal(np.asarray(y_start), np.asarray(y_end)) else [y_start, y_end]
+        labels = [y_start] if conditions.equal(y_start, y_end) else [y_start, y_end]
     blank = 1 if len(model.image_shape) == 3 else np.nan  # white, or no line
     images = np.full((len(labels), steps + 2, *model.image_shape), blank, "float32")
     for row, label in zip(images, labels, strict=True):
         row[1:-1] = interpolate(model, x_start, x_end, y_start, y_end, label, steps)
     images[0, 0], images[-1, -1] = x_start, x_end  # each in the row of its own label
     columns = ["start", *(f"{share:.2g}" for share in np.linspace(0, 1, steps)), "end"]
-    names = [f"as {label}" for label in labels] if len(labels) > 1 and np.ndim(labels[0]) == 0 else None
+    names = [f"as {label}" for label in labels] if len(labels) > 1 and _is_class(labels[0]) else None
     return _grid(images, names, columns, title)
 
 
@@ -264,8 +265,12 @@ def _decode(model, codes, label):
     else:
         if label is None and capabilities.has(model, "classes"):
             label = 0
-        images = model.decode(flat, None if label is None else np.repeat(np.asarray(label)[None], len(flat), axis=0))
+        images = model.decode(flat, conditions.repeat(label, len(flat)))
     return images.reshape(*codes.shape[:-1], *images.shape[1:])
+
+
+def _is_class(label):
+    return not isinstance(label, tuple) and np.ndim(label) == 0
 
 
 def _classes(model):

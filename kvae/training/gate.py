@@ -217,6 +217,9 @@ def _tf_data(model, dataset, check):
     spec = keras.tree.flatten(parts(dataset.element_spec))
     if any(part is not None and part.shape.rank is None for part in spec):
         return _of_unknown_shape(model, dataset, check)
+    kinds = {part.dtype.name for part in spec if part is not None}
+    if not kinds.isdisjoint({"string", "complex64", "complex128"}):
+        raise ValueError(f"The dataset must give numbers. Received: dtypes {', '.join(sorted(kinds))}")
     low, high = _interval(model)
 
     def is_plain(x, y, sample_weight):
@@ -224,7 +227,7 @@ def _tf_data(model, dataset, check):
         plain = [(tf.cast(x, tf.float32) >= low) & (tf.cast(x, tf.float32) <= high)]
         for part, each in () if model.conditions is None else model.conditions.pairs(y):
             if part.num_classes is None:
-                plain.append(tf.math.is_finite(tf.cast(each, tf.float32)))
+                plain.append(tf.abs(tf.cast(each, tf.float32)) < (1.5 if part.holds_integers(each) else np.inf))
             else:
                 plain.append((each >= part.least) & (each < part.num_classes))
         if sample_weight is not None:
