@@ -62,6 +62,6 @@ def flow_grid(
         for tile, cell, side, cells in ((column, j, width, flows.shape[3]), (row, i, height, flows.shape[2]))
     )
     v, u = flows[row, column, i, j].T
-    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.08 * height / flows.shape[2], "units": "xy"}
-    axes.quiver(x, y, u, v, color=COLORS[1], headwidth=4, headlength=4, headaxislength=3.5, **arrows)
+    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.12 * height / flows.shape[2], "units": "xy"}
+    axes.quiver(x, y, u, v, color=COLORS[1], headwidth=3.5, headlength=3.5, headaxislength=3, **arrows)
     return figure
