@@ -14,12 +14,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile a function once for
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-import cases
 import keras
 import numpy as np
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
 
 import kvae
 
@@ -34,19 +32,6 @@ if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs tak
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-class Scheduling(LoadScopeScheduling):
-    """The tests of a file stay in one process; of the models' contract, a large file, the tests of a case do."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::")[0]
-        case = nodeid.rpartition("[")[2].rstrip("]")
-        return f"{path} {cases.group_of(case)}" if path.endswith("test_models.py") and case in cases.CASES else path
-
-
-def pytest_xdist_make_scheduler(config, log):
-    return Scheduling(config, log)
-
-
 @pytest.fixture(autouse=True)
 def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
     """Clear JAX's caches regularly: a process crashes when it holds several thousand compiled functions."""
@@ -56,6 +41,22 @@ def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
         import jax
 
         jax.clear_caches()
+
+
+@pytest.fixture
+def without_graphs():
+    """Run what TensorFlow would trace, eagerly: for the few steps of a test, tracing takes longer than they do."""
+    if keras.backend.backend() == "tensorflow":
+        tf.config.run_functions_eagerly(True)
+    yield
+    if keras.backend.backend() == "tensorflow":
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """Figures of a tenth of the pixels, which are written faster."""
+    monkeypatch.setattr(kvae.plots.canvas, "DPI", 50)
 
 
 @pytest.fixture(scope="session")

@@ -495,7 +495,7 @@ TABLE = {
             '"elbo": -(reconstruction_loss + self.beta * kl)}',
             "models:logged_elbo and vae-beta",
         ),
-        ("        if training:\n", "        if True:\n", "models:metrics_compare and vae-beta"),
+        ("        if training:\n", "        if True:\n", "models:metrics_compare and vae"),
         ("            losses = (*losses, penalty_loss)\n", "", "bounds:penalty_of_a_vae"),
         (
             'self._initial_beta = checks.number(beta, "beta", at_least=0)',
@@ -535,7 +535,7 @@ TABLE = {
         ),
         ("normal(z.mean(axis=0), z.std(axis=0),", "normal(z.mean(axis=0), z.var(axis=0),", "autoencoder:random_codes"),
         ("rng = np.random.default_rng(checks.seed(seed))", "rng = np.random.default_rng()", "autoencoder:random_codes"),
-        ("(reconstruction_loss, penalty_loss),\n", "(reconstruction_loss,),\n", "models:logs_its_terms and sparse"),
+        ("(reconstruction_loss, penalty_loss),\n", "(reconstruction_loss,),\n", "models:logs_its_terms and auto"),
         ("math.sqrt(0.5)", "1.0", "distributions:square_error"),
     ],
     "models/batches.py": [

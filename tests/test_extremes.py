@@ -46,7 +46,8 @@ def policy(request):
 
 def assert_a_step_is_finite(model, x, y=None):
     """Logs and gradients of a batch: at a learning rate of 0, weights only change if a gradient is infinite or NaN."""
-    model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    if not model.compiled:
+        model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     logs = model.train_on_batch(x, y, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values()), logs
     lost = [w.path for w in model.trainable_variables if not np.isfinite(ops.convert_to_numpy(w)).all()]
@@ -68,8 +69,15 @@ def pixels(n=4, shape=(2, 2, 1), seed=0):
     return x
 
 
-@pytest.mark.parametrize("bound", BOUNDS)
-@pytest.mark.parametrize("posterior", POSTERIORS)
+# Of the bounds that divide by the sum of the weights, those with the largest powers and gradients for all posteriors.
+@pytest.mark.parametrize(
+    ("posterior", "bound"),
+    [
+        (posterior, bound)
+        for posterior, bound in itertools.product(POSTERIORS, BOUNDS)
+        if bound not in ("iwae", "vr-max") or posterior in ("normal", "log_normal")
+    ],
+)
 def test_extreme_parameters_of_posterior_and_likelihood(posterior, bound):
     model = vae((2, 2, 1), hidden=(3,), posterior=posterior, bound=BOUNDS[bound](), num_samples=2)
     for encoded, decoded in zip(ENCODED, itertools.cycle(DECODED), strict=False):
@@ -115,7 +123,7 @@ def test_a_constant_data_set(value):
         autoencoder((3, 3, 1), code_activation="sigmoid", penalty=[KLSparsity(1.0), Contractive(1.0)]),
     ):
         model.compile(optimizer=keras.optimizers.Adam(0.1), run_eagerly=True)
-        logs = model.fit(x, epochs=3, batch_size=3, verbose=0).history
+        logs = model.fit(x, epochs=3, batch_size=6, verbose=0).history
         assert all(np.isfinite(values).all() for values in logs.values())
         assert all(np.isfinite(ops.convert_to_numpy(w)).all() for w in model.weights)
 
@@ -177,7 +185,7 @@ def estimates(model, x, y):
     }
 
 
-def test_estimates_of_a_model_do_not_depend_on_the_policy_set_later():
+def test_estimates_of_a_model_do_not_depend_on_the_policy_set_later(without_graphs):
     case = CASES["cvae-learned-prior"]
     model, (x, y) = case.build(), case.arrays(3)
     expected = estimates(model, x, y)
@@ -187,7 +195,7 @@ def test_estimates_of_a_model_do_not_depend_on_the_policy_set_later():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 unless told otherwise")
-@pytest.mark.parametrize("name", ["vae-two-layers", "cvae-own-prior", "autoencoder-sparse"])
+@pytest.mark.parametrize("name", ["vae-two-layers", "cvae-own-prior", "autoencoder-conv"])
 def test_models_work_where_floatx_is_float64(name, tmp_path):
     keras.config.set_floatx("float64")
     case = CASES[name]
@@ -197,7 +205,7 @@ def test_models_work_where_floatx_is_float64(name, tmp_path):
     assert np.isfinite(model.fit(x, *labels, epochs=1, verbose=0).history["loss"]).all()
     assert np.isfinite(model.evaluate(x, *labels, verbose=0)).all()
     np.testing.assert_allclose(model.predict((x, y) if labels else x, verbose=0), model.reconstruct(x, *labels))
-    if name != "autoencoder-sparse":
+    if name != "autoencoder-conv":
         assert np.isfinite(model.elbo(x, *labels)).all()
         assert model.sample_prior(9, *labels).dtype == "float32"
     model.save(tmp_path / "double.keras")
