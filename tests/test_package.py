@@ -17,6 +17,7 @@ LAYERS = [
     ["checks", "io", "settings", "training", "types"],
     ["distributions"],
     ["bounds", "corruption", "data", "layers", "networks", "outputs", "penalties", "priors"],
+    ["flows"],
     ["models"],
     ["baselines", "energy", "evaluation"],
     ["applications"],

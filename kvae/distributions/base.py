@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kvae.types import Array, Seed, Tensor
+from kvae.types import Array, Seed, Shape, Tensor
 
 UNIFORM_EDGE = 2.0**-24  # uniform draws keep this distance from 0 and 1: half a step of float32's grid
 
@@ -38,6 +38,9 @@ class Distribution(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})  # whatever the policy of the networks
         self.built = True
+
+    def bind(self, event_shape: Shape) -> None:
+        """Create weights that depend on the shape of one event; a model calls it for its posterior. None here."""
 
     def parameters(self, params: Tensor) -> tuple[Tensor, ...]:
         """Split `params` `(..., num_parameters * size)` into the tensors `(..., size)` of `parameter_names`."""

@@ -1,5 +1,6 @@
 """Models, one family a file."""
 
+import kvae.flows  # noqa: F401  # no model needs it, but files may: its classes are to be registered with Keras
 from kvae.models.adversarial import GAN
 from kvae.models.adversarial_autoencoder import AdversarialAutoencoder
 from kvae.models.autoencoder import Autoencoder

@@ -145,6 +145,7 @@ class VAE(DensityModel):
                 '`prior` must be "standard", "learned" or "mixture" for a model with a condition. Received: vamp'
             )
         estimators.check(self.bound, self.posterior_family, prior)
+        self.posterior_family.bind(self.latent_shape)
         prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
         free_bits = getattr(self.bound, "free_bits", 0.0)
         if free_bits:
