@@ -472,6 +472,7 @@ def make_all(vae, cvae):
     return [
         plots.image_grid(np.zeros((1, 1, 28, 20, 1)), ["a long name"], ["a longer name"], "A title far too long " * 4),
         plots.image_grid(np.zeros((2, 10, 32, 32, 3)), None, names),
+        plots.image_grid(np.zeros((6, 8, 28, 24, 1)), ["x", "reconstruction", *"abcd"], None, "Title"),
         plots.flow_grid(X[:2], np.ones((2, 7, 2, 2, 2)), None, ["truth", "regressor", *"abcde"], "Title"),
         plots.sample_grid(X[:40], Y[:40]),
         plots.reconstruction_grid(X[:10], X[:10]),
