@@ -220,21 +220,53 @@ class ImportanceWeighted(Renyi):
     """The importance-weighted bound L_K = log (1/K) Σ_s w_s of IWAE, which rises with K towards log p(x).
 
     K is the model's `num_samples`; K = 1 is the ELBO. Burda, Grosse, Salakhutdinov 2016, eq. 8
-    (https://arxiv.org/abs/1509.00519).
+    (https://arxiv.org/abs/1509.00519). A tighter bound trains the encoder worse, which two variants make up for
+    (Rainforth et al. 2018, section 6, https://arxiv.org/abs/1802.04537): with M `groups` the mean of the M bounds of
+    K/M samples each, MIWAE; with an `elbo_share` β the combination β · ELBO + (1 − β) · L_K, CIWAE.
 
     Args:
         gradient: as in `Bound`; with many samples "doubly_reparameterized" trains the encoder better.
+        groups: M, of which `num_samples` must be a multiple.
+        elbo_share: β, at least 0 and below 1.
+
+    Raises:
+        ValueError: if an argument is not one of these; in a model, for samples that do not fill the groups.
 
     Example:
 
     >>> model = kvae.VAE(encoder, decoder, bound="importance_weighted", num_samples=5)
     """
 
-    def __init__(self, gradient: str = "reparameterized") -> None:
+    def __init__(self, gradient: str = "reparameterized", groups: int = 1, elbo_share: Number = 0.0) -> None:
         super().__init__(alpha=0.0, gradient=gradient)
+        self.groups = checks.positive_integer(groups, "groups")
+        self.elbo_share = checks.number(elbo_share, "elbo_share", at_least=0, below=1)
+
+    def from_log_weights(self, log_weights: Tensor) -> Tensor:
+        bound = ops.mean(log_mean_exp(self._grouped(log_weights)), axis=0)
+        share = self.elbo_share
+        return share * ops.mean(log_weights, axis=0) + (1.0 - share) * bound if share else bound
+
+    def path_weights(self, log_weights: Tensor, beta: Tensor) -> Tensor:
+        # The gradient is Σ_s c_s ∇ log w_s with c_s = β/K + (1 − β) v_s / M, in which v sums to 1 in each group. The
+        # score's part vanishes in the ELBO, and is replaced as in `Renyi` in each group's bound.
+        grouped = self._grouped(log_weights)
+        v = ops.reshape(ops.exp(ops.log_softmax(grouped, axis=0)), ops.shape(log_weights))
+        elbo, others = self.elbo_share / log_weights.shape[0], (1.0 - self.elbo_share) * v / self.groups
+        replaced = 1.0 - beta * (1.0 - v)
+        return (elbo + others * replaced) / (elbo + others) if self.elbo_share else replaced
+
+    def _grouped(self, log_weights):
+        """Log-weights `(samples / groups, groups, batch)`."""
+        num_samples = log_weights.shape[0]
+        if num_samples % self.groups:
+            raise ValueError(
+                f"`num_samples` must be a multiple of the bound's {self.groups} groups. Received: {num_samples}"
+            )
+        return ops.reshape(log_weights, (num_samples // self.groups, self.groups, *ops.shape(log_weights)[1:]))
 
     def get_config(self) -> dict[str, Any]:
-        return {"gradient": self.gradient}
+        return {"gradient": self.gradient, "groups": self.groups, "elbo_share": self.elbo_share}
 
 
 BOUNDS = {"elbo": ELBO, "importance_weighted": ImportanceWeighted, "renyi": Renyi}

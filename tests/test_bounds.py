@@ -97,6 +97,21 @@ def test_renyi_is_the_formula(rng, alpha):
     np.testing.assert_allclose(value(alpha, log_weights), renyi(log_weights, alpha), rtol=1e-5, atol=2e-3)
 
 
+def test_groups_and_a_share_of_the_elbo_are_the_formulas(rng):
+    log_weights = rng.normal(-100, 5, size=(6, 20)).astype("float32")
+    in_groups = np.mean([renyi(log_weights[group::3], 0.0) for group in range(3)], axis=0)
+    elbo, whole = renyi(log_weights, 1.0), renyi(log_weights, 0.0)
+    for arguments, expected in (
+        ({"groups": 3}, in_groups),
+        ({"groups": 6}, elbo),
+        ({"elbo_share": 0.3}, 0.3 * elbo + 0.7 * whole),
+        ({"groups": 3, "elbo_share": 0.5}, 0.5 * (elbo + in_groups)),
+    ):
+        found = ImportanceWeighted(**arguments)(sample_of(log_weights), 1.0)[0]
+        np.testing.assert_allclose(numpy(found), -expected, rtol=1e-5)
+    assert (elbo <= in_groups + 1e-9).all()  # Jensen
+
+
 def test_beta_weighs_the_log_ratio(sample):
     for beta in (0.0, 0.3, 4.0):
         log_weights = sample.log_likelihood + beta * (sample.log_prior - sample.log_posterior)
@@ -273,6 +288,7 @@ def test_the_importance_weighted_bound_grows_with_its_samples(rng):
         Renyi(0.3, gradient="score_function"),
         Renyi(-math.inf),
         ImportanceWeighted(gradient="doubly_reparameterized"),
+        ImportanceWeighted(groups=2, elbo_share=0.5),
     ],
 )
 def test_round_trip_equality_and_hash(bound):
@@ -300,6 +316,12 @@ def test_names():
         (lambda: Renyi(True), "`alpha` must be a finite number or -inf. Received: alpha=True"),
         (lambda: Renyi("half"), "`alpha` must be a finite number or -inf. Received: alpha='half'"),
         (lambda: Renyi(-math.inf, "doubly_reparameterized"), "`alpha` must be finite with gradient="),
+        (lambda: ImportanceWeighted(groups=0), "`groups`"),
+        (lambda: ImportanceWeighted(elbo_share=1.0), "`elbo_share`"),
+        (
+            lambda: ImportanceWeighted(groups=2)(sample_of(np.zeros((3, 1))), 1.0),
+            "`num_samples` must be a multiple of the bound's 2 groups. Received: 3",
+        ),
         (lambda: Renyi(gradient="path"), r"`gradient` must be one of \('reparameterized', .*Received: 'path'"),
         (lambda: ELBO(kl="exact"), '`kl` must be "closed_form" or "monte_carlo". Received: \'exact\''),
         (lambda: ELBO(free_bits=-0.1), "`free_bits` must be a finite number of at least 0. Received: free_bits=-0.1"),
