@@ -52,8 +52,8 @@ def draw_images(
     rows, columns, height, width = images.shape[:4]
     gap = _default_gap(height) if gap is None else gap
     axes.imshow(mosaic(images, gap), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    # A centred image leaves room on its left at first, which the constrained layout would deduct from the labels'.
-    axes.set_anchor("W")
+    if row_labels is not None:  # the layout would deduct the room on the left of a centred image from that of the labels
+        axes.set_anchor("W")
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=LABEL_SIZE)
     axes.spines[:].set_visible(False)
