@@ -52,7 +52,7 @@ def draw_images(
     rows, columns, height, width = images.shape[:4]
     gap = _default_gap(height) if gap is None else gap
     axes.imshow(mosaic(images, gap), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    if row_labels is not None:  # the layout would deduct the room on the left of a centred image from that of the labels
+    if row_labels is not None:  # the layout would deduct the room left of a centred image from that of the labels
         axes.set_anchor("W")
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=LABEL_SIZE)
