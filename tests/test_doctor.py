@@ -1,11 +1,12 @@
 """The doctor finds each problem in a model that has it, and none in a healthy one."""
 
+import dataclasses
 import warnings
 
 import keras
 import numpy as np
 import pytest
-from cases import DENSITIES
+from cases import DENSITIES, QUICKLY
 from keras import layers, ops
 from scipy.special import gammaln
 
@@ -23,11 +24,17 @@ def build(likelihood="bernoulli", cls=kvae.VAE, posterior="normal", latent_dim=2
     return cls(*pair, likelihood=likelihood, posterior=posterior, seed=0, **kwargs)
 
 
-def fit(model, x, epochs=15, **kwargs):
+def fit(model, x, epochs=15, quickly=False, **kwargs):
     keras.utils.set_random_seed(0)
-    model.compile(optimizer=keras.optimizers.Adam(5e-3))
+    model.compile(optimizer=keras.optimizers.Adam(5e-3), **(QUICKLY if quickly else {}))
     model.fit(x, batch_size=64, epochs=epochs, verbose=0, **kwargs)
     return model
+
+
+@pytest.fixture(scope="module")
+def digits(digits):
+    """Fewer images to look at."""
+    return dataclasses.replace(digits, x_test=digits.x_test[:120], y_test=digits.y_test[:120])
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +403,7 @@ def test_the_callback_warns_keeps_its_findings_and_disturbs_nothing(digits):
 
     def train(**kwargs):
         keras.utils.set_random_seed(0)
-        return fit(build(beta=50.0), x, epochs=3, **kwargs).get_weights()
+        return fit(build(beta=50.0), x, epochs=3, quickly=True, **kwargs).get_weights()
 
     class Watched(kvae.callbacks.Diagnosis):
         def _look(self, when):
