@@ -193,3 +193,20 @@ def test_a_large_training_set_is_sampled(digits):
     order = np.argsort(digits.y_train)  # from all classes, also of sorted data
     judge = LabelJudge(digits.x_train[order], digits.y_train[order], max_examples=200)
     assert judge.agreement(digits.x_test, digits.y_test) > 0.85
+
+
+def test_mode_coverage_wants_a_sample_near_every_mode(rng):
+    modes = rng.normal(size=(2, 3, 4, 2))
+    near = modes + 0.4 * modes[::-1] * np.linalg.norm(modes, axis=(2, 3), keepdims=True) / np.linalg.norm(
+        modes[::-1], axis=(2, 3), keepdims=True
+    )  # at 0.4 of each mode's norm
+    near[1, 2] = near[0, 2]  # of the last question, only one answer is found
+    samples = np.concatenate([near, np.zeros((1, 3, 4, 2))])
+    assert kvae.evaluation.mode_coverage(samples, modes) == pytest.approx(2 / 3)
+    assert kvae.evaluation.mode_coverage(samples, modes, tolerance=0.39) == 0.0
+
+
+@pytest.mark.parametrize("shapes", [((2, 3, 4), (2, 4, 4)), ((3, 4), (3, 4)), ((2, 3, 4), (2, 3, 5))])
+def test_mode_coverage_wants_answers_to_the_same_questions(shapes):
+    with pytest.raises(ValueError, match=r"\(modes, n, \*shape\)\. Received: \("):
+        kvae.evaluation.mode_coverage(*map(np.ones, shapes))

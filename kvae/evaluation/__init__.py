@@ -20,6 +20,7 @@ from kvae.evaluation.samples import (
     LabelJudge,
     frechet_distance,
     label_agreement,
+    mode_coverage,
     precision_recall,
     reconstruction_mse,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "kl_per_dimension",
     "label_agreement",
     "log_likelihood",
+    "mode_coverage",
     "mutual_information",
     "precision_recall",
     "prior_log_likelihood",

@@ -52,6 +52,45 @@ def _mse(x, reconstruction):
     return total / x.size
 
 
+def mode_coverage(samples: ArrayLike, modes: ArrayLike, tolerance: float = 0.5) -> float:
+    """Share of the questions with several known answers, the modes, for which samples come near every answer.
+
+    A sample s covers a mode m if ‖s − m‖ < `tolerance` · ‖m‖. With 0.5, it is nearer to m than to zero and to −m.
+
+    Args:
+        samples: array `(samples, n, *shape)`, several answers to each of n questions.
+        modes: array `(modes, n, *shape)`, the answers to be found.
+        tolerance: positive number, a fraction of the norm of the mode.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        ValueError: if the shapes do not fit together, or `tolerance` is not positive.
+
+    Example:
+
+    >>> modes = np.array([[[1.0, 1.0]], [[-1.0, -1.0]]])  # two answers to one question
+    >>> kvae.evaluation.mode_coverage([[[0.9, 1.0]], [[1.0, 1.1]]], modes)
+    0.0
+    >>> kvae.evaluation.mode_coverage([[[0.9, 1.0]], [[-1.0, -0.8]]], modes)
+    1.0
+    """
+    samples, modes = np.asarray(samples, "float64"), np.asarray(modes, "float64")
+    tolerance = checks.positive_number(tolerance, "tolerance")
+    if min(samples.ndim, modes.ndim) < 3 or samples.shape[1:] != modes.shape[1:]:
+        raise ValueError(
+            "`samples` and `modes` must have shapes (samples, n, *shape) and (modes, n, *shape). "
+            f"Received: {samples.shape} and {modes.shape}"
+        )
+    axes = tuple(range(1, modes.ndim - 1))
+    covered = np.ones(modes.shape[1], bool)
+    for mode in modes:
+        nearest = np.min([np.sum(np.square(sample - mode), axis=axes) for sample in samples], axis=0)
+        covered &= nearest < tolerance**2 * np.sum(np.square(mode), axis=axes)
+    return float(covered.mean())
+
+
 class LabelJudge:
     """A classifier trained on real images, to check whether generated images match their labels.
 

@@ -92,12 +92,6 @@ def trained(model, x, y, epochs, **compiled):
     return model
 
 
-def covered(flows, futures):
-    """Percentage of scenes for which `flows` `(forecasts, n, 6, 6, 10)` hold one near each of both futures."""
-    nearest = [np.sum((flows - future) ** 2, axis=(2, 3, 4)).min(axis=0) for future in futures]
-    return 100 * np.mean(np.max(nearest, axis=0) < TOLERANCE**2 * np.sum(futures[0] ** 2, axis=(1, 2, 3)))
-
-
 def run(seed, sizes, epochs, num_samples):
     """The table of one seed, and what the picture shows."""
     keras.utils.set_random_seed(seed)
@@ -112,13 +106,17 @@ def run(seed, sizes, epochs, num_samples):
     model = trained(cvae(seed), x, y, epochs)
     flows = model.generate(np.tile(y_test, (FORECASTS, 1, 1, 1)), seed=seed).reshape(FORECASTS, *x_test.shape)
     estimate = kvae.evaluation.log_likelihood(model, x_test, y_test, num_samples, seed=seed)
+
+    def covered(flows):
+        return 100 * kvae.evaluation.mode_coverage(flows, futures, TOLERANCE)
+
     rows = {
-        name: (np.mean(-GAUSSIAN.log_prob(x_test, params, 3)), covered(params[None, ..., :SIZE], futures))
+        name: (np.mean(-GAUSSIAN.log_prob(x_test, params, 3)), covered(params[None, ..., :SIZE]))
         for name, params in (("constant flow", constant), ("regressor", regressed))
     }
-    rows["CVAE"] = -estimate.mean, covered(flows, futures)
+    rows["CVAE"] = -estimate.mean, covered(flows)
     each = [kvae.distributions.Normal(sigma=NOISE).log_prob(x_test, future, 3) for future in futures]
-    rows["true density"] = -np.mean(np.logaddexp(*each) - np.log(2)), covered(futures, futures)
+    rows["true density"] = -np.mean(np.logaddexp(*each) - np.log(2)), covered(futures)
     return rows, (y_test, x_test, flows, regressed[..., :SIZE])
 
 
