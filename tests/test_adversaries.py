@@ -339,7 +339,7 @@ def test_options_become_the_model_and_its_optimizers(digits, given, cls, optimiz
     assert getattr(model, "soft", False) is False
 
 
-def test_a_gan_is_trained_evaluated_and_drawn(tmp_path, monkeypatch, capsys):
+def test_a_gan_is_trained_evaluated_and_drawn(tmp_path, monkeypatch, capsys, small_pictures):
     monkeypatch.chdir(tmp_path)
     metrics, _ = runs.train({"model": "gan", "epochs": 1, "hidden": [8]}, "run", verbose=False)
     assert metrics["frechet_distance"] > 0

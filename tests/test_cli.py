@@ -13,6 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -28,16 +29,9 @@ KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.ex
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
 
 
-def run(*arguments, cwd, code=0, **environment):
-    """Run the command, and return its standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-c", KVAE, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(kvae.__file__).parents[1]), **environment},
-        check=False,
-    )
+def run(*arguments, cwd, code=0):
+    """Run the command in a process of its own, and return its standard output and standard error."""
+    done = fresh.python(KVAE, *arguments, cwd=cwd, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     if code:
         assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -104,7 +98,7 @@ def test_a_config_repeats_its_run(trained):
         assert again[name] == pytest.approx(first[name], rel=1e-4)
 
 
-def test_a_run_is_not_overwritten_without_force(trained):
+def test_a_run_is_not_overwritten_without_force(trained, small_pictures):
     folder, _ = trained
     before = (folder / "run" / "model.keras").read_bytes()
     assert "use --force" in run_here(*QUICK, cwd=folder, code=1)
@@ -125,7 +119,7 @@ def test_generate_by_label(trained):
     np.testing.assert_allclose(images, model.generate(labels=[1, 1, 1, 2, 2, 2], seed=0, temperature=0.5), atol=1e-6)
 
 
-def test_evaluate_plot_and_data(trained):
+def test_evaluate_plot_and_data(trained, small_pictures):
     folder, _ = trained
     printed = run_here("evaluate", "run/model.keras", "--doctor", "--out", "numbers.json", cwd=folder)
     numbers = json.loads((folder / "numbers.json").read_text())
@@ -437,7 +431,7 @@ class Interrupt(keras.callbacks.Callback):
 
 
 @pytest.mark.filterwarnings("default::UserWarning:kvae")  # of other versions
-def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch, capsys):
+def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch, capsys, small_pictures):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(callbacks, "Progress", Interrupt)
     options, out = {"epochs": 50, "hidden": [16], "model": "vae"}, tmp_path / "run"
@@ -486,7 +480,7 @@ def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupted_evaluation_is_finished_by_a_resumption(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_evaluation_is_finished_by_a_resumption(tmp_path, monkeypatch, capsys, small_pictures):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 

@@ -126,7 +126,7 @@ def test_the_shape_of_an_example_chooses_the_plots():
 
 
 @pytest.mark.parametrize("shape", [(12,), (12, 1)])
-def test_callbacks_and_pictures_of_a_model_of_series(tmp_path, rng, shape):
+def test_callbacks_and_pictures_of_a_model_of_series(tmp_path, rng, shape, small_pictures):
     x, y = rng.normal(size=(20, *shape)).astype("float32"), np.arange(20) % 2
     pair = kvae.networks.mlp(shape, 2, hidden=(4,), num_classes=2, likelihood="gaussian")
     model = kvae.CVAE(*pair, num_classes=2, likelihood="gaussian", seed=0)
@@ -152,7 +152,7 @@ def test_callbacks_and_pictures_of_a_model_of_series(tmp_path, rng, shape):
     assert (tmp_path / "generated-label-0-1.png").is_file()
 
 
-def test_a_run_on_a_table(tmp_path, rng):
+def test_a_run_on_a_table(tmp_path, rng, small_pictures):
     np.savez(tmp_path / "table.npz", x=rng.normal(size=(40, 5)), y=np.repeat(["a", "b"], 20))
     train = ("train", "--dataset", "table.npz", "--epochs", "1", "--hidden", "8", "--out", "run")
     assert "gaussian" in run_here(*train, cwd=tmp_path, code=1)

@@ -145,7 +145,7 @@ def test_it_guards_any_keras_model():
     assert finite(model)
 
 
-def test_a_run_ends_with_one_line_and_the_last_good_weights(tmp_path, capfd, monkeypatch):
+def test_a_run_ends_with_one_line_and_the_last_good_weights(tmp_path, capfd, monkeypatch, small_pictures):
     command = ["train", "--model", "vae", "--epochs", "4", "--hidden", "4", "--batch-size", "512"]
     assert main.main([*command, "--learning-rate", "1e30", "--out", str(tmp_path / "first")]) == 1
     error = capfd.readouterr().err.strip().splitlines()[-1]
