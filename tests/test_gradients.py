@@ -59,10 +59,13 @@ def assert_same_mean(a, b):
 
 
 @pytest.mark.parametrize(
-    "posterior", [lambda: Normal(sigma="learned"), lambda: Planar(LATENT, depth=1)], ids=["sigma", "planar"]
-)
-@pytest.mark.parametrize(
-    "bound", [ELBO(kl="monte_carlo"), ImportanceWeighted(), Renyi(0.5)], ids=["elbo", "iw", "renyi"]
+    ("bound", "posterior"),
+    [
+        (ELBO(kl="monte_carlo"), lambda: Planar(LATENT, depth=1)),
+        (ImportanceWeighted(), lambda: Normal(sigma="learned")),
+        (Renyi(0.5), lambda: Planar(LATENT, depth=1)),
+    ],
+    ids=["elbo-planar", "iw-sigma", "renyi-planar"],
 )
 def test_every_estimator_is_right_for_a_posterior_with_weights_of_its_own(bound, posterior):
     plain, path, score = (
@@ -84,7 +87,6 @@ def test_every_estimator_is_right_for_a_posterior_with_weights_of_its_own(bound,
         (ImportanceWeighted(), 5, 1.0),
         (ImportanceWeighted(), 3, 2.0),
         (ImportanceWeighted(groups=2, elbo_share=0.3), 4, 0.5),
-        (Renyi(0.5), 4, 1.0),
         (Renyi(-1.0), 3, 0.5),
         (Renyi(2.0), 3, 1.0),
     ],
@@ -102,12 +104,19 @@ def test_every_estimator_has_the_same_mean(bound, num_samples, beta):
     assert path[0].std() > 0
 
 
-@pytest.mark.parametrize("gradient", ["reparameterized", "score_function"])
-@pytest.mark.parametrize("bound", [ELBO(), Renyi(-np.inf)])
-def test_the_other_bounds_estimators_agree_too(bound, gradient):
+@pytest.mark.parametrize(
+    ("other", "bounds"),
+    [
+        (ELBO(kl="monte_carlo"), [ELBO(), ELBO(gradient="score_function")]),
+        (Renyi(-np.inf), [Renyi(-np.inf, "score_function")]),
+    ],
+    ids=["elbo", "vr-max"],
+)
+def test_the_other_bounds_estimators_agree_too(other, bounds):
     """The closed-form KL compared with the sampled one, and the largest of three weights."""
-    other = ELBO(kl="monte_carlo") if isinstance(bound, ELBO) else Renyi(-np.inf)
-    assert_same_mean(gradients(small_model(with_gradient(bound, gradient), 3)), gradients(small_model(other, 3)))
+    expected = gradients(small_model(other, 3))
+    for bound in bounds:
+        assert_same_mean(gradients(small_model(bound, 3)), expected)
 
 
 def test_with_many_samples_the_doubly_reparameterized_encoder_gradient_is_the_least_noisy():
