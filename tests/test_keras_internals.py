@@ -106,7 +106,7 @@ def test_a_checkpoint_then_asks_for_the_epoch(without, tmp_path):
     def fit(epochs, path="checkpoint.npz", **kwargs):
         keras.utils.set_random_seed(0)
         model = vae(hidden=(4,))
-        model.compile("adam")
+        model.compile("adam", **QUICKLY)
         history = model.fit(x, epochs=epochs, verbose=0, callbacks=[Checkpoint(tmp_path / path)], **kwargs)
         return model.get_weights(), history.history["loss"]
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+from cases import QUICKLY
 from keras import ops
 from scipy.special import logsumexp
 
@@ -142,7 +143,7 @@ def test_a_mixtures_components_start_apart_and_all_learn():
     np.testing.assert_allclose(numpy(ops.exp(model.prior.log_mixing())), 0.2, rtol=1e-6)
     again = model_with(priors.Mixture(5)).prior
     np.testing.assert_array_equal(start, numpy(again.component_weights))
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
     model.fit(np.random.default_rng(0).random((64, 6)).astype("float32"), epochs=2, verbose=0)
     assert (np.abs(numpy(model.prior.component_weights) - start).max(axis=1) > 1e-3).all()
     assert np.abs(numpy(model.prior.logits)).max() > 1e-4
@@ -170,7 +171,7 @@ def test_a_vamps_pseudo_inputs_train_with_the_encoder():
     model = model_with(priors.Vamp(3))
     start = numpy(model.prior.pseudo_logits).copy()
     assert len(np.unique(start)) == start.size
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
     x = np.random.default_rng(0).random((64, 6)).astype("float32")
     model.fit(x, epochs=2, verbose=0)
     assert (np.abs(numpy(model.prior.pseudo_logits) - start).max(axis=1) > 1e-3).all()
@@ -255,7 +256,7 @@ def test_gradients_reach_both_networks_of_the_second_layer():
     model = model_with(prior, bound=ImportanceWeighted(), num_samples=2)
     before = [w.copy() for w in prior.get_weights()]
     assert len(before) == 8
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
     model.fit(np.random.default_rng(0).random((64, 6)).astype("float32"), epochs=1, verbose=0)
     assert all(np.any(old != new) for old, new in zip(before, prior.get_weights(), strict=True))
 
