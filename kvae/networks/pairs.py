@@ -220,7 +220,7 @@ def _flat(h):
 
 
 def _join(*tensors):
-    return tensors[0] if len(tensors) == 1 else layers.Concatenate()(tensors)
+    return tensors[0] if len(tensors) == 1 else layers.Concatenate()(list(tensors))
 
 
 def _doubled(h, filters, size, **kwargs):
