@@ -623,6 +623,15 @@ def test_errors_among_the_warnings_of_the_environment_are_disarmed(monkeypatch):
         assert not [each for each in warnings.filters if each[0] == "error"]
 
 
+def test_an_interruption_anywhere_is_said(monkeypatch, capsys):
+    def early(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(main.COMMANDS, "data", early)
+    assert main.main(["data", "digits"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "kvae data: interrupted"
+
+
 @pytest.mark.parametrize("name", ["model.keras", "history.csv", "checkpoint.npz", "metrics.json", "pictures"])
 def test_a_link_or_a_folder_in_place_of_a_run_s_file_is_refused_before_training(tmp_path, name):
     out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"

@@ -50,7 +50,7 @@ def _run(arguments: Namespace) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as interruption:
-        print(f"{command}: {interruption or 'interrupted'}", file=sys.stderr)
+        print(f"{command}: {str(interruption) or 'interrupted'}", file=sys.stderr)
     except Exception as error:
         expected = isinstance(error, (ValueError, OSError, ImportError, MemoryError, OverflowError))
         if arguments.debug or not (expected or _is_out_of_memory(error)):
