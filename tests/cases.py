@@ -11,6 +11,7 @@ import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.corruption import Gaussian, Masking
 from kvae.distributions import Normal
+from kvae.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Posterior, Prior, Radial, Spline
 from kvae.penalties import DIP, L1, MMD, Capacity, Contractive, KLSparsity, TotalCorrelation
 from kvae.priors import Hierarchical, Mixture, Vamp
 
@@ -94,6 +95,11 @@ def cvae_of_image():
     return kvae.CVAE(*pair, prior="learned", seed=0)
 
 
+def flows():
+    posterior = Posterior([Planar(), Radial(), InverseAutoregressive((8,))], context=1)
+    return vae(posterior=posterior, prior=Prior([Spline((8,)), Coupling((8,)), MaskedAutoregressive((8,))]))
+
+
 def own_prior():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(4)])
 
@@ -131,6 +137,7 @@ CASES = {
     "vae-importance-weighted": Case(
         lambda: vae(bound=ImportanceWeighted("doubly_reparameterized"), num_samples=3, prior=Vamp(4)), (8, 8, 1)
     ),
+    "vae-flows": Case(flows, (8, 8, 1)),
     "vae-two-layers": Case(
         lambda: vae(bound=Renyi(0.5, "score_function"), num_samples=3, prior=two_layers()), (8, 8, 1)
     ),
