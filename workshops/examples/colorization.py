@@ -128,7 +128,7 @@ def main():
     """Train, print the table and save the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="one seed, digits, one epoch: shows only that it runs")
-    for name, default in {"out": "runs/colorization", "data": "../shared/data", "epochs": 24, "seed": 0}.items():
+    for name, default in {"out": "runs/colorization", "data": "../shared/data", "epochs": 32, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{default} without --short")
     args = parser.parse_args()
     epochs, seeds, *sizes = (1, 1, 256, 64, 10) if args.short else (args.epochs, 3, 3456, 144, 200)
