@@ -98,7 +98,7 @@ def run(seed, sizes, epochs, num_samples):
     rng, data = np.random.default_rng(seed), kvae.load_data("digits")
     y, _, x = scenes(data.x_train, sizes[0], rng)
     y_test, futures, x_test = scenes(data.x_test, sizes[1], rng)
-    constant = np.concatenate([x.mean(axis=0), np.log(x.var(axis=0))], axis=-1)[None]
+    constant = np.tile(np.concatenate([x.mean(axis=0), np.log(x.var(axis=0))], axis=-1), (len(x_test), 1, 1, 1))
     tower = image_tower()
     regressor = keras.Model(tower.input, conv(conv(conv(tower.output, 64), 64), 2 * SIZE, activation=None))
     trained(regressor, y, x, epochs, loss=lambda x, params: -GAUSSIAN.log_prob(x, params, 3))
