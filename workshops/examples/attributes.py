@@ -16,8 +16,8 @@ Nothing tells it where the figure is; but z_F is too small for a background, x_B
 Table: how often the judge finds each attribute asked for, and all four, in % ± standard error over the images; and the
 negative ELBO of real images with these attributes. "Real images" is the judge's accuracy on images new to it. To beat:
 "most similar seen images", what memory could offer, with all attributes asked for but the hair; and chance, generated
-images against the attributes of others. To look for: 95% or more on unseen combinations. The last lines compare gates
-above ½ with the true outlines of unseen figures, by intersection over union.
+images against the attributes of others. To look for: 95% on average over the attributes of unseen combinations, by the
+plain model. The last lines compare gates above ½ with the true outlines of unseen figures (intersection over union).
 
 Pictures: attributes_unseen.png; attributes_progression.png, the style fixed; attributes_layers.png, x_F, g and x_B.
 
