@@ -11,7 +11,7 @@ are held out. Without the file, and with --short, figures of four coloured block
 Models: the plain one is `kvae.CVAE` with the networks of `kvae.networks.conv` and all attributes, one-hot encoded side
 by side, as the condition y. The layered one (disCVAE in the paper) differs in its decoder, which mixes two layers,
     x = x_F ⊙ g + x_B ⊙ (1 − g),    x_F and the gate g from z_F and y,    x_B from z_B alone,    z = [z_F, z_B].
-Nothing tells it where the figure is; but z_F is too small for a background, x_B is smooth, and an open g costs ½ nat.
+Nothing tells it where the figure is; z_F is small, x_B smooth, an open g costs ½ nat. It separates them only in part.
 
 Table: how often the judge finds each attribute asked for, and all four, in % ± standard error over the images; and the
 negative ELBO of real images with these attributes. "Real images" is the judge's accuracy on images new to it. To beat:
