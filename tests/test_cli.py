@@ -343,7 +343,7 @@ BAD = {
     "an autoencoder with a posterior": (
         ("train", "--model", "autoencoder", "--posterior", "laplace"),
         1,
-        "`posterior` requires model=vae or cvae or semisupervised or introvae or vaegan. Received: model=autoencoder",
+        "`posterior` requires model=vae or cvae or semisupervised or auxiliary or introvae or vaegan. Received: model=",
     ),
     "no epochs": (("train", "--epochs", "0"), 1, "`epochs` must be an integer of at least 1"),
     "negative beta": (("train", "--beta", "-1"), 1, "`beta` must be a finite number"),

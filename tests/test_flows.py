@@ -33,7 +33,7 @@ def jacobians(function, z):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:
             tape.watch(z)
             value = function(z)
         return tape.batch_jacobian(value, z, experimental_use_pfor=False).numpy()  # faster to trace

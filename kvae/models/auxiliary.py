@@ -11,7 +11,7 @@ from keras import ops
 from kvae import bounds, checks, networks
 from kvae.distributions import Normal
 from kvae.models import conditions
-from kvae.models.batches import in_batches
+from kvae.models.batches import Batch, BatchResult, in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.models.semisupervised import SemiSupervisedVAE
 from kvae.types import Array, ArrayLike, Network, Seed, Tensor
@@ -28,7 +28,8 @@ class AuxiliaryVAE(SemiSupervisedVAE):
     log p(a|·) − log q(a|x) added, estimated at one draw of a for each image (https://arxiv.org/abs/1602.05473, eq. 5 to
     10); `kl_loss` contains it.
 
-    Where only one code is asked for, as in `encode` and `decode`, a is the mean of q(a|x) or p(a|y, z).
+    Where only one code is asked for, as in `encode` and `decode`, a is the mean of q(a|x) or p(a|y, z), and the most
+    probable class that of q(y|a, x) at this mean.
 
     Args:
         encoder: Functional Keras model from `[x, y, a]` to the parameters of q(z|a, x, y).
@@ -92,6 +93,19 @@ class AuxiliaryVAE(SemiSupervisedVAE):
         a, log_q = self.auxiliary_family.sample_and_log_prob(params, 1, seed, 1)
         return a[0], log_q[0]
 
+    def best_label(self, x: Tensor) -> Tensor:
+        return ops.cast(ops.argmax(self.log_label_probabilities(x, (self._mean_auxiliary(x),)), axis=-1), "int32")
+
+    def run_batch(self, batch: Batch, training: bool) -> BatchResult:
+        result = super().run_batch(batch, training)
+        if training:
+            return result
+        # The clean reconstruction, at the mean of a; where only the losses are used, a compiled graph drops it.
+        y = ops.cast(batch.y, "int32")
+        condition = self.condition(ops.where(y >= 0, y, self.best_label(batch.x)))
+        z = self.code(self.inference(batch.x, condition))
+        return result._replace(reconstruction=self.likelihood.mean(self.generation(z[None], condition)[0]))
+
     def condition(self, y: Any) -> tuple[Tensor, ...]:
         if not isinstance(y, tuple):
             return super().condition(y)
@@ -101,7 +115,7 @@ class AuxiliaryVAE(SemiSupervisedVAE):
     def inference(self, x: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:
         y, *auxiliary = condition
         if not auxiliary:
-            auxiliary = [self.auxiliary_family.mean(networks.apply(self.auxiliary_encoder, x, training=training))]
+            auxiliary = [self._mean_auxiliary(x, training)]
         return networks.apply(self.encoder, x, (y, auxiliary[0]), training)
 
     def generation(self, z: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:
@@ -134,6 +148,10 @@ class AuxiliaryVAE(SemiSupervisedVAE):
             kl=None if sample.kl is None else sample.kl + log_q - ops.mean(log_p, axis=0),
             kl_per_dimension=None,
         ), x_params
+
+    def _mean_auxiliary(self, x, training=False):
+        """The mean of q(a|x), `(batch, auxiliary_dim)`."""
+        return self.auxiliary_family.mean(networks.apply(self.auxiliary_encoder, x, training=training))
 
     def _auxiliary_params(self, x, z, y, training=False):
         """Parameters of p(a|x, y, z), or of p(a|y, z): `(samples, batch, parameters)`."""

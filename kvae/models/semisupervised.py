@@ -117,6 +117,10 @@ class SemiSupervisedVAE(CVAE):
         """
         return ops.log_softmax(networks.apply(self.classifier, x, auxiliary[:1], training), axis=-1)
 
+    def best_label(self, x: Tensor) -> Tensor:
+        """The most probable class of each image, which stands for an unknown one: int32 `(batch,)`."""
+        return ops.cast(ops.argmax(self.log_label_probabilities(x, ()), axis=-1), "int32")
+
     def run_batch(self, batch: Batch, training: bool) -> BatchResult:
         y, classes = ops.cast(batch.y, "int32"), self.num_classes
         auxiliary = self.auxiliary(batch.x, training, self.seed_generator)
@@ -265,7 +269,7 @@ class SemiSupervisedVAE(CVAE):
         unknown = np.flatnonzero(y < 0)
         if len(unknown):
             y = y.copy()
-            y[unknown] = self.classify(x[unknown]).argmax(axis=1)
+            y[unknown] = in_batches(self.best_label, x[unknown], batch_size=EVALUATION_BATCH)
         return x, y
 
     def get_config(self) -> dict[str, Any]:
