@@ -82,7 +82,7 @@ class Posterior(Distribution):
 
     def _split(self, params, like=None):
         """Parameters of the base, and the context with the leading axes of `like`."""
-        edge = 2 * self.flow.size
+        params, edge = ops.convert_to_tensor(params), 2 * self.flow.size
         if not self.context:
             return params, None
         context = params[..., edge:]
