@@ -112,8 +112,8 @@ def run(seed, file, losses, epochs, num_train, num_test, num_samples):
     pair = [keras.Model([part.input, condition], part.output) for part in held]
     prior = kvae.priors.ConditionalMixture(network, mixture)
     mdn = trained(kvae.CVAE(*pair, likelihood="gaussian", prior=prior, seed=seed), x, y)
-    params = regressor.predict(y_test, verbose=0)
-    modes = ops.convert_to_numpy(mixture.modes(network.predict(y_test, verbose=0))[0]).swapaxes(0, 1)
+    params = ops.convert_to_numpy(regressor(y_test, training=False))
+    modes = ops.convert_to_numpy(mixture.modes(network(y_test, training=False))[0]).swapaxes(0, 1)
     answers = {"grey": 0 * x_test, "truth": x_test} | {f"MDN {i + 1}": mdn.decode(modes[i], y_test) for i in range(4)}
     table = {"regressor": (-np.mean(GAUSSIAN.log_prob(x_test, params, 3)), coverage(params[None, ..., :2], truths))}
     for name, model in {"CVAE": cvae, "VAE + MDN": mdn}.items():
