@@ -78,7 +78,9 @@ def terms_of(model, x, y):
 
 def condition_of(model, x, y):
     """What images are decoded under: their class may be unknown."""
-    return np.where(y < 0, model.classify(x).argmax(axis=1), y) if hasattr(model, "classify") else y
+    if not capabilities.has(model, "classifier"):
+        return y
+    return np.where(y < 0, ops.convert_to_numpy(model.best_label(ops.convert_to_tensor(x))), y)
 
 
 def score(model, x, y):
