@@ -92,7 +92,7 @@ TABLE = {
         ("return -u - ops.exp(-u)", "return -u - ops.exp(u)", "distributions:log_prob_and_mean and gumbel"),
         ("return -0.5 * (self.df + 1.0)", "return -0.5 * self.df", "distributions:log_prob_and_mean and student"),
         ("self.df / (self.df - 2.0)", "self.df / (self.df - 1.0)", "distributions:the_kl_is_the_integral and student"),
-        ("return seed + 1 if isinstance(seed, int) else seed", "return seed", "distributions:int_seeds and student"),
+        ("one, other = checks.seeds(seed, 2)", "one, other = seed, seed", "distributions:int_seeds and student"),
         ("* ops.exp(-log_scale)) - log_scale", "* ops.exp(-log_scale))", "distributions:log_prob_and_mean and laplace"),
         ("ops.exp(2.0 * log_scale)", "ops.exp(log_scale)", "distributions:the_kl_is_the_integral and laplace"),
         (
@@ -311,12 +311,12 @@ TABLE = {
         ),
         ("self.log_mixing() + log_prob, axis=-1", "log_prob, axis=-1", "priors:mixtures_density"),
         (
-            "categorical(ops.expand_dims(self.log_mixing(), 0), n, seed=seed)",
-            "categorical(ops.zeros((1, self.num_components)), n, seed=seed)",
+            "categorical(ops.expand_dims(self.log_mixing(), 0), n, seed=one)",
+            "categorical(ops.zeros((1, self.num_components)), n, seed=one)",
             "priors:mixtures_samples",
         ),
-        ("k, axis=0), seed, temperature)", "k, axis=0), 0, temperature)", "priors:seed_of_a_draw"),
-        ("0), n, seed=seed)[0]", "0), n, seed=0)[0]", "priors:seed_of_a_draw"),
+        ("k, axis=0), other, temperature)", "k, axis=0), 0, temperature)", "priors:seed_of_a_draw"),
+        ("0), n, seed=one)[0]", "0), n, seed=0)[0]", "priors:seed_of_a_draw"),
         (
             "return ops.log_softmax(ops.convert_to_tensor(self.logits))",
             "return ops.convert_to_tensor(self.logits)",
@@ -349,12 +349,12 @@ TABLE = {
         ),
         ("(self.top_params(rows), 1, seed)", "(self.top_params(rows), 1, 0)", "priors:both_layers"),
         (
-            'ops.zeros((n, 2 * self.top_dim), "float32"), seed, temperature)',
+            'ops.zeros((n, 2 * self.top_dim), "float32"), one, temperature)',
             'ops.zeros((n, 2 * self.top_dim), "float32"), 0, temperature)',
             "priors:both_layers",
         ),
         (
-            "networks.apply(self.decoder, h), seed, temperature)",
+            "networks.apply(self.decoder, h), other, temperature)",
             "networks.apply(self.decoder, h), 0, temperature)",
             "priors:both_layers",
         ),
@@ -529,8 +529,8 @@ TABLE = {
             "autoencoder:target_stays_clean",
         ),
         (
-            "return squares.reshape(len(squares), -1).sum(axis=1)",
-            "return squares.reshape(len(squares), -1).mean(axis=1)",
+            "return sum_event(ops.square(x - self.likelihood.mean(x_params)), len(self.image_shape))",
+            "return ops.mean(ops.square(x - self.likelihood.mean(x_params)), axis=(1, 2, 3))",
             "autoencoder:summed_over_pixels",
         ),
         ("normal(z.mean(axis=0), z.std(axis=0),", "normal(z.mean(axis=0), z.var(axis=0),", "autoencoder:random_codes"),
@@ -747,8 +747,8 @@ TABLE = {
         ),
         ("return tf.cast(images, tf.float32) / 255.0", "return tf.cast(images, tf.float32) / 256.0", "data:come_back"),
         (
-            "num_batches = -(-len(x) // batch_size)\n    numbers",
-            "num_batches = len(x) // batch_size\n    numbers",
+            "num_batches = -(-order.length // batch_size)",
+            "num_batches = order.length // batch_size",
             "feeding:default",
             "",
             "tensorflow",
@@ -773,7 +773,7 @@ TABLE = {
             "data:no_grey_value",
         ),
         ("if not (piece.min() >= 0 and piece.max() <= 1):", "if not piece.max() <= 1:", "data:no_grey_value"),
-        ("n = total // multiple * multiple", "n = total", "data:is_a_multiple"),
+        ("n = order.length // multiple * multiple", "n = order.length", "data:is_a_multiple"),
         (
             "y, sample_weight = each(lambda a: tf.gather(a, rows), others)",
             "y, sample_weight = each(lambda a: tf.gather(a, tf.sort(rows)), others)",
@@ -851,7 +851,7 @@ TABLE = {
             "total / np.square(weights).sum(axis=0)",
             "likelihood:numbers_are_numpys",
         ),
-        ("None if seed is None else seed + 1, fuse=True", "seed, fuse=True", "likelihood:noise_of_two"),
+        ("checks.seeds(seed, 1)[0], fuse=True", "seed, fuse=True", "likelihood:noise_of_two"),
         (
             "np.concatenate(tables)[:num_samples, : rows",
             "np.concatenate(tables)[:, : rows",
@@ -934,8 +934,8 @@ TABLE = {
         ),
         ("return self.best_elbo - self.elbo", "return self.elbo - self.best_elbo", "likelihood:wrong_encoder"),
         (
-            "np.maximum(_elbo(model, x, y, best, num_samples, batch_size, seed), elbo)",
-            "_elbo(model, x, y, best, num_samples, batch_size, seed)",
+            "np.maximum(_elbo(model, x, y, best, num_samples, batch_size, seeds[1]), elbo)",
+            "_elbo(model, x, y, best, num_samples, batch_size, seeds[1])",
             "likelihood:optimised_posterior",
         ),
         (

@@ -147,7 +147,7 @@ class ConditionalMixture(Prior):
 
     def mixture_params(self, condition: Sequence[Tensor]) -> Tensor:
         """Parameters `(batch, mixture.num_outputs)`, for the methods of the mixture."""
-        first, *others = condition
+        first, *others = condition[: len(self.network.inputs)]  # as in `Conditional`
         return networks.apply(self.network, first, others)
 
     def log_prob(self, z: Tensor, condition: Sequence[Tensor], seed: Seed) -> Tensor:
