@@ -229,7 +229,7 @@ TABLE = {
             "ops.max(deviations, axis=0) < 1e9",
             "bounds:renyi_is_the_formula or huge_log_weights",
         ),
-        ("return 1.0 - beta * power *", "return 1.0 - power *", "gradients:same_mean and 2.0 and Importance"),
+        ("return 1.0 - beta * power *", "return 1.0 - power *", "gradients:same_mean and Renyi and 3-0.5"),
         ("return 1.0 - beta * power *", "return 1.0 - beta *", "gradients:same_mean and Renyi and 3-0.5"),
         (
             "(1.0 - ops.exp(ops.log_softmax(power * log_weights, axis=0)))",
