@@ -234,12 +234,39 @@ TABLE = {
         (
             "(1.0 - ops.exp(ops.log_softmax(power * log_weights, axis=0)))",
             "ops.exp(ops.log_softmax(power * log_weights, axis=0))",
-            "gradients:same_mean and Importance and 5",
+            "gradients:same_mean and Renyi and 3-0.5",
         ),
         (
             "ops.log_softmax(power * log_weights, axis=0)",
             "ops.log_softmax(power * log_weights, axis=1)",
-            "gradients:same_mean and Importance and 5",
+            "gradients:same_mean and Renyi and 3-0.5",
+        ),
+        (
+            "replaced = 1.0 - beta * (1.0 - v)",
+            "replaced = 1.0 - (1.0 - v)",
+            "gradients:same_mean and Importance and 2.0",
+        ),
+        ("replaced = 1.0 - beta * (1.0 - v)", "replaced = 1.0 - beta * v", "gradients:same_mean and Importance and 5"),
+        (
+            "ops.log_softmax(grouped, axis=0)",
+            "ops.log_softmax(grouped, axis=1)",
+            "gradients:same_mean and Importance and 4-0.5",
+        ),
+        (
+            "(1.0 - self.elbo_share) * v / self.groups",
+            "(1.0 - self.elbo_share) * v",
+            "gradients:same_mean and Importance and 4-0.5",
+        ),
+        (
+            "return (elbo + others * replaced)",
+            "return (others * replaced)",
+            "gradients:same_mean and Importance and 4-0.5",
+        ),
+        ("bound = ops.mean(log_mean_exp(", "bound = ops.sum(log_mean_exp(", "bounds:groups_and_a_share"),
+        (
+            "return share * ops.mean(log_weights, axis=0) +",
+            "return share * ops.max(log_weights, axis=0) +",
+            "bounds:groups_and_a_share",
         ),
         (
             "ops.log(ops.mean(ops.exp(log_weights - peak), axis=0))",
