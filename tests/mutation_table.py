@@ -289,6 +289,7 @@ TABLE = {
             "super().__init__(alpha=0.0, gradient=gradient)",
             "super().__init__(alpha=0.1, gradient=gradient)",
             "bounds:meet_their_neighbours",
+            "The bound and its path weights, all that reads α, are the class's own.",
         ),
         (
             "return isinstance(other, Bound) and type(self) is type(other) and",
