@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PYTEST = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=line", "--durations=0")
+# The empty expression for -m includes the tests marked as long.
+PYTEST = ("-q", "-x", "-n", "0", "-m", "", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=line", "--durations=0")
 
 
 def copy(folder: Path) -> None:

@@ -509,7 +509,7 @@ TABLE = {
         (
             "lambda z, y: self.likelihood.mean(self.generation",
             "lambda z, y: (self.generation",
-            "models:verbs and vae-beta",
+            "models:verbs and factor-vae",
         ),
     ],
     "models/vae.py": [
