@@ -387,8 +387,8 @@ TABLE = {
             "priors:both_layers",
         ),
         (
-            "        h = self.draw(self.top_family",
-            "        seed = int(ops.convert_to_numpy(seed.next())[0])\n        h = self.draw(self.top_family",
+            "one, other = checks.seeds(seed, 2)\n        h =",
+            "one = other = int(ops.convert_to_numpy(seed.next())[0])\n        h =",
             "priors:both_layers",
         ),
         ("    stochastic = True", "    stochastic = False", "priors:what_does_not_fit"),
