@@ -157,6 +157,7 @@ def main():
     draws, minutes = (1, 1.0) if given.short else (draws, minutes)
     setting = {name: value for name, value in setting.items() if name not in ("draws", "minutes")}
     out = given.out or Path("runs") / f"few_labels_{given.dataset}"
+    out.mkdir(parents=True, exist_ok=True)
     print(f"{NAMES[given.dataset]}, {setting['per_class']} labels a class, {draws} draws, {minutes:g} minutes each")
     for method in given.methods:
         errors, curves, agreements = [], [], []

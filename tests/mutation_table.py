@@ -229,17 +229,17 @@ TABLE = {
             "ops.max(deviations, axis=0) < 1e9",
             "bounds:renyi_is_the_formula or huge_log_weights",
         ),
-        ("return 1.0 - beta * power *", "return 1.0 - power *", "gradients:same_mean and Renyi and 3-0.5"),
-        ("return 1.0 - beta * power *", "return 1.0 - beta *", "gradients:same_mean and Renyi and 3-0.5"),
+        ("return 1.0 - beta * power *", "return 1.0 - power *", "gradients:same_mean and Renyi"),
+        ("return 1.0 - beta * power *", "return 1.0 - beta *", "gradients:same_mean and Renyi"),
         (
             "(1.0 - ops.exp(ops.log_softmax(power * log_weights, axis=0)))",
             "ops.exp(ops.log_softmax(power * log_weights, axis=0))",
-            "gradients:same_mean and Renyi and 3-0.5",
+            "gradients:same_mean and Renyi",
         ),
         (
             "ops.log_softmax(power * log_weights, axis=0)",
             "ops.log_softmax(power * log_weights, axis=1)",
-            "gradients:same_mean and Renyi and 3-0.5",
+            "gradients:same_mean and Renyi",
         ),
         (
             "replaced = 1.0 - beta * (1.0 - v)",
@@ -250,7 +250,7 @@ TABLE = {
         (
             "ops.log_softmax(grouped, axis=0)",
             "ops.log_softmax(grouped, axis=1)",
-            "gradients:same_mean and Importance and 4-0.5",
+            "gradients:same_mean and Importance and 5",
         ),
         (
             "(1.0 - self.elbo_share) * v / self.groups",
