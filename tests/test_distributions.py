@@ -14,6 +14,7 @@ from kvae.distributions import (
     LOG_VAR_RANGE,
     POSTERIORS,
     Bernoulli,
+    Categorical,
     Exponential,
     Gumbel,
     Laplace,
@@ -203,7 +204,8 @@ def split(family, p):
 
 
 def test_every_named_posterior_is_tested():
-    assert {type(family) for family, _ in FAMILIES.values()} == set(POSTERIORS.values())
+    others = {Categorical}  # in test_categorical.py
+    assert {type(family) for family, _ in FAMILIES.values()} == set(POSTERIORS.values()) - others
 
 
 def test_log_prob_and_mean_are_scipys(pair, rng):

@@ -75,7 +75,8 @@ def pixels(n=4, shape=(2, 2, 1), seed=0):
     [
         (posterior, bound)
         for posterior, bound in itertools.product(POSTERIORS, BOUNDS)
-        if bound not in ("iwae", "vr-max") or posterior in ("normal", "log_normal")
+        if (bound not in ("iwae", "vr-max") or posterior in ("normal", "log_normal"))
+        and not (bound == "doubly-reparameterized" and posterior == "categorical")  # an error
     ],
 )
 def test_extreme_parameters_of_posterior_and_likelihood(posterior, bound):

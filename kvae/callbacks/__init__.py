@@ -9,6 +9,7 @@ from kvae.callbacks.logs import HistoryFile, Progress
 from kvae.callbacks.pca_baseline import PCABaseline
 from kvae.callbacks.pictures import LatentManifold, LatentScatter, Picture, ReconstructionGrid, SampleGrid
 from kvae.callbacks.stop_on_nan import StopOnNaN
+from kvae.callbacks.temperature_annealing import TemperatureAnnealing
 from kvae.callbacks.traversal import LatentTraversal
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "ReconstructionGrid",
     "SampleGrid",
     "StopOnNaN",
+    "TemperatureAnnealing",
 ]

@@ -8,6 +8,8 @@ sums over pixels or latent dimensions, and nothing else does.
 from kvae import checks
 from kvae.distributions.base import Distribution
 from kvae.distributions.bernoulli import Bernoulli
+from kvae.distributions.categorical import Categorical
+from kvae.distributions.joint import Joint
 from kvae.distributions.location_scale import Gumbel, Laplace, LocationScale, Logistic, StudentT
 from kvae.distributions.mixture_density import MixtureDensity
 from kvae.distributions.normal import LEARNED_SPEED, LOG_VAR_RANGE, Normal
@@ -19,9 +21,11 @@ __all__ = [
     "LOG_VAR_RANGE",
     "POSTERIORS",
     "Bernoulli",
+    "Categorical",
     "Distribution",
     "Exponential",
     "Gumbel",
+    "Joint",
     "Laplace",
     "LocationScale",
     "LogNormal",
@@ -41,6 +45,7 @@ POSTERIORS = {
     "gumbel": Gumbel,
     "log_normal": LogNormal,
     "exponential": Exponential,
+    "categorical": Categorical,
 }
 LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": lambda: Normal(sigma="learned")}
 

@@ -28,10 +28,12 @@ class Distribution(keras.layers.Layer):
         num_parameters: how many numbers describe one element. An encoder for `latent_dim` dimensions therefore ends in
             `num_parameters * latent_dim` units, a decoder for `channels` in `num_parameters * channels`.
         parameter_names: their names in the maths, such as `("loc", "log_scale")`.
-        reparameterized: whether `sample` is differentiable in the parameters.
+        reparameterized: whether the draws of `sample_for_gradient` are differentiable in the parameters.
+        discrete: whether codes have parts with finitely many values.
     """
 
     reparameterized: bool = True
+    discrete: bool = False
     num_parameters: int = 1
     parameter_names: tuple[str, ...] = ()
 
@@ -41,6 +43,10 @@ class Distribution(keras.layers.Layer):
 
     def bind(self, event_shape: Shape) -> None:
         """Create weights that depend on the shape of one event; a model calls it for its posterior. None here."""
+
+    def num_outputs(self, size: int) -> int:
+        """How many numbers on a network's last axis describe an event whose last axis has `size` elements."""
+        return self.num_parameters * size
 
     def parameters(self, params: Tensor) -> tuple[Tensor, ...]:
         """Split `params` `(..., num_parameters * size)` into the tensors `(..., size)` of `parameter_names`."""
@@ -95,6 +101,15 @@ class Distribution(keras.layers.Layer):
         """
         value = self.sample(params, num_samples, seed)
         return value, self.log_prob(value, params, event_ndim)
+
+    def sample_for_gradient(
+        self, params: Tensor, num_samples: int, seed: Seed, event_ndim: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Draws for training, which a gradient follows to the parameters: exact ones, unless a family relaxes them.
+
+        Arguments and result are those of `sample_and_log_prob`.
+        """
+        return self.sample_and_log_prob(params, num_samples, seed, event_ndim)
 
     def mean(self, params: Tensor) -> Tensor:
         """Mean `(..., size)` of the distributions described by `params` `(..., num_parameters * size)`."""

@@ -144,7 +144,7 @@ class CVAE(VAE):
         parts = self.conditions.parts  # type: ignore[union-attr]
         if isinstance(prior, str) and prior == "learned":  # starts at N(0, I) under every condition
             *places, size = self.latent_shape
-            shape = (*places, self.posterior_family.num_parameters * size)
+            shape = (*places, self.posterior_family.num_outputs(size))
             inputs = [keras.Input(part.shape) for part in parts]
             flat = [layers.Reshape((-1,))(each) if len(each.shape) > 2 else each for each in inputs]
             h = flat[0] if len(flat) == 1 else layers.Concatenate()(flat)

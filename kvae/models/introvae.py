@@ -106,7 +106,7 @@ class IntroVAE(VAE):
         terms = result.terms
         if self.soft:
             with held(self.decoder, self.likelihood):
-                z = self.posterior_family.sample(params, 1, self.seed_generator)
+                z, _ = self.posterior_family.sample_for_gradient(params, 1, self.seed_generator)
                 reconstruction = -self.log_likelihood(fakes, self.generation(z, (), training))[0]
             real_energy, fake_energy = (
                 reconstruction_loss + self.beta_negative * kl

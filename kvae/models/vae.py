@@ -101,7 +101,7 @@ class VAE(DensityModel):
         def score(z, log_posterior, params):
             return self.score(batch.x, z, params, condition, self.seed_generator, training, log_posterior)
 
-        estimate = estimators.estimate(self, params, score)
+        estimate = estimators.estimate(self, params, score, training)
         forward = Pass(condition, params, estimate.z, estimate.x_params, estimate.sample, estimate.losses)
         return self.loss_terms(batch, forward, training)
 

@@ -135,7 +135,7 @@ class VAEGAN(ImageJudge):
     def run_batch(self, batch: Batch, training: bool) -> BatchResult:
         x, noise = batch.x, self.seed_generator
         params = self.inference(x, (), training)
-        kl, z = self._kl(params), self.posterior_family.sample(params, 1, noise)[0]
+        kl, z = self._kl(params), self.posterior_family.sample_for_gradient(params, 1, noise)[0][0]
         result = self._frozen(x, z, kl, training) if self.is_frozen else self._joint(x, z, kl, training)
         return result if training else result._replace(reconstruction=self.images(self.code(params)))
 

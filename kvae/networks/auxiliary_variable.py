@@ -10,7 +10,7 @@ from keras import layers
 
 from kvae import checks, outputs
 from kvae.distributions import Distribution, Normal, likelihood_family, posterior_family
-from kvae.networks.contract import check_judge, condition_shapes, outputs_per_dimension
+from kvae.networks.contract import check_judge, condition_shapes, outputs_of
 from kvae.networks.pairs import LAST
 from kvae.types import Activation, Network, Shape
 
@@ -70,10 +70,10 @@ def auxiliary(
         return keras.Model(inputs if len(inputs) > 1 else inputs[0], h, name=name)
 
     per_pixel = likelihood_family(likelihood).num_parameters
-    per_code = outputs_per_dimension(posterior_family(posterior))
+    encoded = outputs_of(posterior_family(posterior), latent_dim)
     mirrored = hidden[::-1]
     return (
-        network("xya", hidden, (per_code * latent_dim,), "encoder"),
+        network("xya", hidden, (encoded,), "encoder"),
         network("zya" if skip else "zy", mirrored, (*image_shape[:-1], per_pixel * image_shape[-1]), "decoder"),
         network("xa", hidden, (num_classes,), "classifier"),
         network("x", hidden, (2 * auxiliary_dim,), "auxiliary_encoder"),

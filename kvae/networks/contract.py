@@ -65,12 +65,12 @@ def check_pair(
             f"Received: conditions of shapes {seen} and {condition_shapes(decoder)}"
         )
     *places, size = decoder.inputs[0].shape[1:]
-    each = outputs_per_dimension(posterior)
-    if tuple(encoder.output_shape[1:]) != (*places, each * size):
+    needed = outputs_of(posterior, size)
+    if tuple(encoder.output_shape[1:]) != (*places, needed):
         plain = ": build it with posterior=None" if posterior is None else ""
         raise ValueError(
             f"`encoder` and `decoder` must agree: the decoder takes codes of shape {(*places, size)}, so the encoder "
-            f"must give {(*places, each * size)} per example, {each} parameter(s) per latent dimension{plain}. "
+            f"must give {(*places, needed)} per example, {needed / size:.3g} parameter(s) per latent dimension{plain}. "
             f"Received: encoder output {encoder.output_shape}"
         )
     _check_output(decoder, tuple(encoder.inputs[0].shape[1:]), likelihood)
@@ -162,6 +162,11 @@ def check_judge(
                 f"`{role}` must give logits: drop its last activation, which the model applies itself. "
                 f"Received: {found.operations} at its end, {found}"
             )
+
+
+def outputs_of(family: Distribution | None, size: int) -> int:
+    """How many numbers on its last axis an encoder gives for a code with `size` dimensions on its last axis."""
+    return size if family is None else family.num_outputs(size)
 
 
 def outputs_per_dimension(family: Distribution | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,15 +13,15 @@ from keras import layers
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family, posterior_family
 from kvae.layers import Resize
-from kvae.networks.contract import outputs_per_dimension
-from kvae.types import Activation
+from kvae.networks.contract import outputs_of
+from kvae.types import Activation, Shape
 
 LAST = {"data_format": "channels_last"}  # whatever Keras's setting: images are (height, width, channels) here
 
 
 def mlp(
     image_shape: Sequence[int],
-    latent_dim: int,
+    latent_dim: int | Sequence[int],
     hidden: Sequence[int] = (512, 256),
     num_classes: int | None = None,
     posterior: str | Distribution | None = "normal",
@@ -33,7 +34,8 @@ def mlp(
 
     Args:
         image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables.
-        latent_dim: int, latent dimensions.
+        latent_dim: int, latent dimensions; or the shape of a code, such as (20, 10) for 20 categorical variables of 10
+            values, whose last axis the parameters of a posterior extend.
         hidden: units of the encoder's hidden layers, starting at the image; reversed in the decoder.
         num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` otherwise.
         posterior: name or `Distribution`; sets the number of outputs per latent dimension. `None` for the plain code of
@@ -58,7 +60,7 @@ def mlp(
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
     """
-    image_shape, latent_dim, hidden, parameters = _check(
+    image_shape, latent_shape, hidden, encoded, per_pixel = _check(
         image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
     conditions = _conditions(num_classes, condition_shape)
@@ -70,11 +72,12 @@ def mlp(
 
     inputs = _inputs("x", image_shape, conditions)
     h = dense_stack(_join(*map(_flat, inputs)), hidden)
-    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
+    h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
+    h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
 
-    inputs = _inputs("z", (latent_dim,), conditions)
-    output_shape = (*image_shape[:-1], parameters[1] * image_shape[-1])
+    inputs = _inputs("z", latent_shape, conditions)
+    output_shape = (*image_shape[:-1], per_pixel * image_shape[-1])
     h = dense_stack(_join(*map(_flat, inputs)), reversed(hidden))
     h = layers.Dense(math.prod(output_shape), name="likelihood")(h)
     decoder = _functional(inputs, layers.Reshape(output_shape)(h), "decoder")
@@ -83,7 +86,7 @@ def mlp(
 
 def conv(
     image_shape: Sequence[int],
-    latent_dim: int,
+    latent_dim: int | Sequence[int],
     hidden: Sequence[int] = (32, 64),
     num_classes: int | None = None,
     posterior: str | Distribution | None = "normal",
@@ -101,7 +104,7 @@ def conv(
 
     Args:
         image_shape: `(height, width, channels)`.
-        latent_dim: int, latent dimensions.
+        latent_dim: as in `mlp`.
         hidden: filters of the encoder's convolutions, starting at the image; reversed in the decoder.
         num_classes: length of the condition `y` for a CVAE, which enters the encoder as one more image channel and the
             decoder together with `z`; `None` if unconditional.
@@ -118,7 +121,7 @@ def conv(
     Raises:
         ValueError: as for `mlp`, and for an image shape that does not have three axes.
     """
-    image_shape, latent_dim, hidden, parameters = _check(
+    image_shape, latent_shape, hidden, encoded, per_pixel = _check(
         image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
     conditions = _conditions(num_classes, condition_shape)
@@ -152,26 +155,29 @@ def conv(
         plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(_join(*vectors))
         images = [layers.Reshape((*image_shape[:2], 1))(plane), *images]
     h = layers.Flatten(**LAST)(halved(_join(inputs[0], *images)))
-    h = layers.Dense(parameters[0] * latent_dim, activation=code_activation, name="posterior")(h)
+    h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
+    h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
 
-    inputs = _inputs("z", (latent_dim,), conditions)
+    inputs = _inputs("z", latent_shape, conditions)
     vectors, images = _vectors_and_images(inputs[1:], image_shape[:2])
-    h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(inputs[0], *vectors))
+    h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(_flat(inputs[0]), *vectors))
     h = normalised(layers.Reshape((*sizes[-1], hidden[-1]))(h))
     if images:
         h = _join(h, halved(_join(*images)))
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
-        h = normalised(_doubled(h, filters, size, use_bias=False))
-    h = _doubled(h, parameters[1] * image_shape[-1], image_shape[:2], name="likelihood")
+        h = normalised(doubled(h, filters, size, use_bias=False))
+    h = doubled(h, per_pixel * image_shape[-1], image_shape[:2], name="likelihood")
     decoder = _functional(inputs, h, "decoder")
     return encoder, decoder
 
 
 def _check(image_shape, latent_dim, hidden, posterior, likelihood, code_activation):
-    """Return the sizes as ints and tuples of them, and the `(posterior, likelihood)` parameters per element."""
-    image_shape = _shape(image_shape, "image_shape")
-    latent_dim = checks.positive_integer(latent_dim, "latent_dim")
+    """Return the sizes as tuples, the shape of the encoder's output, and the likelihood's parameters per element."""
+    image_shape = checked_shape(image_shape, "image_shape")
+    several = isinstance(latent_dim, (tuple, list)) and len(latent_dim) > 0
+    sizes = latent_dim if several else (latent_dim,)
+    latent_shape = tuple(checks.positive_integer(size, "latent_dim") for size in sizes)
     hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
     if code_activation is not None and posterior is not None:
         raise ValueError(
@@ -179,11 +185,12 @@ def _check(image_shape, latent_dim, hidden, posterior, likelihood, code_activati
             f"Received: code_activation={code_activation!r}, posterior={posterior!r}"
         )
     posterior = None if posterior is None else posterior_family(posterior)
-    parameters = (outputs_per_dimension(posterior), likelihood_family(likelihood).num_parameters)
-    return image_shape, latent_dim, hidden, parameters
+    encoded = (*latent_shape[:-1], outputs_of(posterior, latent_shape[-1]))
+    return image_shape, latent_shape, hidden, encoded, likelihood_family(likelihood).num_parameters
 
 
-def _shape(shape, name):
+def checked_shape(shape: Any, name: str) -> Shape:
+    """Return the shape of an example as a tuple, or raise a `ValueError`; `name` is the argument's."""
     if not np.ndim(shape) or not len(shape):
         raise ValueError(f"`{name}` must be a tuple of integers, such as (28, 28, 1). Received: {shape!r}")
     shape = tuple(checks.positive_integer(side, name) for side in shape)
@@ -200,7 +207,7 @@ def _conditions(num_classes, condition_shape):
     """The conditions' shapes by the names of their inputs: a vector, an image, both or neither."""
     shapes = [] if num_classes is None else [(checks.positive_integer(num_classes, "num_classes"),)]
     if condition_shape is not None:
-        shapes.append(_shape(condition_shape, "condition_shape"))
+        shapes.append(checked_shape(condition_shape, "condition_shape"))
     return dict(zip(("y", "y_image"), shapes, strict=False))
 
 
@@ -223,7 +230,7 @@ def _join(*tensors):
     return tensors[0] if len(tensors) == 1 else layers.Concatenate()(list(tensors))
 
 
-def _doubled(h, filters, size, **kwargs):
+def doubled(h: Any, filters: int, size: Shape, **kwargs: Any) -> Any:
     """A transposed convolution of stride 2, averaged over 2×2 neighbours and cut to `size`.
 
     The weights that make one pixel are not those that make the next, which draws a grid on flat areas (Odena, Dumoulin,

@@ -65,7 +65,7 @@ class Prior(keras.layers.Layer):
     def params_shape(self) -> Shape:
         """Shape of the family's parameters for one code."""
         *places, size = self.latent_shape
-        return (*places, self.family.num_parameters * size)
+        return (*places, self.family.num_outputs(size))
 
     def family_for(self, posterior_family: Distribution) -> Distribution:
         """The `Distribution` of p(z), or of its components, that goes with a posterior."""

@@ -199,6 +199,8 @@ def _dead_units(figures):
 
 
 def _pinned(figures):
+    if figures.model.posterior_family.discrete:  # a categorical posterior that is certain is what training aims at
+        return None
     floor = math.exp(0.5 * LOG_VAR_RANGE[0])
     share = float(np.mean(figures.width < 2 * floor))
     if share < 0.05:
@@ -214,6 +216,8 @@ def _pinned(figures):
 
 
 def _prior(figures):
+    if figures.model.posterior_family.discrete:  # equal codes have no nearest neighbour
+        return None
     share = figures.prior_share
     if share < 0.75:
         return None
