@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -13,8 +13,6 @@ from kvae.priors import Prior
 from kvae.training.held import held
 from kvae.types import Tensor
 
-ASLEEP = ("wake_sleep", "reweighted_wake_sleep")  # gradients for which the bound trains decoder and prior alone
-
 
 def check(bound: Bound, family: Distribution, prior: Prior) -> None:
     """Raise a `ValueError` unless the bound's gradient can be estimated with this posterior and this prior."""
@@ -23,12 +21,12 @@ def check(bound: Bound, family: Distribution, prior: Prior) -> None:
             f"`bound` must use another gradient with a {type(prior).__name__} prior, which draws samples of its own. "
             f"Received: gradient={bound.gradient!r}"
         )
-    if not family.reparameterized and bound.gradient not in ("score_function", *ASLEEP):
+    if not family.reparameterized and bound.gradient != "score_function":
         raise ValueError(
-            f'`bound` must use gradient="score_function" or "wake_sleep" with a {type(family).__name__} posterior, whose '
-            f"samples have no derivative. Received: gradient={bound.gradient!r}"
+            f'`bound` must use gradient="score_function" with a {type(family).__name__} posterior, whose samples have '
+            f"no derivative. Received: gradient={bound.gradient!r}"
         )
-    if family.discrete and bound.gradient in ("doubly_reparameterized", "sticking_the_landing"):
+    if family.discrete and bound.gradient == "doubly_reparameterized":
         raise ValueError(
             '`bound` must use gradient="reparameterized" or "score_function" with discrete codes, as those of a '
             f"{type(family).__name__} posterior. Received: gradient={bound.gradient!r}"
@@ -56,73 +54,16 @@ def estimate(
     params: Tensor,
     score: Callable[[Tensor, Tensor, Tensor], tuple[PosteriorSample, Tensor]],
     training: bool,
-    condition: Sequence[Tensor] = (),
 ) -> Estimate:
     """Draw from the posterior and compute the bound's terms, with the gradient that its estimator asks for.
 
     Args:
-        model: a `VAE`: its `bound`, `posterior_family`, `num_samples`, `seed_generator` and `beta` are used, and for
-            separate gradients of encoder and decoder its networks and its prior.
+        model: a `VAE`: its `bound`, `posterior_family`, `num_samples`, `seed_generator` and `beta` are used.
         params: parameters of q(z|x) `(batch, ..., parameters · size)`.
         score: function `(z, log_posterior, params)` to a `PosteriorSample` and the parameters of p(x|z).
         training: bool; otherwise draws are exact, which a discrete posterior relaxes for the gradient.
-        condition: what the networks see in addition to images and codes.
-
-    Raises:
-        ValueError: for a single sample where the gradient needs several.
     """
-    bound, family = model.bound, model.posterior_family
-    for_encoder = bound.for_encoder()
-    if for_encoder is None and bound.gradient not in ASLEEP:
-        return _together(bound, model, params, score, training)
-    if bound.gradient == "reweighted_wake_sleep" and model.num_samples < 2:
-        raise ValueError(
-            '`num_samples` must be at least 2 with gradient="reweighted_wake_sleep". '
-            f"Received: num_samples={model.num_samples}"
-        )
-    event_ndim, generative = len(model.latent_shape), (model.decoder, model.prior, model.likelihood)
-    extra = None  # what trains the encoder
-    if for_encoder is None or not training:
-        z, log_posterior = family.sample_and_log_prob(params, model.num_samples, model.seed_generator, event_ndim)
-    else:
-        with held(*generative):
-            losses, z, sample, _ = _together(for_encoder, model, params, score, training)
-        log_posterior, extra = sample.log_posterior, sum(losses[1:], losses[0])
-    still, constant = ops.stop_gradient(z), ops.stop_gradient(params)
-    with held(_Rest(model, generative)):
-        sample, x_params = score(still, ops.stop_gradient(log_posterior), constant)
-    if training and bound.gradient == "wake_sleep":
-        extra = _dream(model, condition, ops.shape(params)[0])
-    elif training and bound.gradient == "reweighted_wake_sleep":
-        weights = ops.stop_gradient(ops.softmax(sample.log_weights(model.beta), axis=0))
-        extra = -ops.sum(weights * family.log_prob(still, params, event_ndim), axis=0)
-    first, *others = bound(sample, model.beta)
-    if extra is not None:  # adds 0 to the value
-        first = first + (extra - ops.stop_gradient(extra))
-    return Estimate((first, *others), z, sample, x_params)
-
-
-class _Rest:
-    """All trainable variables of a model but those of some of its parts, for `held`."""
-
-    def __init__(self, model: Any, parts: tuple[Any, ...]) -> None:
-        own = {id(variable) for part in parts for variable in part.trainable_variables}
-        self.trainable_variables = [each for each in model.trainable_variables if id(each) not in own]
-
-
-def _dream(model, condition, n):
-    """−log q(z|x) `(n,)` of codes and images drawn from the model."""
-    seed = model.seed_generator
-    with held(model.decoder, model.prior, model.likelihood):
-        z = ops.stop_gradient(model.prior.sample(n, condition, seed))
-        x = model.likelihood.sample(model.generation(z[None], condition, True)[0], 1, seed)[0]
-    params = model.inference(ops.stop_gradient(x), condition, True)
-    return -model.posterior_family.log_prob(z, params, len(model.latent_shape))
-
-
-def _together(bound, model, params, score, training):
-    """`estimate` for one bound of all networks."""
-    family, beta, event_ndim = model.posterior_family, model.beta, len(model.latent_shape)
+    bound, family, beta, event_ndim = model.bound, model.posterior_family, model.beta, len(model.latent_shape)
     num_samples, seed = model.num_samples, model.seed_generator
     if bound.gradient == "reparameterized":
         draw = family.sample_for_gradient if training else family.sample_and_log_prob
@@ -130,7 +71,7 @@ def _together(bound, model, params, score, training):
         sample, x_params = score(z, log_posterior, params)
         return Estimate(bound(sample, beta), z, sample, x_params)
     z = family.sample(params, num_samples, seed)
-    if bound.gradient in ("doubly_reparameterized", "sticking_the_landing"):
+    if bound.gradient == "doubly_reparameterized":
         # log q(z|x) as a function of z alone: q's parameters, and its own weights if it has any, are constants.
         constant = ops.stop_gradient(params)
 
@@ -138,9 +79,6 @@ def _together(bound, model, params, score, training):
             with held(family):
                 return family.log_prob(z, constant, event_ndim)
 
-        if bound.gradient == "sticking_the_landing":
-            sample, x_params = score(z, held_log_posterior(z), constant)
-            return Estimate(bound(sample, beta), z, sample, x_params)
         # The first pass only gives the factors. Both passes compute the same numbers, and XLA merges them.
         still = ops.stop_gradient(z)
         sample, _ = score(still, held_log_posterior(still), constant)
