@@ -6,6 +6,7 @@ import pytest
 from cases import QUICKLY, semisupervised
 from keras import ops
 from scipy import special
+from sklearn.semi_supervised import LabelSpreading
 
 import kvae
 from kvae.data import few_labels
@@ -210,16 +211,21 @@ class Codes:
         return np.asarray(x)[:, :2, 0, 0]
 
 
-def test_m1_learns_from_the_labelled_codes_alone():
+def test_m1_learns_from_the_labelled_codes():
     rng = np.random.default_rng(0)
     x, y = images(300), rng.integers(2, size=300)
     x[:, 0, 0, 0] += y  # one pixel tells the classes apart
+    x[:, 1, 0, 0] *= 1e-4  # the other is one that the model does not use
     hidden = few_labels(y, per_class=10)
     found = kvae.classifier.on_codes(Codes(), x, hidden)
     assert found.score(x, y) > 0.9
+    assert abs(found[1].coef_[0, 1]) < 0.01
     z = Codes().encode(x)[hidden >= 0]
-    np.testing.assert_allclose(found[1].mean_, z.mean(axis=0), rtol=1e-6)
+    expected = (Codes().encode(x) - z.mean(axis=0)) / np.sqrt(z.var(axis=0).mean())
+    np.testing.assert_allclose(found[0].transform(x), expected, rtol=1e-5)
     assert found.predict_proba(x).shape == (300, 2)
+    spread = kvae.classifier.on_codes(Codes(), x, hidden, LabelSpreading("knn", n_neighbors=5))
+    assert len(spread[1].transduction_) == 300
 
 
 @pytest.mark.parametrize(

@@ -80,11 +80,13 @@ def on_codes(model: Any, x: ArrayLike, y: ArrayLike, classifier: Any = None) -> 
         model: a trained model with `encode`, such as a `VAE`, that takes no condition.
         x: images `(n, *image_shape)`.
         y: integer labels `(n,)`, −1 where they are unknown, as `kvae.data.few_labels` gives them.
-        classifier: a scikit-learn classifier; `None` for a logistic regression.
+        classifier: a scikit-learn classifier; `None` for a logistic regression. Those of `sklearn.semi_supervised`,
+            which also learn from the codes of images without a label, are given them.
 
     Returns:
-        A fitted scikit-learn pipeline from images: `predict(x)`, `predict_proba(x)`, `score(x, y)`. It encodes images
-        and standardises the codes, by the mean and the variance of the labelled ones.
+        A fitted scikit-learn pipeline from images: `predict(x)`, `predict_proba(x)`, `score(x, y)`. It encodes images,
+        subtracts the mean code and divides by one number, the root of the mean variance of the labelled codes: a
+        number for each dimension would enlarge those that the model does not use, whose variance is near zero.
 
     Raises:
         ValueError: if labels and images differ in number, or fewer than two classes have a label.
@@ -97,7 +99,7 @@ def on_codes(model: Any, x: ArrayLike, y: ArrayLike, classifier: Any = None) -> 
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer
 
     if capabilities.has(model, "condition"):
         raise ValueError(
@@ -113,8 +115,13 @@ def on_codes(model: Any, x: ArrayLike, y: ArrayLike, classifier: Any = None) -> 
             f"labels of {len(np.unique(y[known]))}"
         )
     classifier = LogisticRegression(max_iter=1000) if classifier is None else classifier
-    codes = FunctionTransformer(lambda x: model.encode(x).reshape(len(x), -1), check_inverse=False)
-    return make_pipeline(codes, StandardScaler(), classifier).fit(x[known], y[known])
+    if not type(classifier).__module__.startswith("sklearn.semi_supervised"):
+        x, y, known = x[known], y[known], known[known]
+    z = model.encode(x).reshape(len(x), -1)
+    mean = z[known].mean(axis=0)
+    scale = np.sqrt(z[known].var(axis=0).mean()) or 1.0
+    codes = FunctionTransformer(lambda x: (model.encode(x).reshape(len(x), -1) - mean) / scale, check_inverse=False)
+    return make_pipeline(codes, classifier.fit((z - mean) / scale, y))
 
 
 def linear_probe(z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_test: ArrayLike) -> float:
