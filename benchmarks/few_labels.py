@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from papers import NAMES, arguments_of, kept, load
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
@@ -34,11 +35,11 @@ class Until(keras.callbacks.Callback):
 
     def __init__(self, minutes, error=None):
         super().__init__()
-        self.seconds, self.error, self.curve, self.spent = 60 * minutes, error, [], 0.0
+        self.seconds, self.error, self.curve = 60 * minutes, error, []
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
-        self.begin = time.perf_counter()
+        self.spent, self.begin = 0.0, time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         """Look at the clock, which stands still while the error is computed."""
@@ -49,13 +50,27 @@ class Until(keras.callbacks.Callback):
         self.spent, self.begin = now, time.perf_counter()  # the time of training alone
 
 
-def trained(model, x, y, setting, minutes, error=None):
-    """Train for some minutes, on `x` or what `x()` draws anew every five epochs: the curve of errors."""
-    stop, epochs = Until(minutes, error), 5 if callable(x) else 100_000
-    while stop.spent < stop.seconds:
-        pair = [each for each in (x() if callable(x) else x, y) if each is not None]
-        model.fit(*pair, batch_size=setting["batch"], epochs=epochs, callbacks=[stop], verbose=0)
+def trained(model, minutes, *data, error=None, callbacks=(), **arguments):
+    """Train for some minutes: the curve of errors."""
+    stop = Until(minutes, error)
+    model.fit(*data, epochs=100_000, callbacks=[*callbacks, stop], verbose=0, **arguments)
     return stop.curve
+
+
+def drawn_codes(z_mean, z_log_var, y):
+    """Endless batches of 20 labelled and 100 other codes of M1, drawn from q(z|x) anew each time they are seen."""
+
+    def batches(rows, y, size):
+        data = tf.data.Dataset.from_tensor_slices((z_mean[rows], z_log_var[rows], y))
+        return data.shuffle(len(y), seed=0).repeat().batch(size)
+
+    def together(*parts):
+        mean, log_var, labels = (tf.concat(pair, axis=0) for pair in zip(*parts, strict=True))
+        return mean + tf.exp(0.5 * log_var) * tf.random.normal(tf.shape(mean)), labels
+
+    labelled, everything = np.flatnonzero(y >= 0), np.arange(len(y))
+    pair = batches(labelled, y[labelled], 20), batches(everything, np.full_like(y, -1), 100)
+    return tf.data.Dataset.zip(*pair).map(together).prefetch(4)
 
 
 def m2(shape, setting, **kwargs):
@@ -74,16 +89,15 @@ def m1(data, setting, minutes, path):
     """A VAE that sees no label, from the file `path` if it is there."""
 
     def train(**setting):
-        given = {"hidden": (setting["hidden"], setting["hidden"]), "activation": "softplus"}
-        pair = kvae.networks.mlp(data.image_shape, setting["latent_dim"], **given)
+        sizes = (setting["hidden"], setting["hidden"])
+        pair = kvae.networks.mlp(data.image_shape, setting["latent_dim"], hidden=sizes)
         model = kvae.VAE(*pair, seed=setting["seed"])
         model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
-        trained(model, data.x_train, None, setting, minutes)
+        warmup = kvae.callbacks.KLWarmup(20)  # without it most dimensions of the code stay unused
+        trained(model, minutes, data.x_train, callbacks=[warmup], batch_size=setting["batch"])
         model.save(path)
-        return {
-            "negative_elbo": float(-model.elbo(data.x_test, seed=0).mean()),
-            "steps": int(model.optimizer.iterations),
-        }
+        active = kvae.evaluation.active_units(model, data.x_test).count
+        return {"negative_elbo": float(-model.elbo(data.x_test, seed=0).mean()), "active_units": active}
 
     kept(path.with_suffix(".json"), {**setting, "minutes": minutes}, train)
     return kvae.load_model(path)
@@ -100,8 +114,8 @@ def run(data, folder, method, minutes, **setting):
     y = few_labels(data.y_train, setting["per_class"], setting["seed"])
     known = y >= 0
 
-    def error_of(classify, x):
-        return lambda: float(100 * np.mean(np.argmax(classify(x), axis=1) != data.y_test))
+    def error(model, x):
+        return lambda: float(100 * np.mean(np.argmax(model.classify(x), axis=1) != data.y_test))
 
     if method == "supervised":
         network = kvae.networks.classifier(data.image_shape, 10, hidden=(setting["hidden"],))
@@ -109,31 +123,25 @@ def run(data, folder, method, minutes, **setting):
             optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
         )
         network.fit(data.x_train[known], y[known], epochs=200, batch_size=min(setting["batch"], known.sum()), verbose=0)
-        return {"error": error_of(lambda x: network.predict(x, verbose=0), data.x_test)()}
+        return {"error": 100 * (1 - network.evaluate(data.x_test, data.y_test, verbose=0)[1])}
     if method == "M2":
         model = m2(data.image_shape, setting)
-        curve = trained(model, data.x_train, y, setting, minutes, error_of(model.classify, data.x_test))
+        curve = trained(model, minutes, data.x_train, y, error=error(model, data.x_test), batch_size=setting["batch"])
         return {"error": curve[-1][1], "curve": curve, "agreement": agreement(model, data)}
     if method == "ADGM":
         sizes = (setting["hidden"], setting["hidden"])
         networks = kvae.networks.auxiliary(data.image_shape, setting["latent_dim"], 10, hidden=sizes)
         model = kvae.AuxiliaryVAE(*networks, num_classes=10, seed=setting["seed"])
         model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
-        curve = trained(model, data.x_train, y, setting, minutes, error_of(model.classify, data.x_test))
+        curve = trained(model, minutes, data.x_train, y, error=error(model, data.x_test), batch_size=setting["batch"])
         return {"error": curve[-1][1], "curve": curve, "agreement": agreement(model, data)}
     below = m1(data, {**setting, "seed": 0}, minutes / 2, folder / "m1.keras")
     if method in CLASSIFIERS:
         fitted = kvae.classifier.on_codes(below, data.x_train, y, CLASSIFIERS[method]())
         return {"error": float(100 * (1 - fitted.score(data.x_test, data.y_test)))}
-    z_mean, z_log_var = below.posterior(data.x_train)
-    rng = np.random.default_rng(setting["seed"])
-
-    def codes():
-        return (z_mean + np.exp(0.5 * z_log_var) * rng.standard_normal(z_mean.shape)).astype("float32")
-
-    z_test = below.encode(data.x_test)
-    model = m2((setting["latent_dim"],), setting, likelihood=Normal())
-    curve = trained(model, codes, y, setting, minutes / 2, error_of(model.classify, z_test))
+    codes, z_test = drawn_codes(*below.posterior(data.x_train), y), below.encode(data.x_test)
+    model = m2((setting["latent_dim"],), setting, likelihood=Normal(), alpha=0.5)
+    curve = trained(model, minutes / 2, codes, error=error(model, z_test), steps_per_epoch=100)
     return {"error": curve[-1][1], "curve": curve}
 
 
