@@ -98,7 +98,7 @@ def main():
     def fit(model, rows, epochs, **arguments):
         rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * (rows.sum() // 64 + 1))
         model.compile(keras.optimizers.Adam(rate), **arguments)
-        model.fit(x[rows], y[rows], batch_size=64, epochs=epochs, verbose=0)
+        model.fit(x[rows], y[rows], batch_size=64, epochs=epochs, verbose=0 if args.short else 2)
         return model
 
     judge = kvae.networks.conv(x.shape[1:], width, hidden, posterior=None)[0]  # an encoder whose code are logits

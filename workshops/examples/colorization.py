@@ -97,7 +97,7 @@ def run(seed, file, losses, epochs, num_train, num_test, num_samples):
     def trained(model, x, y, **compiled):
         rate = keras.optimizers.schedules.CosineDecay(3e-3, epochs * -(-num_train // 64))
         model.compile(keras.optimizers.Adam(rate), **compiled)
-        model.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
+        model.fit(x, y, batch_size=64, epochs=epochs, verbose=0 if epochs == 1 else 2)
         return model
 
     regressor = trained(mlp(shape, pixels, likelihood=GAUSSIAN)[1], y, x, loss=lambda x, p: -GAUSSIAN.log_prob(x, p, 3))

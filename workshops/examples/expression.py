@@ -103,7 +103,7 @@ def main():
     passes = epochs * train.sum() // len(frames)  # as many steps
     for each, data, n in ((model, (video[t[train]], video[s[train]]), epochs), (pixels, (video[frames],), passes)):
         each.compile(keras.optimizers.Adam(1e-3))
-        each.fit(*data, epochs=n, batch_size=128, verbose=0)
+        each.fit(*data, epochs=n, batch_size=128, verbose=0 if args.short else 2)
     source, target, stretch = video[s[test]], video[t[test]], s[test] // STRETCH
     z, z_s, z_t = model.encode(target, source), pixels.encode(source), pixels.encode(target)
     edits = {  # of a factor k and the rows of pairs

@@ -88,7 +88,7 @@ def trained(model, x, y, epochs, **compiled):
     """`model`, fitted with a learning rate that falls to zero."""
     rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * -(-len(x) // 64))
     model.compile(keras.optimizers.Adam(rate), **compiled)
-    model.fit(x, y, batch_size=64, epochs=epochs, verbose=0)
+    model.fit(x, y, batch_size=64, epochs=epochs, verbose=0 if epochs == 1 else 2)
     return model
 
 

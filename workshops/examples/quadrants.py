@@ -91,7 +91,7 @@ def run(data, observed, args, units, counts):
         stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
         fed = {"steps_per_epoch": -(-kept // BATCH), "validation_data": validation, "callbacks": [stop]}
         batches = fresh(data.x_train[:kept], hidden, rng, baseline)
-        model.fit(batches, epochs=args.epochs, shuffle=False, verbose=0, **fed)
+        model.fit(batches, epochs=args.epochs, shuffle=False, verbose=0 if args.short else 2, **fed)
         return model
 
     baseline = dense(shape, units, x.shape[1])
