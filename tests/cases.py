@@ -10,10 +10,10 @@ import numpy as np
 import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.corruption import Gaussian, Masking
-from kvae.distributions import Normal
+from kvae.distributions import Categorical, Joint, Normal
 from kvae.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Posterior, Prior, Radial, Spline
 from kvae.penalties import DIP, L1, MMD, Capacity, Contractive, KLSparsity, TotalCorrelation
-from kvae.priors import Hierarchical, Mixture, Vamp
+from kvae.priors import Autoregressive, Hierarchical, Mixture, Vamp
 
 # Compilation for a few training steps: full on JAX, which would otherwise compile every operation; none elsewhere.
 QUICKLY = {"jit_compile": True} if keras.backend.backend() == "jax" else {"run_eagerly": True}
@@ -24,6 +24,7 @@ class Case:
     build: Callable  # () -> model
     image_shape: tuple
     y: Callable | None = None  # (rng, n) -> labels
+    code_shape: tuple = (2,)
 
     def arrays(self, n, seed=0):
         rng = np.random.default_rng(seed)
@@ -31,8 +32,11 @@ class Case:
         return x, None if self.y is None else self.y(rng, n)
 
 
-def vae(image_shape=(8, 8, 1), network="mlp", hidden=(16,), likelihood="bernoulli", posterior="normal", **kwargs):
-    pair = getattr(kvae.networks, network)(image_shape, 2, hidden=hidden, posterior=posterior, likelihood=likelihood)
+def vae(
+    image_shape=(8, 8, 1), network="mlp", hidden=(16,), likelihood="bernoulli", posterior="normal", latent=2, **kwargs
+):
+    factory = getattr(kvae.networks, network)
+    pair = factory(image_shape, latent, hidden=hidden, posterior=posterior, likelihood=likelihood)
     return kvae.VAE(*pair, likelihood=likelihood, posterior=posterior, seed=0, **kwargs)
 
 
@@ -81,6 +85,11 @@ def adversarial_autoencoder():
 
 def introvae(**kwargs):
     return kvae.IntroVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(16,)), seed=0, **kwargs)
+
+
+def vqvae(pair=None, **kwargs):
+    pair = pair or kvae.networks.grid((8, 8, 1), 4, hidden=(6, 6), num_blocks=1)
+    return kvae.VQVAE(*pair, num_codes=8, seed=0, **kwargs)
 
 
 def compiled(model, **kwargs):
@@ -138,6 +147,8 @@ CASES = {
         lambda: vae(bound=ImportanceWeighted("doubly_reparameterized"), num_samples=3, prior=Vamp(4)), (8, 8, 1)
     ),
     "vae-flows": Case(flows, (8, 8, 1)),
+    "vae-categorical": Case(lambda: vae(posterior="categorical"), (8, 8, 1)),
+    "vae-joint": Case(lambda: vae(posterior=Joint([Normal(), Categorical()], [2, 3]), latent=5), (8, 8, 1), None, (5,)),
     "vae-two-layers": Case(
         lambda: vae(bound=Renyi(0.5, "score_function"), num_samples=3, prior=two_layers()), (8, 8, 1)
     ),
@@ -158,6 +169,19 @@ CASES = {
     "semisupervised": Case(semisupervised, (8, 8, 1), few_classes),
     "auxiliary": Case(auxiliary, (8, 8, 1), few_classes),
     "auxiliary-skip": Case(lambda: auxiliary(skip=True, num_samples=2, prior="learned"), (8, 8, 1), few_classes),
+    "vqvae": Case(vqvae, (8, 8, 1), None, (2, 2, 1)),
+    "vqvae-residual": Case(
+        lambda: vqvae(
+            kvae.networks.mlp((6,), (3, 4), hidden=(16,), posterior=None, likelihood="gaussian"),
+            likelihood="gaussian",
+            num_quantizers=2,
+            codebook="moving_average",
+            prior=Autoregressive((3, 2), 8, hidden=4, num_blocks=1),
+        ),
+        (6,),
+        None,
+        (3, 2),
+    ),
     "gan": Case(gan, (8, 8, 1)),
     "vaegan": Case(vaegan, (8, 8, 1)),
     "introvae": Case(introvae, (8, 8, 1)),
@@ -177,12 +201,14 @@ CASES = {
 
 ADVERSARIES = ("gan", "vaegan", "introvae", "adversarial-autoencoder")  # whose networks minimise losses of their own
 DENSITIES = {  # models whose log-likelihood is estimated
-    name: case for name, case in CASES.items() if not any(kind in name for kind in ("autoencoder", "gan", "auxiliary"))
+    name: case
+    for name, case in CASES.items()
+    if not any(kind in name for kind in ("autoencoder", "gan", "auxiliary", "vqvae"))
 }
 # The first case of each model, and one without classes: for what does not depend on the parts of a model. Batches reach
-# a VAEGAN, an IntroVAE and an AuxiliaryVAE as they do a GAN, a VAE and a SemiSupervisedVAE.
+# a VAEGAN, an IntroVAE or VQVAE, and an AuxiliaryVAE as they do a GAN, a VAE and a SemiSupervisedVAE.
 FIRST = {next(name for name in CASES if name.split("-")[0] == kind) for kind in {name.split("-")[0] for name in CASES}}
-FIRST = FIRST - {"vaegan", "introvae", "auxiliary"} | {"cvae-attributes"}
+FIRST = FIRST - {"vaegan", "introvae", "auxiliary", "vqvae"} | {"cvae-attributes"}
 KINDS = {name: case for name, case in CASES.items() if name in FIRST}
 OTHER_BOUNDS = (
     "vae-learned-sigma",
@@ -194,5 +220,7 @@ OTHER_BOUNDS = (
     "semisupervised",
     "auxiliary",
     "auxiliary-skip",
+    "vqvae",
+    "vqvae-residual",
     *ADVERSARIES,
 )  # models that minimise something else than the terms of the ELBO

@@ -16,7 +16,7 @@ PACKAGE = Path(kvae.__file__).parent
 LAYERS = [
     ["checks", "io", "settings", "training", "types"],
     ["distributions"],
-    ["bounds", "corruption", "data", "layers", "networks", "outputs", "penalties", "priors"],
+    ["bounds", "corruption", "data", "layers", "networks", "outputs", "penalties", "priors", "quantization"],
     ["flows"],
     ["models"],
     ["baselines", "energy", "evaluation"],

@@ -18,6 +18,7 @@ from kvae.models import (
     GAN,
     VAE,
     VAEGAN,
+    VQVAE,
     AdversarialAutoencoder,
     Autoencoder,
     AuxiliaryVAE,
@@ -54,6 +55,9 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
             raise ValueError(f"A {kind} model needs class labels: use --model cvae. Received: {data.name}")
         width = data.num_classes or data.y_train.shape[1]
     hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
+    if kind == "vqvae":
+        given = {name: options[name] for name in ("num_codes", "num_quantizers", "codebook", "seed")}
+        return VQVAE(*_vector_pair(options, data, family, hidden), likelihood=family, **given)
     pair = networks.NETWORKS[options["network"]](
         data.image_shape,
         options["latent_dim"],
@@ -101,6 +105,15 @@ def for_training(options: dict[str, Any], data: Dataset) -> Dataset:
         return data
     y = few_labels(np.asarray(data.y_train), options["labels_per_class"], options["seed"])
     return dataclasses.replace(data, y_train=y)
+
+
+def _vector_pair(options, data, family, hidden):
+    """The networks of a model with a codebook: a grid of vectors from convolutions, a row of them otherwise."""
+    size = options["latent_dim"]
+    if options["network"] == "conv":
+        return networks.grid(data.image_shape, size, likelihood=family, **hidden)
+    places = (options["num_vectors"], size)
+    return networks.mlp(data.image_shape, places, posterior=None, likelihood=family, **hidden)
 
 
 def _dense(options):

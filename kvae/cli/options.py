@@ -26,7 +26,8 @@ VARIATIONAL: Needs = {"model": ("vae", "cvae", *FEW_LABELS)}
 WITH_PIXEL_DENSITY: Needs = {"model": (*VARIATIONAL["model"], "introvae")}
 WITH_POSTERIOR: Needs = {"model": (*WITH_PIXEL_DENSITY["model"], "vaegan")}
 ADVERSARIAL = ("gan", "vaegan", "introvae", "adversarial_autoencoder")
-WITH_CONV = ("autoencoder", "vae", "cvae", "semisupervised", *ADVERSARIAL)
+WITH_CONV = ("autoencoder", "vae", "cvae", "semisupervised", "vqvae", *ADVERSARIAL)
+VQVAE: Needs = {"model": ("vqvae",)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,12 +118,12 @@ def _number_or_word(text: str) -> float | str:
 
 
 TRAIN = (
-    Option("model", "cvae", "", choices=("autoencoder", *VARIATIONAL["model"], *ADVERSARIAL)),
+    Option("model", "cvae", "", choices=("autoencoder", *VARIATIONAL["model"], "vqvae", *ADVERSARIAL)),
     Option("dataset", "digits", DATA_HELP, metavar="NAME"),
     Option("image_size", None, SIZE_HELP, list, "N", shown="their own, if all have the same"),
     Option("channels", None, CHANNELS_HELP, int, "C", least=1, shown="their own"),
     Option("network", "mlp", "", choices=("mlp", "conv"), choice_needs={"conv": {"model": WITH_CONV}}),
-    Option("latent_dim", 2, "latent dimensions", int, "K", least=1),
+    Option("latent_dim", 2, "latent dimensions; of a vqvae, numbers in each vector", int, "K", least=1),
     Option("hidden", None, "units or filters of the hidden layers", list, "N", shown="the network's own"),
     Option("epochs", 30, "", int, "N", least=1),
     Option("batch_size", 128, "", int, "N", least=1),
@@ -148,6 +149,24 @@ TRAIN = (
         needs={"model": ("introvae",)},
         shown="none, Soft-IntroVAE",
     ),
+    Option("num_codes", 512, "codes in the codebook of a vqvae", int, "K", least=2, needs=VQVAE),
+    Option("num_quantizers", 1, "codebooks, each for what those before it leave over", int, "Q", least=1, needs=VQVAE),
+    Option(
+        "num_vectors",
+        8,
+        "vectors in the code of a vqvae whose network is mlp; that of conv has a grid",
+        int,
+        "N",
+        least=1,
+        needs={**VQVAE, "network": ("mlp",)},
+    ),
+    Option(
+        "codebook",
+        "gradient",
+        "how the codes of a vqvae are learned",
+        choices=("gradient", "moving_average"),
+        needs=VQVAE,
+    ),
     Option("beta", 1.0, "weight of the KL", float, "B", least=0, needs=WITH_POSTERIOR),
     Option("kl_warmup", 0, "epochs in which beta rises from 0", int, "N", needs=WITH_POSTERIOR),
     Option("likelihood", "bernoulli", "bernoulli or gaussian", metavar="NAME"),
@@ -166,7 +185,7 @@ TRAIN = (
         "standard deviation of a Gaussian likelihood: learned, per_pixel, or a number",
         (float, str),
         "S",
-        needs={"likelihood": ("gaussian",), **WITH_PIXEL_DENSITY},
+        needs={"likelihood": ("gaussian",), "model": (*WITH_PIXEL_DENSITY["model"], "vqvae")},
         shown="learned",
     ),
     Option("posterior", "normal", "family of q(z|x), such as laplace", metavar="NAME", needs=WITH_POSTERIOR),

@@ -62,6 +62,9 @@ def draw(
         fitting.pop("manifold", None)
     if len(model.image_shape) != 1:
         fitting.pop("histograms", None)
+    if capabilities.has(model, "codebook"):  # there is nothing between two codes
+        for kind in ("scatter", "traversal", "interpolation", "manifold"):
+            fitting.pop(kind, None)
     history = model_path.with_name("history.csv")
     if history.is_file():
         fitting["history"] = lambda *_: plots.history(read_history(history))

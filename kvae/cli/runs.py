@@ -221,8 +221,9 @@ def pictures(run: Run) -> list[callbacks.Picture]:
     every, names = run.options["pictures_every"] or max(1, last // 5), data.class_names
     hooks: list[callbacks.Picture] = []
     if capabilities.has(model, "networks"):
+        hooks.append(callbacks.ReconstructionGrid(out, run.x_test, run.y_test, every=last))
+    if capabilities.has(model, "networks") and not capabilities.has(model, "codebook"):
         hooks += [
-            callbacks.ReconstructionGrid(out, run.x_test, run.y_test, every=last),
             callbacks.LatentScatter(out, run.x_test, data.y_test, every=last, class_names=names),
             callbacks.PCABaseline(out, data.x_train, run.x_test, data.y_test, every=last, class_names=names),
         ]

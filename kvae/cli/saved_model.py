@@ -15,6 +15,7 @@ from kvae.cli import run_folder
 from kvae.data import DATASETS, Dataset, binarize, load_data
 from kvae.data.datasets import has_image_files
 from kvae.evaluation import reference_cards
+from kvae.evaluation.doctor import codebooks
 from kvae.evaluation.samples import mse_of_model
 from kvae.models import capabilities
 from kvae.models.base import BaseModel
@@ -109,6 +110,8 @@ def evaluate(
     if capabilities.has(model, "networks"):
         metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
         metrics["pca_reconstruction_mse"] = mse_of_model(fit_pca(model.latent_dim, data.x_train), x_test)
+    if capabilities.has(model, "codebook"):
+        metrics["perplexity"] = float(codebooks.perplexities(model.code_usage(x_test)).mean())
     if capabilities.has(model, "adversary"):
         metrics["frechet_distance"] = _frechet_distance(model, data, x_test, seed, notes)
     if capabilities.has(model, "classifier"):

@@ -12,12 +12,14 @@ from kvae.models.loading import load_model
 from kvae.models.semisupervised import SemiSupervisedVAE
 from kvae.models.vae import VAE
 from kvae.models.vaegan import VAEGAN
+from kvae.models.vqvae import VQVAE
 
 __all__ = [
     "CVAE",
     "GAN",
     "VAE",
     "VAEGAN",
+    "VQVAE",
     "AdversarialAutoencoder",
     "Autoencoder",
     "AuxiliaryVAE",

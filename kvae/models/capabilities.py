@@ -10,6 +10,7 @@ CAPABILITIES = {
     "elbo": "an evidence lower bound, as VAE and CVAE have",
     "prior": "a prior to draw codes from, as VAE and CVAE have: with an autoencoder decode random_codes(n, z_train)",
     "adversary": "an adversary, as GAN, VAEGAN, AdversarialAutoencoder and IntroVAE have",
+    "codebook": "a codebook of discrete codes, as VQVAE has",
     "networks": "an encoder and a decoder network",
     "condition": "a condition y in addition to x: use CVAE",
     "classifier": "a classifier q(y|x): use SemiSupervisedVAE or AuxiliaryVAE",

@@ -7,6 +7,7 @@ to `x`: a one-hot label, an attribute vector, an image, or several of these. Cod
 
 from kvae.networks.auxiliary_variable import auxiliary, check_auxiliary
 from kvae.networks.contract import apply, check_decoder, check_judge, check_pair, condition_shapes, tile
+from kvae.networks.grids import grid
 from kvae.networks.judges import classifier, discriminator
 from kvae.networks.pairs import conv, mlp
 
@@ -24,6 +25,7 @@ __all__ = [
     "condition_shapes",
     "conv",
     "discriminator",
+    "grid",
     "mlp",
     "tile",
 ]

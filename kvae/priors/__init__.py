@@ -1,12 +1,14 @@
 """Priors p(z): standard, learned from the condition, mixtures, VampPrior, and a second stochastic layer."""
 
 from kvae import checks
+from kvae.priors.autoregressive import Autoregressive
 from kvae.priors.base import Conditional, Prior, Single, Standard
 from kvae.priors.hierarchical import Hierarchical
 from kvae.priors.mixtures import Components, ConditionalMixture, Mixture, Vamp
 
 __all__ = [
     "PRIORS",
+    "Autoregressive",
     "Components",
     "Conditional",
     "ConditionalMixture",

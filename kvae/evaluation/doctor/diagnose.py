@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kvae import checks
-from kvae.evaluation.doctor import adversaries, findings, first_look, loss_scale
+from kvae.evaluation.doctor import adversaries, codebooks, findings, first_look, loss_scale
 from kvae.evaluation.doctor.figures import Figures
 from kvae.evaluation.doctor.finding import Finding
 from kvae.evaluation.likelihood import check_data
@@ -32,11 +32,12 @@ def diagnose(
     activation bounds; a mean in the loss where a sum belongs, or a β far from 1; a
     likelihood that does not fit the data; overfitting; posterior collapse, dead units, a posterior pinned to the edge
     of its range; codes that do not overlap with the prior; and a model that knows no more than the mean image. In a
-    model with an adversary it looks for mode collapse and, where this is a discriminator, for one that has won or lost.
+    model with an adversary it looks for mode collapse and, where this is a discriminator, for one that has won or lost;
+    in one with a codebook, for codes that are never chosen.
     The model's own random stream is left unchanged.
 
     Args:
-        model: a trained model with densities, such as a `VAE` or `CVAE`, or with an adversary, such as a `GAN`.
+        model: a trained model with densities, such as a `VAE` or `CVAE`, an adversary, such as a `GAN`, or a codebook.
         x: images `(n, *image_shape)` that it was not trained on. At most 1,000 of them, chosen by the seed, are used.
         y: their conditions, for a conditional model.
         x_train: images that it was trained on, to detect overfitting; `None` to skip that.
@@ -47,8 +48,8 @@ def diagnose(
         List of `Finding`; for a healthy model one of severity "ok", with its figures, and perhaps notes.
 
     Raises:
-        ValueError: if the model has neither density nor adversary, or images or labels do not fit it. Pixels that the
-            likelihood cannot score are a finding.
+        ValueError: if the model has no density, adversary or codebook, or images or labels do not fit it. Pixels that
+            the likelihood cannot score are a finding.
 
     Example:
 
@@ -57,6 +58,8 @@ def diagnose(
     """
     check_model(model)
     images, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
+    if capabilities.has(model, "codebook"):
+        return codebooks.examine(model, images)
     if not capabilities.has(model, "density"):
         return adversaries.examine(model, images, seed)
     broken = first_look.weights(model)
@@ -87,7 +90,7 @@ def diagnose(
 
 def check_model(model: Any) -> None:
     """Raise a `ValueError` unless the doctor can examine a model."""
-    if not capabilities.has(model, "adversary"):
+    if not (capabilities.has(model, "adversary") or capabilities.has(model, "codebook")):
         capabilities.needs(model, "density")
 
 

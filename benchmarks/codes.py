@@ -1,0 +1,125 @@
+"""Bits per dimension of 8-bit images: a VQ-VAE with an autoregressive prior beside a VAE with continuous codes.
+
+Run `python benchmarks/codes.py mnist`, or the path of an .npz file of images. Each method trains for `--minutes`, the
+VAE for half as long again, since 30 epochs of the prior follow in the others; finished ones are skipped. The table
+holds bits per dimension of test images (of a VQ-VAE −log₂ p(c) − log₂ p(x|c), which is a bound; of the VAE minus the
+ELBO, and an estimate of −log₂ p(x) by importance sampling), the part of the codes, and the codebook's perplexity.
+
+The likelihood is a mass over 256 levels where kvae has one, "discretized_logistic"; otherwise the density of pixels to
+which uniform noise of one level was added, which bounds the same bits (Theis, van den Oord, Bethge 2016, section 3.1).
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from few_labels import Until
+from papers import arguments_of, kept, markdown, write_table
+
+import kvae
+from kvae import evaluation
+from kvae.distributions import LIKELIHOODS, Normal
+from kvae.evaluation.doctor import codebooks
+
+LEVELS = 256
+MASS = "discretized_logistic"
+METHODS = ("VAE", "VQ-VAE", "VQ-VAE, moving averages", "RQ-VAE, 2 quantizers")
+SETTINGS = {"hidden": (64, 64), "latent_dim": 32, "vector": 16, "num_codes": 256, "batch": 128, "rate": 1e-3}
+SHORT = {"hidden": (8, 8), "latent_dim": 4, "vector": 4, "num_codes": 16}
+SAMPLES = 100  # of the importance-weighted estimate
+
+
+def likelihood():
+    """A mass over the levels if there is one, else a density with one σ per pixel."""
+    return MASS if MASS in LIKELIHOODS else Normal()
+
+
+def images(x, seed):
+    """Images as the likelihood scores them: as they are for a mass, with noise of one level for a density."""
+    if MASS in LIKELIHOODS:
+        return x
+    levels = np.round(x * (LEVELS - 1.0))
+    return ((levels + np.random.default_rng(seed).random(x.shape)) / LEVELS).astype("float32")
+
+
+def bits(nats, shape):
+    """Mean bits per dimension of log p(x) in nats."""
+    levels = None if MASS in LIKELIHOODS else LEVELS
+    return float(evaluation.bits_per_dimension(float(np.mean(nats)), shape, levels))
+
+
+def trained(model, x, minutes, setting):
+    """The model after `minutes` of training, and its epochs."""
+    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
+    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes)])
+    return model, len(model.history.epoch)
+
+
+def run(data, method, minutes, short, **setting):
+    """Train a method: its numbers."""
+    shape, seed, hidden = data.image_shape, setting["seed"], tuple(setting["hidden"])
+    x, x_test = images(data.x_train, seed), images(data.x_test, seed + 1)
+    if method == "VAE":
+        pair = kvae.networks.conv(shape, setting["latent_dim"], hidden=hidden, likelihood=likelihood())
+        model, epochs = trained(kvae.VAE(*pair, likelihood=likelihood(), seed=seed), x, 1.5 * minutes, setting)
+        log_likelihood, kl = model.elbo_terms(x_test, num_samples=10, seed=seed)
+        estimate = evaluation.log_likelihood(model, x_test[:1000], num_samples=SAMPLES, seed=seed)
+        return {
+            "bits": bits(log_likelihood - kl, shape),
+            "code_bits": float(kl.mean()) / math.log(2.0) / math.prod(shape),
+            "estimate": bits(estimate.values, shape),
+            "epochs": epochs,
+        }
+    pair = kvae.networks.grid(shape, setting["vector"], hidden=hidden, likelihood=likelihood())
+    given = {"codebook": "moving_average"} if "moving" in method else {}
+    given |= {"num_quantizers": 2} if "RQ" in method else {}
+    model = kvae.VQVAE(*pair, num_codes=setting["num_codes"], likelihood=likelihood(), seed=seed, **given)
+    model, epochs = trained(model, x, minutes, setting)
+    perplexity = codebooks.perplexities(model.code_usage(x_test))
+    model = kvae.priors.fit(model, x, "autoregressive", **({"epochs": 2, "hidden": 8} if short else {"epochs": 30}))
+    log_likelihood, kl = model.elbo_terms(x_test)
+    return {
+        "bits": bits(log_likelihood - kl, shape),
+        "code_bits": float(kl.mean()) / math.log(2.0) / math.prod(shape),
+        "perplexity": [round(float(each), 1) for each in perplexity],
+        "epochs": epochs,
+    }
+
+
+def main():
+    """Train what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="mnist, digits, or an .npz file")
+    parser.add_argument("--minutes", type=float, default=20.0, help="of training, for each method")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    given = arguments_of(parser)
+    data = kvae.load_data(given.data or given.dataset)
+    setting = {**SETTINGS, **(SHORT if given.short else {}), "seed": given.seed}
+    folder = given.out or Path("runs") / f"codes_{Path(given.dataset).stem}"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for method in given.methods:
+        minutes = 0.05 if given.short else given.minutes
+        one = {"method": method, "minutes": minutes, "short": given.short, **setting}
+        one["hidden"] = list(one["hidden"])
+        path = folder / f"{method.replace(' ', '_')}.json"
+        rows.append({"method": method, **kept(path, one, lambda **each: run(data, **each))})
+    table = [
+        [
+            row["method"],
+            f"{row['bits']:.4f}",
+            f"{row['code_bits']:.4f}",
+            f"{row['estimate']:.4f}" if "estimate" in row else "–",
+            f"{row['perplexity']} of {setting['num_codes']}" if "perplexity" in row else "–",
+            row["epochs"],
+        ]
+        for row in rows
+    ]
+    header = ["method", "bits/dim (bound)", "of these, codes", f"bits/dim, {SAMPLES} samples", "perplexity", "epochs"]
+    write_table(folder, markdown(header, table), rows)
+
+
+if __name__ == "__main__":
+    main()
