@@ -15,6 +15,7 @@ import kvae
 from kvae import callbacks, evaluation
 from kvae.distributions import Categorical, Joint, Normal
 from kvae.evaluation.doctor import findings
+from kvae.models.batches import Batch
 from kvae.training.gradients import gradient
 
 VARIABLES, VALUES = 3, 4
@@ -89,10 +90,11 @@ def test_the_relaxation_is_the_softmax_of_noisy_logits_and_its_gradient_that_of_
     np.testing.assert_array_equal(one_hot.argmax(axis=-1), relaxed(logits).argmax(axis=-1))
     steps = np.eye(10).reshape(10, 2, 5) * 1e-5
     expected = np.array([total(logits + h) - total(logits - h) for h in steps]).reshape(2, 5) / 2e-5
+    scaled = weights.astype("float32")
     for family in (soft, exact):
-        _, found = gradient(lambda p, family=family: ops.sum(weights * family.relaxed_sample(p, 1, 3)), at)
+        _, found = gradient(lambda p, family=family: ops.sum(ops.multiply(scaled, family.relaxed_sample(p, 1, 3))), at)
         np.testing.assert_allclose(numpy(found), expected, rtol=1e-3, atol=1e-4)
-    _, found = gradient(lambda p: ops.sum(weights * soft.sample_and_log_prob(p, 1, 3)[0]) + 0.0 * ops.sum(p), at)
+    _, found = gradient(lambda p: ops.sum(ops.multiply(scaled, soft.sample(p, 1, 3))) + 0.0 * ops.sum(p), at)
     np.testing.assert_array_equal(numpy(found), 0.0)
 
 
@@ -160,6 +162,7 @@ def test_codes_have_the_shape_of_the_networks(pixels):
         (lambda: Categorical(-1), "`temperature` must be a finite number above 0. Received: temperature=-1"),
         (lambda: callbacks.TemperatureAnnealing(3, end=0), "`end` must be a finite number above 0. Received: end=0"),
         (lambda: callbacks.TemperatureAnnealing(0), "`epochs` must be an integer of at least 1. Received: 0"),
+        (lambda: kvae.penalties.JointCapacity(capacities=(1.0, 0)), "`capacities` must be a finite number above 0"),
         (lambda: Joint([], []), "`parts` must be a list of at least one"),
         (lambda: Joint([Normal(), "categorical"], [2, 3]), "`parts` must be a list of at least one"),
         (lambda: Joint([Normal(), Categorical()], [2]), "`sizes` must hold one integer for each of the 2 parts"),
@@ -218,6 +221,32 @@ def test_a_joint_is_its_parts_side_by_side(rng):
     warm = numpy(family.tempered(z, params, 0.0))
     np.testing.assert_allclose(warm[..., :2], np.broadcast_to(first[:, :2], (4, 6, 2)))
     np.testing.assert_array_equal(warm[..., 2:], numpy(z)[..., 2:])
+
+
+def test_each_part_of_a_joint_has_a_capacity(pixels):
+    posterior = Joint([Normal(), Categorical()], [2, 3])
+    model = small(posterior, 5, beta=2.0, penalty=kvae.penalties.JointCapacity(10.0, (4.0, 1.0)))
+    params = numpy(model.inference(pixels))
+    normal, categorical = params[:, :4].astype("float64"), params[:, 4:].astype("float64")
+    mean, log_var = normal[:, :2], normal[:, 2:]
+    log_q = scipy.special.log_softmax(categorical, axis=-1)
+    kls = [
+        np.sum(0.5 * (np.exp(log_var) + mean**2 - log_var - 1), axis=1),
+        np.sum(np.exp(log_q) * (log_q + np.log(3)), axis=1),
+    ]
+    for share in (1.0, 0.2):
+        model.capacity.assign(5.0 * share)
+        expected = 10.0 * sum(abs(kl.mean() - share * each) for kl, each in zip(kls, (4.0, 1.0), strict=True))
+        terms = model.run_batch(Batch(ops.convert_to_tensor(pixels)), training=False).terms
+        np.testing.assert_allclose(numpy(terms["capacity_loss"]), expected, rtol=1e-4)
+        np.testing.assert_allclose(numpy(terms["penalty_loss"]), expected - 2.0 * sum(kls), rtol=1e-4)
+    model.compile(**QUICKLY)
+    warmup = callbacks.CapacityWarmup(2)
+    assert model.fit(pixels, epochs=3, verbose=0, callbacks=[warmup]).history["capacity"] == [0.0, 2.5, 5.0]
+    (penalty,) = type(model).from_config(model.get_config()).penalties
+    assert penalty == model.penalties[0]
+    with pytest.raises(ValueError, match=r"JointCapacity needs a posterior .*Joint of 2 parts.* a Normal posterior"):
+        kvae.VAE(*kvae.networks.mlp((4,), 2), penalty=kvae.penalties.JointCapacity())
 
 
 def test_the_doctor_lets_a_categorical_posterior_be_certain():

@@ -4,6 +4,7 @@ from kvae.penalties.base import Penalty, as_list, total
 from kvae.penalties.codes import L1, SLOPES, Contractive, KLSparsity, jacobian_norm_estimate, one_dense_layer
 from kvae.penalties.discrepancy import MMD
 from kvae.penalties.disentangling import DIP, Capacity, TotalCorrelation
+from kvae.penalties.joint_capacity import JointCapacity
 
 __all__ = [
     "DIP",
@@ -12,6 +13,7 @@ __all__ = [
     "SLOPES",
     "Capacity",
     "Contractive",
+    "JointCapacity",
     "KLSparsity",
     "Penalty",
     "TotalCorrelation",
