@@ -13,7 +13,7 @@ from kvae.corruption import Gaussian, Masking
 from kvae.distributions import Categorical, Joint, Normal
 from kvae.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Posterior, Prior, Radial, Spline
 from kvae.penalties import DIP, L1, MMD, Capacity, Contractive, KLSparsity, TotalCorrelation
-from kvae.priors import Autoregressive, Hierarchical, Mixture, Vamp
+from kvae.priors import Autoregressive, Hierarchical, Mixture, Rescaled, Vamp
 
 # Compilation for a few training steps: full on JAX, which would otherwise compile every operation; none elsewhere.
 QUICKLY = {"jit_compile": True} if keras.backend.backend() == "jax" else {"run_eagerly": True}
@@ -83,6 +83,11 @@ def adversarial_autoencoder():
     return kvae.AdversarialAutoencoder(*pair, kvae.networks.discriminator((2,), hidden=(8,)), seed=0)
 
 
+def sampled_autoencoder():
+    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), posterior=None)
+    return kvae.models.SampledAutoencoder(*pair, prior=Rescaled(Mixture(3)), seed=0)
+
+
 def introvae(**kwargs):
     return kvae.IntroVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(16,)), seed=0, **kwargs)
 
@@ -147,6 +152,7 @@ CASES = {
         lambda: vae(bound=ImportanceWeighted("doubly_reparameterized"), num_samples=3, prior=Vamp(4)), (8, 8, 1)
     ),
     "vae-flows": Case(flows, (8, 8, 1)),
+    "vae-fitted": Case(lambda: vae(prior=Rescaled(Mixture(3))), (8, 8, 1)),
     "vae-categorical": Case(lambda: vae(posterior="categorical"), (8, 8, 1)),
     "vae-joint": Case(lambda: vae(posterior=Joint([Normal(), Categorical()], [2, 3]), latent=5), (8, 8, 1), None, (5,)),
     "vae-two-layers": Case(
@@ -187,6 +193,7 @@ CASES = {
     "introvae": Case(introvae, (8, 8, 1)),
     "adversarial-autoencoder": Case(adversarial_autoencoder, (8, 8, 1)),
     "autoencoder": Case(autoencoder, (8, 8, 1)),
+    "autoencoder-sampled": Case(sampled_autoencoder, (8, 8, 1)),
     "autoencoder-tied": Case(lambda: autoencoder((6,), tied=True, noise=Gaussian(0.1), penalty=Contractive(0.1)), (6,)),
     "autoencoder-conv": Case(
         lambda: autoencoder(

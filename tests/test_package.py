@@ -16,8 +16,7 @@ PACKAGE = Path(kvae.__file__).parent
 LAYERS = [
     ["checks", "io", "settings", "training", "types"],
     ["distributions"],
-    ["bounds", "corruption", "data", "layers", "networks", "outputs", "penalties", "priors", "quantization"],
-    ["flows"],
+    ["bounds", "corruption", "data", "flows", "layers", "networks", "outputs", "penalties", "priors", "quantization"],
     ["models"],
     ["baselines", "energy", "evaluation"],
     ["applications"],

@@ -9,6 +9,7 @@ from kvae.models.cvae import CVAE
 from kvae.models.factor_vae import FactorVAE
 from kvae.models.introvae import IntroVAE
 from kvae.models.loading import load_model
+from kvae.models.sampled_autoencoder import SampledAutoencoder
 from kvae.models.semisupervised import SemiSupervisedVAE
 from kvae.models.vae import VAE
 from kvae.models.vaegan import VAEGAN
@@ -25,6 +26,7 @@ __all__ = [
     "AuxiliaryVAE",
     "FactorVAE",
     "IntroVAE",
+    "SampledAutoencoder",
     "SemiSupervisedVAE",
     "load_model",
 ]

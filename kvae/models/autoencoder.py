@@ -62,7 +62,8 @@ class Autoencoder(EncoderDecoder):
     Baldi & Hornik 1989); deeper ones a curved one. Its relatives are arguments: denoising (`noise`), sparse and
     contractive (`penalty`), tied weights (`tied`).
 
-    It has no prior and no density: nothing determines where the codes lie, so there is nothing to sample from.
+    It has no prior and no density: nothing determines where the codes lie, so there is nothing to sample from, until
+    `kvae.priors.fit` has fitted a density to the codes.
 
     Args:
         encoder: Functional Keras model from images `(batch, *image_shape)` to codes `(batch, latent_dim)`, as
@@ -182,8 +183,9 @@ class Autoencoder(EncoderDecoder):
             ValueError: always, with what to use instead.
         """
         raise ValueError(
-            "`generate` needs a prior, and an autoencoder has none: use a VAE, or decode(random_codes(n, z_train)) to "
-            f"see what random codes decode to. Received: {type(self).__name__}"
+            "`generate` needs a prior, and an autoencoder has none: fit one by kvae.priors.fit(model, x_train), use a "
+            "VAE, or decode(random_codes(n, z_train)) to see what random codes decode to. "
+            f"Received: {type(self).__name__}"
         )
 
     def random_codes(self, n: int, z: ArrayLike, seed: int | None = None) -> Array:
@@ -207,6 +209,17 @@ class Autoencoder(EncoderDecoder):
         z = checks.array(z, self.latent_shape, "z")
         rng = np.random.default_rng(checks.seed(seed))
         return rng.normal(z.mean(axis=0), z.std(axis=0), (n, *self.latent_shape)).astype("float32")
+
+    def with_prior(self, prior: Any) -> Any:
+        """A `SampledAutoencoder` with copies of this model's weights, which generates from a prior.
+
+        Args:
+            prior: `kvae.priors.Prior` bound to codes of the same shape, whose weights are copied as well; see
+                `kvae.priors.fit`.
+        """
+        from kvae.models.sampled_autoencoder import SampledAutoencoder  # a subclass of this class
+
+        return self._rebuilt(SampledAutoencoder, Autoencoder.get_config(self), prior)
 
     def _check_pair(self, x, y):
         # Unlike a target, an input may leave [0, 1] whatever the loss: noisy images are encoded to be denoised.

@@ -8,7 +8,7 @@ from typing import Any
 CAPABILITIES = {
     "density": "densities p(x|z), p(z) and q(z|x), as VAE and CVAE have: for others use the reconstruction error",
     "elbo": "an evidence lower bound, as VAE and CVAE have",
-    "prior": "a prior to draw codes from, as VAE and CVAE have: with an autoencoder decode random_codes(n, z_train)",
+    "prior": "a prior to draw codes from, as VAE and CVAE have: kvae.priors.fit gives an autoencoder one",
     "adversary": "an adversary, as GAN, VAEGAN, AdversarialAutoencoder and IntroVAE have",
     "codebook": "a codebook of discrete codes, as VQVAE has",
     "networks": "an encoder and a decoder network",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kvae import checks, networks, penalties
@@ -195,9 +196,31 @@ class EncoderDecoder(BaseModel):
             name=name,
         )
 
+    def _rebuilt(self, cls, config, prior):
+        """A model of class `cls` with copies of this one's weights and of a bound `Prior`, compiled as this one is."""
+        new = cls.from_config({**config, "prior": keras.saving.serialize_keras_object(prior)})
+        gone = [name for name in self.optimizer_groups if name not in new.optimizer_groups]
+        parts = [getattr(self, part) for name in gone for part in self.optimizer_groups[name]]
+        for old, copy in zip(_without_prior(self, parts), _without_prior(new), strict=True):
+            copy.assign(np.array(ops.convert_to_numpy(old)))  # on JAX, a step gives the memory of shared values away
+        new.prior.set_weights(prior.get_weights())
+        compiled = self.get_compile_config() if self.compiled else None
+        if compiled is not None:
+            if gone:
+                compiled["optimizer"] = keras.saving.serialize_keras_object(self.optimizer.main)
+            new.compile_from_config(compiled)
+        return new
+
     def _set_penalties(self, penalty):
         """Keep the argument `penalty` as a list, once the networks are set."""
         self.penalties = penalties.as_list(penalty)
         for each in self.penalties:
             each.check(self)
             each.bind(self)
+
+
+def _without_prior(model, parts=()):
+    """The weights of a model other than those of its prior, and of `parts`."""
+    parts = [*parts, model.prior] if hasattr(model, "prior") else parts
+    own = {id(weight) for part in parts for weight in part.weights}
+    return [weight for weight in model.weights if id(weight) not in own]

@@ -130,6 +130,20 @@ class VAE(DensityModel):
             terms |= {"penalty_loss": penalty_loss, **penalty_terms}
         return BatchResult(self.likelihood.mean(mean_params), losses, terms)
 
+    def with_prior(self, prior: priors.Prior) -> VAE:
+        """This model with another prior: a new one of the same class, with copies of all other weights.
+
+        Args:
+            prior: `Prior` bound to codes of the same shape, whose weights are copied as well; see `kvae.priors.fit`.
+
+        Raises:
+            ValueError: if models of this class have no other prior than theirs.
+        """
+        config = self.get_config()
+        if "prior" not in config:
+            raise ValueError(f"`model` must take a `prior`, as a VAE does. Received: {type(self).__name__}")
+        return self._rebuilt(type(self), config, prior)
+
     def _check_networks(self):
         conditional = self.conditions is not None
         networks.check_pair(self.encoder, self.decoder, self.posterior_family, self.likelihood, conditional)

@@ -1,10 +1,12 @@
-"""Priors p(z): standard, learned from the condition, mixtures, VampPrior, and a second stochastic layer."""
+"""Priors p(z): standard, of the condition, mixtures, VampPrior, a second layer, and densities fitted after training."""
 
 from kvae import checks
 from kvae.priors.autoregressive import Autoregressive
 from kvae.priors.base import Conditional, Prior, Single, Standard
+from kvae.priors.fit import fit
 from kvae.priors.hierarchical import Hierarchical
 from kvae.priors.mixtures import Components, ConditionalMixture, Mixture, Vamp
+from kvae.priors.rescaled import Rescaled
 
 __all__ = [
     "PRIORS",
@@ -15,9 +17,11 @@ __all__ = [
     "Hierarchical",
     "Mixture",
     "Prior",
+    "Rescaled",
     "Single",
     "Standard",
     "Vamp",
+    "fit",
     "get",
 ]
 
