@@ -153,6 +153,7 @@ CASES = {
     ),
     "vae-flows": Case(flows, (8, 8, 1)),
     "vae-fitted": Case(lambda: vae(prior=Rescaled(Mixture(3))), (8, 8, 1)),
+    "vae-sphere": Case(lambda: vae(posterior="von_mises_fisher"), (8, 8, 1)),
     "vae-categorical": Case(lambda: vae(posterior="categorical"), (8, 8, 1)),
     "vae-joint": Case(lambda: vae(posterior=Joint([Normal(), Categorical()], [2, 3]), latent=5), (8, 8, 1), None, (5,)),
     "vae-two-layers": Case(

@@ -129,8 +129,10 @@ def test_what_has_no_such_number_is_refused(digits):
             function(cvae(), x)
         with pytest.raises(ValueError, match="divide by 255"):
             function(vae(), x * 255)
-    with pytest.raises(ValueError, match=r"independent dimensions.*Received: a Mixture prior"):
+    with pytest.raises(ValueError, match=r"independent dimensions.*Received: a Normal posterior and a Mixture prior"):
         evaluation.kl_per_dimension(vae(prior="mixture"), x)
+    with pytest.raises(ValueError, match=r"independent dimensions.*Received: a VonMisesFisher posterior"):
+        evaluation.kl_per_dimension(vae(posterior="von_mises_fisher"), x)
     with pytest.raises(ValueError, match=r"the same prior p\(z\) for all labels.*Received: a Conditional prior"):
         evaluation.aggregate_mismatch(cvae(prior="learned"), x, np.zeros(5, int))
     with pytest.raises(ValueError, match="at least two examples"):

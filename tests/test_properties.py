@@ -23,6 +23,7 @@ from kvae.models.batches import Batch
 from kvae.training.gradients import gradient
 
 THOROUGH = int(os.environ.get("KVAE_THOROUGH", "0"))
+FACTORISED = [name for name in POSTERIORS if name != "von_mises_fisher"]
 QUIETLY = [HealthCheck.too_slow, HealthCheck.data_too_large]
 some = settings(max_examples=THOROUGH or 25, derandomize=not THOROUGH, suppress_health_check=QUIETLY)
 fewer = settings(some, max_examples=max(THOROUGH // 10, 6))
@@ -86,7 +87,7 @@ def test_bernoulli_gradient_is_pixel_minus_mean(logits, x):
     np.testing.assert_allclose(as_array(found), x - special.expit(logits.astype("float64")), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize("name", FACTORISED)
 @given(st.data())
 @some
 def test_a_posterior_stays_finite(name, data):
@@ -111,7 +112,7 @@ def test_a_posterior_stays_finite(name, data):
     assert np.isfinite(as_array(kl)).all()
 
 
-@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize("name", FACTORISED)
 @given(st.data())
 @fewer
 def test_a_posterior_has_finite_gradients(name, data):
@@ -209,7 +210,7 @@ def test_bounds_weigh_and_sum_as_numpy_does(samples, batch, latent, seed, beta):
     samples=st.integers(1, 3),
     batch=st.integers(1, 4),
     likelihood=st.sampled_from(["bernoulli", "gaussian"]),
-    posterior=st.sampled_from(sorted(POSTERIORS)),
+    posterior=st.sampled_from(sorted(FACTORISED)),
     bound=st.sampled_from(sorted(bounds.BOUNDS)),
     policy=st.sampled_from(["float32", "mixed_bfloat16", "mixed_float16", "bfloat16"]),
     seed=seeds,

@@ -6,8 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kvae import evaluation, plots, priors
+from kvae import evaluation, plots
 from kvae.callbacks.pictures import Picture, select
+from kvae.evaluation.latent_usage import factorises
 from kvae.models import conditions
 from kvae.plots.latent_space import MAX_TRAVERSED
 from kvae.types import ArrayLike, PathLike
@@ -56,7 +57,7 @@ class LatentTraversal(Picture):
         label = conditions.take(self.y, 0)
         z = model.encode(*select(self.x, self.y, first))[0]
         kl = None
-        if isinstance(getattr(model, "prior", None), priors.Single):
+        if factorises(model):
             kl = evaluation.kl_per_dimension(model, self.x, self.y)
         dims = range(min(model.latent_dim, MAX_TRAVERSED))
         return plots.traversal(model, z, label, dims=dims, title=f"Latent traversal after epoch {epoch}", kl=kl)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kvae import checks, evaluation, plots, priors
+from kvae import checks, evaluation, plots
 from kvae.callbacks.logs import read_history
 from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import saved_model
 from kvae.data import Dataset
+from kvae.evaluation.latent_usage import factorises
 from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
 from kvae.plots.canvas import some_classes
@@ -131,8 +132,7 @@ def manifold(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 
 def traversal(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """One row per latent dimension, the one with the largest KL first, where there is a KL per dimension."""
-    single = capabilities.has(model, "density") and isinstance(model.prior, priors.Single)
-    kl = evaluation.kl_per_dimension(model, *_test(model, data, KL_EXAMPLES)) if single else None
+    kl = evaluation.kl_per_dimension(model, *_test(model, data, KL_EXAMPLES)) if factorises(model) else None
     return plots.traversal(model, y=_condition(model, data, label), kl=kl)
 
 

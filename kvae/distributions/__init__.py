@@ -14,6 +14,7 @@ from kvae.distributions.location_scale import Gumbel, Laplace, LocationScale, Lo
 from kvae.distributions.mixture_density import MixtureDensity
 from kvae.distributions.normal import LEARNED_SPEED, LOG_VAR_RANGE, Normal
 from kvae.distributions.positive import Exponential, LogNormal
+from kvae.distributions.von_mises_fisher import SphericalUniform, VonMisesFisher
 
 __all__ = [
     "LEARNED_SPEED",
@@ -32,7 +33,9 @@ __all__ = [
     "Logistic",
     "MixtureDensity",
     "Normal",
+    "SphericalUniform",
     "StudentT",
+    "VonMisesFisher",
     "likelihood_family",
     "posterior_family",
 ]
@@ -46,6 +49,7 @@ POSTERIORS = {
     "log_normal": LogNormal,
     "exponential": Exponential,
     "categorical": Categorical,
+    "von_mises_fisher": VonMisesFisher,
 }
 LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": lambda: Normal(sigma="learned")}
 

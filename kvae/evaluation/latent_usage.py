@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, priors
+from kvae.distributions import Distribution
 from kvae.evaluation.compiled import Compiled, chunks
 from kvae.evaluation.likelihood import check_data, encoded
 from kvae.types import Array, ArrayLike
@@ -79,6 +80,15 @@ def active_units(
     return ActiveUnits(means.var(axis=0, ddof=1, dtype="float64"), threshold, top)
 
 
+def factorises(model: Any) -> bool:
+    """Whether the dimensions of both q(z|x) and p(z) are independent, so that each has a KL of its own."""
+    posterior, prior = (getattr(model, name, None) for name in ("posterior_family", "prior"))
+    if posterior is None or not isinstance(prior, priors.Single):
+        return False
+    families = (posterior, prior.family)
+    return all(type(each).elementwise_log_prob is not Distribution.elementwise_log_prob for each in families)
+
+
 def kl_per_dimension(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 50, seed: int | None = 0) -> Array:
     """Compute KL(q(z_j|x) ‖ p(z_j)) of each latent dimension, averaged over examples.
 
@@ -102,10 +112,11 @@ def kl_per_dimension(model: Any, x: ArrayLike, y: Any = None, num_samples: int =
     """
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")
-    if not isinstance(model.prior, priors.Single):
+    if not factorises(model):
         raise ValueError(
-            "`model` must have a prior of independent dimensions for a KL per dimension: use elbo_terms for the total "
-            f"KL. Received: a {type(model.prior).__name__} prior"
+            "`model` must have a posterior and a prior of independent dimensions for a KL per dimension: use "
+            f"elbo_terms for the total KL. Received: a {type(model.posterior_family).__name__} posterior and a "
+            f"{type(model.prior).__name__} prior"
         )
     family, prior = model.posterior_family, model.prior
 

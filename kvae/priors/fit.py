@@ -18,6 +18,7 @@ from kvae.priors.mixtures import Mixture
 from kvae.priors.rescaled import Rescaled
 from kvae.types import Array, ArrayLike
 
+
 def gaussian_mixture(latent_dim: int, num_components: int = 10) -> Prior:
     """A mixture of normal distributions with diagonal covariances, by expectation maximization (scikit-learn)."""
     return Mixture(num_components)

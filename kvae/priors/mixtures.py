@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from kvae import checks, networks
-from kvae.distributions import Distribution, MixtureDensity
+from kvae.distributions import Distribution, MixtureDensity, SphericalUniform, VonMisesFisher
 from kvae.priors.base import Prior
 from kvae.types import Network, Seed, Shape, Tensor
 
@@ -59,6 +59,10 @@ class Mixture(Components):
 
     >>> model = kvae.VAE(encoder, decoder, prior=kvae.priors.Mixture(num_components=10))
     """
+
+    def family_for(self, posterior_family: Distribution) -> Distribution:
+        family = super().family_for(posterior_family)
+        return VonMisesFisher() if isinstance(family, SphericalUniform) else family  # components that can differ
 
     def make_weights(self, image_shape: Shape, encode: Callable[[Tensor], Tensor]) -> None:
         spread = keras.initializers.RandomNormal(stddev=0.5, seed=0)  # equal components would stay equal

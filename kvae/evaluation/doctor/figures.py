@@ -10,12 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kvae import checks, priors
+from kvae import checks
 from kvae.distributions import Bernoulli, Normal
 from kvae.evaluation.doctor import loss_scale
 from kvae.evaluation.doctor.bounded import bounded
 from kvae.evaluation.doctor.finding import words
-from kvae.evaluation.latent_usage import active_units, kl_per_dimension
+from kvae.evaluation.latent_usage import active_units, factorises, kl_per_dimension
 from kvae.models import VAE, conditions
 from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
@@ -93,8 +93,8 @@ class Figures:
 
     @property
     def dead_kl(self) -> float | None:
-        """The KL of all dead units together, nats; `None` for a prior whose dimensions are not independent."""
-        if not isinstance(self.model.prior, priors.Single):
+        """The KL of all dead units together, nats; `None` where dimensions are not independent."""
+        if not factorises(self.model):
             return None
         dead = self.units.variances <= self.units.threshold
         return float(kl_per_dimension(self.model, self.x, self.y)[dead].sum())
