@@ -2,6 +2,7 @@
 
 from kvae.penalties.base import Penalty, as_list, total
 from kvae.penalties.codes import L1, SLOPES, Contractive, KLSparsity, jacobian_norm_estimate, one_dense_layer
+from kvae.penalties.decoders import CodeNorm, DecoderDecay, DecoderGradient
 from kvae.penalties.discrepancy import MMD
 from kvae.penalties.disentangling import DIP, Capacity, TotalCorrelation
 from kvae.penalties.joint_capacity import JointCapacity
@@ -12,7 +13,10 @@ __all__ = [
     "MMD",
     "SLOPES",
     "Capacity",
+    "CodeNorm",
     "Contractive",
+    "DecoderDecay",
+    "DecoderGradient",
     "JointCapacity",
     "KLSparsity",
     "Penalty",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -124,19 +127,14 @@ class Contractive(Penalty):
         checks.positive_integer(self.num_samples, "num_samples")
 
     def check(self, model: Any) -> None:
-        encoder = model.encoder
-        half = [layer for layer in encoder.layers if layer.weights and layer.compute_dtype in ("bfloat16", "float16")]
-        if half and one_dense_layer(encoder) is None:
-            raise ValueError(
-                "`penalty` Contractive requires an encoder in float32, since half precision rounds its differences "
-                f'away: build it under keras.config.set_dtype_policy("float32"). Received: layer {half[0].name!r} in '
-                f"{half[0].compute_dtype}"
-            )
+        if one_dense_layer(model.encoder) is None:
+            check_precision(self, model.encoder, "an encoder")
 
     def __call__(self, x: Tensor, z: Tensor, params: Tensor, model: Any, seed: Seed) -> Tensor:
         dense = one_dense_layer(model.encoder)
         if dense is None:
-            return self.weight * jacobian_norm_estimate(model.encoder, x, self.num_samples, seed)
+            encode = functools.partial(networks.apply, model.encoder, training=False)
+            return self.weight * jacobian_norm_estimate(encode, x, self.num_samples, seed)
         squares = ops.sum(ops.square(dense.kernel), axis=0)  # Σ_i W_ij²
         slope = SLOPES[dense.activation](params)
         return self.weight * ops.sum(ops.square(slope) * squares, axis=-1)
@@ -163,11 +161,22 @@ def _mean_over_samples(values):
     return ops.mean(ops.sum(values, axis=tuple(range(2, len(values.shape)))), axis=0)
 
 
-def jacobian_norm_estimate(function: Network, x: Tensor, num_samples: int, seed: Seed) -> Tensor:
+def check_precision(penalty: Penalty, network: Network, what: str) -> None:
+    """Raise a `ValueError` if a network, called `what`, computes differences in half precision."""
+    half = [layer for layer in network.layers if layer.weights and layer.compute_dtype in ("bfloat16", "float16")]
+    if half:
+        raise ValueError(
+            f"`penalty` {type(penalty).__name__} requires {what} in float32, since half precision rounds its "
+            'differences away: build it under keras.config.set_dtype_policy("float32"). '
+            f"Received: layer {half[0].name!r} in {half[0].compute_dtype}"
+        )
+
+
+def jacobian_norm_estimate(function: Callable[[Tensor], Tensor], x: Tensor, num_samples: int, seed: Seed) -> Tensor:
     """Hutchinson's estimate of ‖J‖_F² of each example by forward differences.
 
     Args:
-        function: a Keras model from `(batch, *shape)` to `(batch, size)`.
+        function: from `(batch, *shape)` to `(batch, ...)`, such as a Keras model.
         x: tensor `(batch, *shape)`.
         num_samples: vectors v per example; the estimate's variance falls as 1 / num_samples.
         seed: int or `keras.random.SeedGenerator`.
@@ -175,9 +184,10 @@ def jacobian_norm_estimate(function: Network, x: Tensor, num_samples: int, seed:
     Returns:
         Tensor `(batch,)`.
     """
-    start = networks.apply(function, x, training=False)
+    start = function(x)
     v = keras.random.normal((num_samples, *ops.shape(x)), dtype=x.dtype, seed=seed)
     moved = ops.reshape(x + DIFFERENCE_STEP * v, (-1, *x.shape[1:]))
-    ends = ops.reshape(networks.apply(function, moved, training=False), (num_samples, *ops.shape(start)))
+    ends = ops.reshape(function(moved), (num_samples, *ops.shape(start)))
     jv = (ends - start) / DIFFERENCE_STEP
+    jv = ops.reshape(jv, (num_samples, -1, math.prod(start.shape[1:])))
     return ops.mean(ops.sum(ops.square(jv), axis=-1), axis=0)
