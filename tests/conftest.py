@@ -1,6 +1,7 @@
 """Fixtures shared by several test files."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -29,7 +30,22 @@ if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs tak
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
+# What TensorFlow and Keras have made at their import stays: the garbage collector need not look at it, nor so often.
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 20, 10)
+
+# The files that take longest, begun first: one begun last would leave the other process idle.
+LONGEST = ["worksheet_notebooks", "reliability", "models", "strategy", "speed_benchmark", "docstrings"]
+LONGEST += ["worksheet_grading", "paper_benchmarks", "cli", "likelihood", "doctor", "extremes", "gradients"]
+LONGEST += ["applications", "adversaries", "extending", "stop_on_nan", "checkpoint", "optimizers", "callbacks"]
+LONGEST = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)
