@@ -12,6 +12,7 @@ import kvae
 FUZZER = Path(__file__).with_name("fuzz_files.py")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the fuzzer forks")
 def test_mutated_files_and_random_commands_end_cleanly(tmp_path):
     done = subprocess.run(

@@ -39,6 +39,7 @@ def meets(estimate, exact, num_seeds=12):
 # Every estimator agrees with the exact value.
 
 
+@pytest.mark.long
 def test_importance_sampling_meets_the_exact_value(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     widened(model)
@@ -47,6 +48,7 @@ def test_importance_sampling_meets_the_exact_value(linear_gaussian):  # noqa: F8
     assert at_one < exact.mean() - 0.5  # one sample gives the ELBO
 
 
+@pytest.mark.long
 def test_sampling_the_prior_meets_the_exact_value(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     meets(lambda seed: evaluation.prior_log_likelihood(model, x[:50], num_samples=5000, seed=seed).values, exact[:50])

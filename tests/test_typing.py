@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from mypy import api
 
 FILES = Path(__file__).parent / "typing"
@@ -10,6 +11,7 @@ FILES = Path(__file__).parent / "typing"
 SETTINGS = "[mypy]\nfollow_imports = silent\n[mypy-keras.*]\nignore_missing_imports = true\n"
 
 
+@pytest.mark.long
 def test_mypy_accepts_the_user_and_rejects_each_mistake(tmp_path):
     (tmp_path / "mypy.ini").write_text(SETTINGS)
     options = ["--strict", "--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path / "cache")]
