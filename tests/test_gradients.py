@@ -61,9 +61,9 @@ def assert_same_mean(a, b):
 @pytest.mark.parametrize(
     ("bound", "posterior"),
     [
-        (ELBO(kl="monte_carlo"), lambda: Planar(LATENT, depth=1)),
+        pytest.param(ELBO(kl="monte_carlo"), lambda: Planar(LATENT, depth=1), marks=pytest.mark.long),
         (ImportanceWeighted(), lambda: Normal(sigma="learned")),
-        (Renyi(0.5), lambda: Planar(LATENT, depth=1)),
+        pytest.param(Renyi(0.5), lambda: Planar(LATENT, depth=1), marks=pytest.mark.long),
     ],
     ids=["elbo-planar", "iw-sigma", "renyi-planar"],
 )
@@ -82,12 +82,12 @@ def test_every_estimator_is_right_for_a_posterior_with_weights_of_its_own(bound,
 @pytest.mark.parametrize(
     ("bound", "num_samples", "beta"),
     [
-        (ELBO(kl="monte_carlo"), 1, 1.0),
+        pytest.param(ELBO(kl="monte_carlo"), 1, 1.0, marks=pytest.mark.long),
         (ELBO(kl="monte_carlo"), 3, 0.5),
-        (ImportanceWeighted(), 5, 1.0),
-        (ImportanceWeighted(), 3, 2.0),
+        pytest.param(ImportanceWeighted(), 5, 1.0, marks=pytest.mark.long),
+        pytest.param(ImportanceWeighted(), 3, 2.0, marks=pytest.mark.long),
         (ImportanceWeighted(groups=2, elbo_share=0.3), 4, 0.5),
-        (Renyi(-1.0), 3, 0.5),
+        pytest.param(Renyi(-1.0), 3, 0.5, marks=pytest.mark.long),
         (Renyi(2.0), 3, 1.0),
     ],
     ids=lambda value: value.__class__.__name__ if isinstance(value, kvae.bounds.Bound) else str(value),
