@@ -95,7 +95,7 @@ class Categorical(Distribution):
         For a relaxed draw this is Σ_k z_k log π_k, which is not a density; only training uses it, with bounds that need
         log q(z|x) and log p(z).
         """
-        return value * ops.log_softmax(params, axis=-1)
+        return ops.multiply(value, ops.log_softmax(params, axis=-1))
 
     def mean(self, params: Tensor) -> Tensor:
         return ops.softmax(params, axis=-1)
