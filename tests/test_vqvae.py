@@ -278,6 +278,10 @@ def other_depth():
         (lambda: Autoregressive((2, 2, 2, 1), 8), "`code_shape` must be"),
         (lambda: kvae.priors.fit(kvae.VAE(*kvae.networks.mlp((4,), 2)), np.ones((3, 4)), "autoregressive"), "discrete"),
         (
+            lambda: kvae.priors.fit(vqvae(), np.ones((3, 8, 8, 1)), "flow"),
+            '`prior` must be "autoregressive" for discrete',
+        ),
+        (
             lambda: kvae.VAE(*kvae.networks.mlp((4,), 2), prior=Autoregressive((2, 1), 4, 4, 1)),
             "`prior` must be of another kind",
         ),

@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from kvae import checks
 from kvae.priors.base import Prior
+from kvae.priors.learning import maximum_likelihood
 from kvae.types import ArrayLike, Seed, Shape, Tensor
 
 Model = TypeVar("Model", bound=keras.Model)
@@ -144,8 +145,6 @@ def fit_autoregressive(
             "`model` must have no prior yet: fit the model that this one was fitted from. "
             f"Received: a {type(model).__name__} with a {type(model.prior).__name__} prior"
         )
-    from kvae.priors.learning import maximum_likelihood
-
     codes = model.encode(x)
     if (codes == codes[:1]).all():
         raise ValueError(

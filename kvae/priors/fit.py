@@ -116,6 +116,8 @@ def fit(
 
 
 def _check_model(model):
+    if hasattr(model, "code_shape"):
+        raise ValueError(f'`prior` must be "autoregressive" for discrete codes. Received: a {type(model).__name__}')
     if not hasattr(model, "with_prior"):
         raise ValueError(
             "`model` must be a VAE, a CVAE or an Autoencoder, for a density of its codes. "
