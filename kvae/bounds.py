@@ -8,47 +8,18 @@ gradient is estimated is an argument of the bound; `kvae.models.estimators` carr
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
 
 from kvae import checks
+from kvae.distributions.posterior_sample import PosteriorSample
 from kvae.types import Number, Tensor
 
-GRADIENTS = ("reparameterized", "doubly_reparameterized", "score_function")
+WAKE_SLEEP = ("wake_sleep", "reweighted_wake_sleep")  # for which a bound trains decoder and prior alone
+GRADIENTS = ("reparameterized", "doubly_reparameterized", "sticking_the_landing", "score_function", *WAKE_SLEEP)
 NEAR_ONE = 1e-3  # |1 − α| below which the Rényi bound is computed through expm1, free of cancellation
-
-
-class PosteriorSample(NamedTuple):
-    """What a bound is made of: the log-densities of S posterior samples of a batch, in nats.
-
-    Attributes:
-        log_likelihood: log p(x|z_s), `(samples, batch)`, summed over pixels.
-        log_prior: log p(z_s), `(samples, batch)`, summed over latent dimensions.
-        log_posterior: log q(z_s|x), `(samples, batch)`.
-        kl: KL(q(z|x) ‖ p(z)) in closed form, `(batch,)`; `None` where there is no closed form.
-        kl_per_dimension: its part of each latent dimension, `(batch, *latent_shape)`; `None` where q or p(z) does not
-            factorise.
-    """
-
-    log_likelihood: Tensor
-    log_prior: Tensor
-    log_posterior: Tensor
-    kl: Tensor | None = None
-    kl_per_dimension: Tensor | None = None
-
-    def log_weights(self, beta: Tensor | float = 1.0) -> Tensor:
-        """log w_s = log p(x|z_s) + β (log p(z_s) − log q(z_s|x)), `(samples, batch)`."""
-        return self.log_likelihood + beta * (self.log_prior - self.log_posterior)
-
-    def total_kl(self) -> Tensor:
-        """KL(q(z|x) ‖ p(z)), `(batch,)`: in closed form where there is one, else the samples' mean of log q − log p."""
-        return self.sampled_kl() if self.kl is None else self.kl
-
-    def sampled_kl(self) -> Tensor:
-        """The Monte Carlo estimate of KL(q(z|x) ‖ p(z)), `(batch,)`: the mean over the samples of log q − log p."""
-        return ops.mean(self.log_posterior - self.log_prior, axis=0)
 
 
 class Bound:
@@ -60,8 +31,13 @@ class Bound:
         gradient: how the gradient is estimated. "reparameterized": through the samples z = g(ε, params) (Kingma &
             Welling 2014, section 2.4). "doubly_reparameterized": without the term of the score, whose expectation is
             turned into one through z (Tucker et al. 2019, https://arxiv.org/abs/1810.04152, eq. 8; for one sample
-            Roeder et al. 2017); the signal-to-noise ratio then grows with the samples. "score_function": E[f ∇ log q],
-            which needs no path through z and is far noisier (Paisley et al. 2012).
+            Roeder et al. 2017); the signal-to-noise ratio then grows with the samples. "sticking_the_landing": without
+            that term (Roeder, Wu, Duvenaud 2017, https://arxiv.org/abs/1703.09194), unbiased for the ELBO alone.
+            "score_function": E[f ∇ log q], far noisier (Paisley et al. 2012); neither it nor the next two need a path
+            through z. With those, the bound trains decoder and prior alone: "wake_sleep", where the encoder maximises
+            log q(z|x) of images and codes drawn from the model (Hinton et al. 1995); "reweighted_wake_sleep", where it
+            is log q(z_s|x) of several samples, weighted by w_s / Σ_t w_t (Bornschein & Bengio 2015,
+            https://arxiv.org/abs/1406.2751, eq. 9).
 
     Raises:
         ValueError: for an unknown estimator, or one that the bound does not support.
@@ -94,6 +70,15 @@ class Bound:
         """Factors `(samples, batch)` on the gradient through each z_s, for the doubly reparameterized estimator."""
         raise NotImplementedError
 
+    def check_samples(self, num_samples: int) -> None:
+        """Raise a `ValueError` if the bound or its gradient cannot be estimated from so many samples."""
+        if self.gradient == "reweighted_wake_sleep" and num_samples < 2:
+            raise ValueError(f"`num_samples` must be at least 2 with {self.gradient!r}. Received: {num_samples}")
+
+    def for_encoder(self) -> Bound | None:
+        """The bound that trains the encoder, if it is another one than this, which then trains decoder and prior."""
+        return None
+
     def get_config(self) -> dict[str, Any]:
         return {"gradient": self.gradient}
 
@@ -120,7 +105,7 @@ class ELBO(Bound):
         free_bits: nats, at least 0, that each latent dimension may use at no cost: the KL of dimension j is
             max(λ, its mean over the batch), Kingma et al. 2016 (https://arxiv.org/abs/1606.04934), eq. 15. Above 0
             the loss exceeds the negative ELBO. Requires a closed-form KL per dimension.
-        gradient: as in `Bound`; "doubly_reparameterized" requires `kl="monte_carlo"`.
+        gradient: as in `Bound`, without "reweighted_wake_sleep"; those without the score require `kl="monte_carlo"`.
 
     Raises:
         ValueError: if an argument is not one of these, or two exclude each other.
@@ -133,8 +118,10 @@ class ELBO(Bound):
         self.free_bits = checks.number(free_bits, "free_bits", at_least=0)
         if kl == "monte_carlo" and free_bits:
             raise ValueError(f'`free_bits` requires kl="closed_form". Received: free_bits={free_bits}, kl={kl!r}')
-        if kl == "closed_form" and gradient == "doubly_reparameterized":
-            raise ValueError(f'gradient="doubly_reparameterized" requires kl="monte_carlo". Received: kl={kl!r}')
+        if kl == "closed_form" and gradient in ("doubly_reparameterized", "sticking_the_landing"):
+            raise ValueError(f'gradient="{gradient}" requires kl="monte_carlo". Received: kl={kl!r}')
+        if gradient == "reweighted_wake_sleep":
+            raise ValueError(f'gradient="{gradient}" requires the bound "importance_weighted". Received: an ELBO')
         self.kl = kl
 
     def __call__(self, sample: PosteriorSample, beta: Tensor) -> tuple[Tensor, ...]:
@@ -220,14 +207,16 @@ class ImportanceWeighted(Renyi):
     """The importance-weighted bound L_K = log (1/K) Σ_s w_s of IWAE, which rises with K towards log p(x).
 
     K is the model's `num_samples`; K = 1 is the ELBO. Burda, Grosse, Salakhutdinov 2016, eq. 8
-    (https://arxiv.org/abs/1509.00519). A tighter bound trains the encoder worse, which two variants make up for
+    (https://arxiv.org/abs/1509.00519). A tighter bound trains the encoder worse, which three variants make up for
     (Rainforth et al. 2018, section 6, https://arxiv.org/abs/1802.04537): with M `groups` the mean of the M bounds of
-    K/M samples each, MIWAE; with an `elbo_share` β the combination β · ELBO + (1 − β) · L_K, CIWAE.
+    K/M samples each, MIWAE; with an `elbo_share` β the combination β · ELBO + (1 − β) · L_K, CIWAE; with M `groups`
+    for the encoder, but `decoder_groups=1` for decoder and prior, PIWAE, whose loss is the decoder's bound.
 
     Args:
         gradient: as in `Bound`; with many samples "doubly_reparameterized" trains the encoder better.
         groups: M, of which `num_samples` must be a multiple.
         elbo_share: β, at least 0 and below 1.
+        decoder_groups: groups of the bound that trains decoder and prior; `None` for `groups`.
 
     Raises:
         ValueError: if an argument is not one of these; in a model, for samples that do not fill the groups.
@@ -237,36 +226,58 @@ class ImportanceWeighted(Renyi):
     >>> model = kvae.VAE(encoder, decoder, bound="importance_weighted", num_samples=5)
     """
 
-    def __init__(self, gradient: str = "reparameterized", groups: int = 1, elbo_share: Number = 0.0) -> None:
+    def __init__(
+        self,
+        gradient: str = "reparameterized",
+        groups: int = 1,
+        elbo_share: Number = 0.0,
+        decoder_groups: int | None = None,
+    ) -> None:
         super().__init__(alpha=0.0, gradient=gradient)
         self.groups = checks.positive_integer(groups, "groups")
         self.elbo_share = checks.number(elbo_share, "elbo_share", at_least=0, below=1)
+        if decoder_groups is not None:
+            checks.positive_integer(decoder_groups, "decoder_groups")
+            if gradient in WAKE_SLEEP:
+                raise ValueError(
+                    f"`decoder_groups` requires a gradient of a bound for the encoder. Received: gradient={gradient!r}"
+                )
+        self.decoder_groups = decoder_groups
+
+    def for_encoder(self) -> ImportanceWeighted | None:
+        if self.decoder_groups in (None, self.groups):
+            return None
+        return ImportanceWeighted(self.gradient, self.groups, self.elbo_share)
 
     def from_log_weights(self, log_weights: Tensor) -> Tensor:
-        bound = ops.mean(log_mean_exp(self._grouped(log_weights)), axis=0)
+        bound = ops.mean(log_mean_exp(self._grouped(log_weights, self.decoder_groups or self.groups)), axis=0)
         share = self.elbo_share
         return share * ops.mean(log_weights, axis=0) + (1.0 - share) * bound if share else bound
 
     def path_weights(self, log_weights: Tensor, beta: Tensor) -> Tensor:
         # The gradient is Σ_s c_s ∇ log w_s with c_s = β/K + (1 − β) v_s / M, in which v sums to 1 in each group. The
         # score's part vanishes in the ELBO, and is replaced as in `Renyi` in each group's bound.
-        grouped = self._grouped(log_weights)
+        grouped = self._grouped(log_weights, self.groups)
         v = ops.reshape(ops.exp(ops.log_softmax(grouped, axis=0)), ops.shape(log_weights))
         elbo, others = self.elbo_share / log_weights.shape[0], (1.0 - self.elbo_share) * v / self.groups
         replaced = 1.0 - beta * (1.0 - v)
         return (elbo + others * replaced) / (elbo + others) if self.elbo_share else replaced
 
-    def _grouped(self, log_weights):
+    def check_samples(self, num_samples: int) -> None:
+        super().check_samples(num_samples)
+        for groups in (self.groups, self.decoder_groups or self.groups):
+            if num_samples % groups:
+                wanted = f"a multiple of the bound's {groups} groups"
+                raise ValueError(f"`num_samples` must be {wanted}. Received: {num_samples}")
+
+    def _grouped(self, log_weights, groups):
         """Log-weights `(samples / groups, groups, batch)`."""
         num_samples = log_weights.shape[0]
-        if num_samples % self.groups:
-            raise ValueError(
-                f"`num_samples` must be a multiple of the bound's {self.groups} groups. Received: {num_samples}"
-            )
-        return ops.reshape(log_weights, (num_samples // self.groups, self.groups, *ops.shape(log_weights)[1:]))
+        self.check_samples(num_samples)
+        return ops.reshape(log_weights, (num_samples // groups, groups, *ops.shape(log_weights)[1:]))
 
     def get_config(self) -> dict[str, Any]:
-        return {"gradient": self.gradient, "groups": self.groups, "elbo_share": self.elbo_share}
+        return {name: getattr(self, name) for name in ("gradient", "groups", "elbo_share", "decoder_groups")}
 
 
 BOUNDS = {"elbo": ELBO, "importance_weighted": ImportanceWeighted, "renyi": Renyi}

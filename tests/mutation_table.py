@@ -174,7 +174,7 @@ TABLE = {
             "distributions:log_prob_and_mean and exponential",
         ),
     ],
-    "bounds.py": [
+    "distributions/posterior_sample.py": [
         ("self.log_prior - self.log_posterior)", "self.log_prior + self.log_posterior)", "bounds:beta_weighs"),
         ("return self.log_likelihood + beta *", "return self.log_likelihood +", "bounds:beta_weighs"),
         ("self.sampled_kl() if self.kl is None else self.kl", "self.sampled_kl()", "bounds:elbos_terms"),
@@ -188,6 +188,8 @@ TABLE = {
             "ops.sum(self.log_posterior - self.log_prior, axis=0)",
             "bounds:kl_is_sampled",
         ),
+    ],
+    "bounds.py": [
         ("axis=0), beta * kl", "axis=0), kl", "bounds:elbos_terms"),
         (
             "return -ops.mean(sample.log_likelihood, axis=0)",

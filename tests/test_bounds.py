@@ -262,7 +262,7 @@ def test_a_network_runs_in_training_mode_in_training_alone(rng, name):
 def test_the_gradients_estimator_leaves_the_loss_alone(rng, bound):
     x = rng.random((7, 6)).astype("float32")
     plain = loss_of(bound, x, num_samples=4)
-    for gradient in ("doubly_reparameterized", "score_function"):
+    for gradient in ("doubly_reparameterized", "sticking_the_landing", "score_function"):
         other = type(bound)(**{**bound.get_config(), "gradient": gradient})
         np.testing.assert_allclose(loss_of(other, x, num_samples=4), plain, rtol=1e-5)
 
@@ -288,7 +288,7 @@ def test_the_importance_weighted_bound_grows_with_its_samples(rng):
         Renyi(0.3, gradient="score_function"),
         Renyi(-math.inf),
         ImportanceWeighted(gradient="doubly_reparameterized"),
-        ImportanceWeighted(groups=2, elbo_share=0.5),
+        ImportanceWeighted(groups=2, elbo_share=0.5, decoder_groups=1),
     ],
 )
 def test_round_trip_equality_and_hash(bound):

@@ -212,7 +212,8 @@ def test_priors_and_gradients_have_the_commands_names():
     from kvae import bounds, networks
 
     choices = {option.name: option.choices for option in run_options.TRAIN}
-    assert {*priors.PRIORS, "learned"} == set(choices["prior"])
+    assert {*priors.PRIORS, "learned", "flow"} == set(choices["prior"])
+    assert set(choices["fit_prior"]) == {"gaussian_mixture", "flow", "two_stage", "autoregressive"}
     assert choices["gradient"] == bounds.GRADIENTS
     assert set(networks.NETWORKS) == set(choices["network"])
 
@@ -283,6 +284,27 @@ def test_options_become_the_model_and_come_back_from_config_json(tmp_path, digit
     assert type(model.prior) is priors.PRIORS[options["prior"]]
     assert type(model.posterior_family) is distributions.POSTERIORS[options["posterior"]]
     assert model.num_samples == options["num_samples"]
+
+
+def test_flows_and_separate_gradients_by_name(digits):
+    given = {"model": "vae", "hidden": [8], "prior": "flow", "gradient": "sticking_the_landing"}
+    model = build.build(run_options.complete({**given, "posterior": "iaf"}), digits)
+    assert (type(model.prior), type(model.posterior_family)) == (kvae.flows.Prior, kvae.flows.Posterior)
+    assert model.posterior_family.context == 1
+    assert model.bound == ELBO("monte_carlo", gradient="sticking_the_landing")
+    with pytest.raises(ValueError, match="reweighted_wake_sleep requires bound=importance_weighted or renyi"):
+        run_options.complete({"model": "vae", "gradient": "reweighted_wake_sleep"})
+
+
+def test_a_run_may_end_with_a_fitted_prior(digits):
+    given = {"model": "autoencoder", "hidden": [8], "fit_prior": "gaussian_mixture"}
+    options = run_options.complete(given)
+    fields = dict.fromkeys(field.name for field in dataclasses.fields(runs.Run))
+    model = build.build(options, digits)
+    run = runs.with_fitted_prior(runs.Run(**{**fields, "options": options, "data": digits, "model": model}))
+    assert run.model.generate(2, seed=0).shape == (2, 8, 8, 1)
+    with pytest.raises(ValueError, match="`fit_prior` requires prior=standard"):
+        run_options.complete({"model": "vae", "fit_prior": "flow", "prior": "mixture"})
 
 
 def test_posterior_prior_and_bound_on_the_command_line(tmp_path, monkeypatch):

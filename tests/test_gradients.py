@@ -11,6 +11,7 @@ import kvae
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.distributions import Bernoulli, Normal
 
+UNBIASED = ("reparameterized", "doubly_reparameterized", "score_function")
 PIXELS, LATENT, STEPS, BATCH = 3, 1, 20, 1500
 X = np.array([[0.9, -0.4, 0.2]], "float32")
 
@@ -69,8 +70,7 @@ def assert_same_mean(a, b):
 )
 def test_every_estimator_is_right_for_a_posterior_with_weights_of_its_own(bound, posterior):
     plain, path, score = (
-        gradients(small_model(with_gradient(bound, gradient), 3, posterior=posterior()))
-        for gradient in kvae.bounds.GRADIENTS
+        gradients(small_model(with_gradient(bound, gradient), 3, posterior=posterior())) for gradient in UNBIASED
     )
     assert len(plain) == 3
     assert_same_mean(plain, path)
@@ -94,8 +94,7 @@ def test_every_estimator_is_right_for_a_posterior_with_weights_of_its_own(bound,
 )
 def test_every_estimator_has_the_same_mean(bound, num_samples, beta):
     plain, path, score = (
-        gradients(small_model(with_gradient(bound, gradient), num_samples, beta=beta))
-        for gradient in kvae.bounds.GRADIENTS
+        gradients(small_model(with_gradient(bound, gradient), num_samples, beta=beta)) for gradient in UNBIASED
     )
     assert_same_mean(plain, path)
     assert_same_mean(plain, score)
@@ -122,7 +121,7 @@ def test_the_other_bounds_estimators_agree_too(other, bounds):
 def test_with_many_samples_the_doubly_reparameterized_encoder_gradient_is_the_least_noisy():
     """Tucker et al. 2019, figure 1: far less noise than the plain estimator; the score function has the most."""
     noise = {}
-    for gradient in kvae.bounds.GRADIENTS:
+    for gradient in UNBIASED:
         encoder, _ = gradients(small_model(ImportanceWeighted(gradient), 50), steps=40, batch=20)
         noise[gradient] = encoder.var(axis=0, ddof=1).sum()
     assert noise["doubly_reparameterized"] < 0.5 * noise["reparameterized"]
@@ -172,7 +171,7 @@ def test_binary_codes_train_by_the_score_function():
     error = encoder.std(axis=0, ddof=1) / np.sqrt(len(encoder))
     assert (np.abs(encoder.mean(axis=0) - exact) < 4 * error).all()
     assert np.abs(exact).max() > 10 * error.max()
-    with pytest.raises(ValueError, match='`bound` must use gradient="score_function" with a Bernoulli posterior'):
+    with pytest.raises(ValueError, match='gradient="score_function" or "wake_sleep" with a Bernoulli posterior'):
         small_model("elbo", 2, posterior=Bernoulli())
 
 

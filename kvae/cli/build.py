@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from kvae import bounds, networks
+from kvae import bounds, flows, networks
 from kvae.cli.options import DEFAULTS, FEW_LABELS
 from kvae.corruption import Gaussian
 from kvae.data import Dataset, few_labels
@@ -32,6 +32,8 @@ def bound(options: dict[str, Any]) -> bounds.Bound:
     """The `Bound` that `options` describe."""
     kind = type(bounds.get(options["bound"]))
     given = {name: options[name] for name in ("alpha", "free_bits") if options[name] != DEFAULTS[name]}
+    if kind is bounds.ELBO and options["gradient"] == "sticking_the_landing":
+        given["kl"] = "monte_carlo"  # in closed form there is no score to leave out
     return kind(gradient=options["gradient"], **given)
 
 
@@ -42,8 +44,19 @@ def likelihood(options: dict[str, Any]) -> str | Distribution:
     return Normal(sigma=None if options["sigma"] == "per_pixel" else options["sigma"])
 
 
+def with_flows(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with flows in the place of their names."""
+    options = dict(options)
+    if options["posterior"] in flows.FLOWS:
+        options["posterior"] = flows.Posterior(options["posterior"], context=1)
+    if options["prior"] == "flow":
+        options["prior"] = flows.Prior()
+    return options
+
+
 def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     """The untrained model that `options` describe, for a data set."""
+    options = with_flows(options)
     kind, family = options["model"], likelihood(options)
     width: Any = None
     if kind in ("cvae", *FEW_LABELS):

@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from kvae import callbacks
+from kvae import callbacks, priors
 from kvae.callbacks import checkpoint as checkpoints
 from kvae.cli import build, printing, run_folder, saved_model
 from kvae.cli.options import complete
@@ -104,6 +104,8 @@ def train(
             stopped, interrupted = fit(run, verbose)
         if not run.writes:
             return {}, interrupted
+        if options["fit_prior"] and not interrupted:
+            run = with_fitted_prior(run)
         seconds = time.perf_counter() - begin
         left = f"interrupted in the evaluation of the trained model: finish it with: {how_to_resume(out, devices)}"
         with _saying(left), atomic.stoppable_at_once(f"kvae train: {left}"):
@@ -188,6 +190,14 @@ def fit(run: Run, verbose: bool) -> tuple[callbacks.StopOnNaN, bool]:
         run.checkpoint.path.unlink(missing_ok=True)  # of the epoch that failed, so that nothing is kept
         raise ValueError(stop.message)
     return stop, False
+
+
+def with_fitted_prior(run: Run) -> Run:
+    """The run with a density of its model's codes as the prior."""
+    options, data = run.options, run.data
+    y = data.y_train if capabilities.has(run.model, "condition") else None
+    model = priors.fit(run.model, data.x_train, options["fit_prior"], y, seed=options["seed"])
+    return dataclasses.replace(run, model=model)
 
 
 def progress(run: Run, verbose: bool) -> list[keras.callbacks.Callback]:

@@ -72,6 +72,11 @@ class AuxiliaryVAE(SemiSupervisedVAE):
                 "`bound` must have no free bits here, because the KL of a has no closed form. "
                 f"Received: free_bits={self.bound.free_bits}"  # type: ignore[attr-defined]
             )
+        if self.bound.for_encoder() is not None or "wake_sleep" in self.bound.gradient:
+            raise ValueError(
+                "`bound` must train all networks here, because p(a|x, y, z) belongs to neither encoder nor decoder. "
+                f"Received: {self.bound.get_config()}"
+            )
         self.auxiliary_encoder = auxiliary_encoder
         self.auxiliary_decoder = auxiliary_decoder
         self.auxiliary_family = Normal()

@@ -101,7 +101,7 @@ class VAE(DensityModel):
         def score(z, log_posterior, params):
             return self.score(batch.x, z, params, condition, self.seed_generator, training, log_posterior)
 
-        estimate = estimators.estimate(self, params, score, training)
+        estimate = estimators.estimate(self, params, score, training, condition)
         forward = Pass(condition, params, estimate.z, estimate.x_params, estimate.sample, estimate.losses)
         return self.loss_terms(batch, forward, training)
 
@@ -158,7 +158,7 @@ class VAE(DensityModel):
             raise ValueError(
                 '`prior` must be "standard", "learned" or "mixture" for a model with a condition. Received: vamp'
             )
-        estimators.check(self.bound, self.posterior_family, prior)
+        estimators.check(self.bound, self.posterior_family, prior, self.num_samples)
         self.posterior_family.bind(self.latent_shape)
         prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
         free_bits = getattr(self.bound, "free_bits", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def fit(
     epochs: int = 100,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
-    seed: int = 0,
+    seed: int | None = 0,
     **settings: Any,
 ) -> Any:
     """Fit a density to the codes of a trained model, which then generates from it; both networks stay as they are.
@@ -76,7 +77,7 @@ def fit(
         epochs: passes over the codes, for densities trained by gradient.
         batch_size: codes per step, for these.
         learning_rate: initial rate of Adam, for these; it falls to zero along a cosine.
-        seed: int for reproducible draws from q(z|x), and for scikit-learn.
+        seed: int for reproducible draws from q(z|x), and for scikit-learn; `None` for random ones.
         **settings: of the density, named above.
 
     Returns:
@@ -96,9 +97,10 @@ def fit(
     if isinstance(prior, str) and prior == CODES_OF_ITS_OWN:
         from kvae.priors.autoregressive import fit_autoregressive
 
-        given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-        return fit_autoregressive(model, x, **given, **settings)
-    given = (checks.positive_integer(epochs, "epochs"), checks.positive_integer(batch_size, "batch_size"))
+        given = (model, x, epochs, batch_size, learning_rate, seed)
+        _check_settings(prior, fit_autoregressive, len(given), settings)
+        return fit_autoregressive(*given, **settings)
+    epochs, batch_size = checks.positive_integer(epochs, "epochs"), checks.positive_integer(batch_size, "batch_size")
     learning_rate, seed = checks.positive_number(learning_rate, "learning_rate"), checks.seed(seed)
     _check_model(model)
     inner = _density(prior, model.latent_dim, settings)
@@ -111,7 +113,7 @@ def fit(
     if prior == "gaussian_mixture":
         _expectation_maximization(inner, (z - z.mean(axis=0)) / scale, seed)
     else:
-        maximum_likelihood(density, params, draw, *given, learning_rate, seed)
+        maximum_likelihood(density, params, draw, epochs, batch_size, learning_rate, seed)
     return model.with_prior(density)
 
 
@@ -146,10 +148,15 @@ def _density(prior, latent_dim, settings):
     if not isinstance(prior, str) or prior not in METHODS:
         names = sorted([*METHODS, CODES_OF_ITS_OWN])
         raise ValueError(f"`prior` must be one of {names} or a kvae Prior. Received: {prior!r}")
-    known = METHODS[prior].__code__.co_varnames[1 : METHODS[prior].__code__.co_argcount]
-    if not set(settings) <= set(known):
-        raise ValueError(f"A {prior} density takes the settings {sorted(known)}. Received: {sorted(settings)}")
+    _check_settings(prior, METHODS[prior], 1, settings)
     return METHODS[prior](latent_dim, **settings)
+
+
+def _check_settings(name, function, start, settings):
+    """Raise a `ValueError` for settings that are not among the parameters of `function` from `start` on."""
+    known = list(inspect.signature(function).parameters)[start:]
+    if not set(settings) <= set(known):
+        raise ValueError(f"`{name}` takes the settings {sorted(known)}. Received: {sorted(settings)}")
 
 
 def _codes(model, x, y):
@@ -175,7 +182,7 @@ def _scale(z):
     return scale
 
 
-def _expectation_maximization(mixture: Mixture, u: Array, seed: int) -> None:
+def _expectation_maximization(mixture: Mixture, u: Array, seed: int | None) -> None:
     """Fit a mixture to codes, by scikit-learn."""
     from sklearn.mixture import GaussianMixture
 
