@@ -43,7 +43,7 @@ def autoencoder():
     networks = kvae.networks.mlp((8, 8, 1), latent_dim=8, hidden=(64,), posterior=None)
     model = kvae.Autoencoder(*networks, seed=0)
     model.compile(optimizer=keras.optimizers.Adam(3e-3))
-    model.fit(DATA.x_train, epochs=10, verbose=0)
+    model.fit(DATA.x_train, epochs=10, batch_size=64, verbose=0)
     return model
 
 
@@ -85,7 +85,7 @@ def test_with_another_posterior_samples_make_up_for_it(linear_gaussian):  # noqa
     assert abs(single.mean() - model.elbo(x, num_samples=500, seed=1).mean()) < 4 * single.std() / np.sqrt(20)
 
 
-def test_a_conditional_likelihood_uses_the_labels_prior(cvae):
+def test_a_conditional_likelihood_uses_the_labels_prior(cvae, without_graphs):
     weights = cvae.prior.network.get_weights()
     before = evaluation.log_likelihood(cvae, X, Y, num_samples=20, seed=0).values
     cvae.prior.network.set_weights([weights[0] + 2.0, weights[1]])
@@ -210,7 +210,7 @@ def test_super_resolution_beats_repeated_pixels(vae, method):
     assert np.sqrt(np.mean((applications.downsample(large.mean(axis=0), 2) - small) ** 2)) < 0.03
 
 
-def test_labels_reach_encoder_decoder_and_prior(cvae):
+def test_labels_reach_encoder_decoder_and_prior(cvae, without_graphs):
     for method in applications.METHODS:
         first, second = (
             applications.inpaint(cvae, X, LOWER, y=y, num_samples=3, steps=3, method=method) for y in (Y, (Y + 1) % 10)
