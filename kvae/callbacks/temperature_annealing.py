@@ -21,7 +21,7 @@ class TemperatureAnnealing(keras.callbacks.Callback):
     Args:
         epochs: int, length of the schedule.
         end: τ from then on, above 0.
-        start: τ in the first epoch; `None` for the posterior's own when training first starts with this callback.
+        start: τ in the first epoch; `None` for the one that the posterior was given.
 
     Raises:
         ValueError: if an argument is out of range, or, before training, if the posterior has no temperature.
@@ -39,7 +39,7 @@ class TemperatureAnnealing(keras.callbacks.Callback):
         self.epochs = checks.positive_integer(epochs, "epochs")
         self.end = checks.positive_number(end, "end")
         self.start = None if start is None else checks.positive_number(start, "start")
-        self._start_of: tuple[Any, float] = (None, 1.0)  # the model, and τ before this callback changed it
+        self._families: list[Categorical] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
         family = getattr(self.model, "posterior_family", None)
@@ -50,12 +50,10 @@ class TemperatureAnnealing(keras.callbacks.Callback):
                 "TemperatureAnnealing requires a model with a categorical posterior. "
                 f"Received: a {type(self.model).__name__} with a {type(family).__name__} posterior"
             )
-        if self._start_of[0] is not self.model:  # a second `fit` may start at a τ that this callback has lowered
-            self._start_of = (self.model, float(keras.ops.convert_to_numpy(self._families[0].temperature)))
 
     def value(self, epoch: int) -> float:
         """The temperature τ in `epoch` = 0, 1, and so on."""
-        start = self._start_of[1] if self.start is None else self.start
+        start = self._families[0].initial_temperature if self.start is None else self.start
         return start * (self.end / start) ** min(1.0, epoch / self.epochs)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -30,6 +30,10 @@ class Categorical(Distribution):
         temperature: τ, above 0; a variable, which `callbacks.TemperatureAnnealing` lowers.
         straight_through: whether decoders see exact draws in training too, with the gradient of the relaxed ones.
 
+    Attributes:
+        initial_temperature: τ as given.
+        temperature: τ, the variable.
+
     Raises:
         ValueError: if `temperature` is not a positive number.
 
@@ -46,11 +50,11 @@ class Categorical(Distribution):
 
     def __init__(self, temperature: Number = 1.0, straight_through: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._initial_temperature = checks.positive_number(temperature, "temperature")
+        self.initial_temperature = checks.positive_number(temperature, "temperature")
         self.straight_through = bool(straight_through)
         self.temperature = self.add_weight(
             shape=(),
-            initializer=keras.initializers.Constant(self._initial_temperature),
+            initializer=keras.initializers.Constant(self.initial_temperature),
             trainable=False,
             dtype="float32",
             autocast=False,
@@ -113,7 +117,7 @@ class Categorical(Distribution):
         return kl * ops.ones_like(log_q) / log_q.shape[-1]
 
     def get_config(self) -> dict[str, Any]:
-        more = {"temperature": self._initial_temperature, "straight_through": self.straight_through}
+        more = {"temperature": self.initial_temperature, "straight_through": self.straight_through}
         return {**super().get_config(), **more}
 
 
