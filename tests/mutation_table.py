@@ -46,7 +46,7 @@ TABLE = {
             "return (1, *ops.shape(loc))",
             "distributions:samples_follow_scipys and normal",
         ),
-        ("return type(self)()", "return self", "distributions:the_standard_prior_is_standard or prior_is_the_families"),
+        ("return type(self)()", "return self", "distributions:the_standard_prior_is_standard"),
     ],
     "distributions/bernoulli.py": [
         ("uniform < self.mean(params)", "uniform > self.mean(params)", "distributions:bernoulli_samples"),
@@ -327,7 +327,7 @@ TABLE = {
             "priors:keeps_its_closed_form or standard_prior_is",
         ),
         (
-            "return (*places, self.family.num_parameters * size)",
+            "return (*places, self.family.num_outputs(size))",
             "return (*places, 2 * size)",
             "priors:standard_prior_is",
         ),
