@@ -69,8 +69,9 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
         width = data.num_classes or data.y_train.shape[1]
     hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
     if kind == "vqvae":
-        given = {name: options[name] for name in ("num_codes", "num_quantizers", "codebook", "seed")}
-        return VQVAE(*_vector_pair(options, data, family, hidden), likelihood=family, **given)
+        given: dict[str, Any] = {name: options[name] for name in ("num_codes", "num_quantizers", "codebook", "seed")}
+        encoder, decoder = _vector_pair(options, data, family, hidden)
+        return VQVAE(encoder, decoder, likelihood=family, **given)
     pair = networks.NETWORKS[options["network"]](
         data.image_shape,
         options["latent_dim"],

@@ -140,7 +140,7 @@ def conv(
         # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
         return layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(h))
 
-    sizes = [image_shape[:2]]  # height and width before each halving
+    sizes: list[Shape] = [tuple(image_shape[:2])]  # height and width before each halving
     for _ in hidden:
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
 
@@ -167,7 +167,7 @@ def conv(
         h = _join(h, halved(_join(*images)))
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
         h = normalised(doubled(h, filters, size, use_bias=False))
-    h = doubled(h, per_pixel * image_shape[-1], image_shape[:2], name="likelihood")
+    h = doubled(h, per_pixel * image_shape[-1], sizes[0], name="likelihood")
     decoder = _functional(inputs, h, "decoder")
     return encoder, decoder
 
@@ -205,7 +205,7 @@ def checked_shape(shape: Any, name: str) -> Shape:
 
 def _conditions(num_classes, condition_shape):
     """The conditions' shapes by the names of their inputs: a vector, an image, both or neither."""
-    shapes = [] if num_classes is None else [(checks.positive_integer(num_classes, "num_classes"),)]
+    shapes: list[Shape] = [] if num_classes is None else [(checks.positive_integer(num_classes, "num_classes"),)]
     if condition_shape is not None:
         shapes.append(checked_shape(condition_shape, "condition_shape"))
     return dict(zip(("y", "y_image"), shapes, strict=False))

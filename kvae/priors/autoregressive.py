@@ -96,12 +96,13 @@ class Autoregressive(Prior):
         for start in range(0, n, ROWS):
             codes = np.zeros((min(ROWS, n - start), *self.grid), "int32")
             for place in np.ndindex(self.grid):
-                logits = self.network(ops.convert_to_tensor(codes))[(slice(None), *place)]
+                here = (slice(None), *place)
+                logits = self.network(ops.convert_to_tensor(codes))[here]
                 if temperature == 0:
                     chosen = ops.argmax(logits, axis=-1)
                 else:
                     chosen = keras.random.categorical(logits / temperature, 1, seed=noise)[:, 0]
-                codes[(slice(None), *place)] = ops.convert_to_numpy(chosen)
+                codes[here] = ops.convert_to_numpy(chosen)
             drawn.append(codes)
         return ops.convert_to_tensor(np.concatenate(drawn).reshape(n, *self.code_shape))
 
