@@ -151,7 +151,7 @@ def constant():
         (lambda: kvae.baselines.PCA(2), {}, "`model` must be a VAE, a CVAE or an Autoencoder.* Received: PCA"),
         (lambda: identity(kvae.CVAE, num_classes=2), {}, "`labels` is missing"),
     ],
-    ids=str,
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
 def test_bad_input_is_refused_in_one_line(model, arguments, message, x):
     with pytest.raises(ValueError, match=message) as error:
