@@ -346,7 +346,7 @@ BAD = {
     "unknown dataset": (("train", "--dataset", "cifar"), 1, "must be one of ['digits', 'shapes', 'mnist', "),
     "unknown likelihood": (("train", "--likelihood", "poisson"), 1, "must be one of ['bernoulli', 'gaussian']"),
     "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
-    "unknown posterior": (("train", "--posterior", "cauchy"), 1, "`posterior` must be one of ['exponential'"),
+    "unknown posterior": (("train", "--posterior", "cauchy"), 1, "`posterior` must be one of ['categorical'"),
     "unknown prior": (("train", "--prior", "flat"), 2, "invalid choice: 'flat'"),
     "a vae's prior of a cvae": (("train", "--prior", "vamp"), 1, "`prior` vamp requires model=vae. Received"),
     "a cvae's prior of a vae": (("train", "--model", "vae", "--prior", "learned"), 1, "requires model=cvae"),
