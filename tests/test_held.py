@@ -6,7 +6,8 @@ import pytest
 from cases import QUICKLY
 from keras import ops
 
-from kvae.training.held import held
+from kvae.priors import Autoregressive
+from kvae.training.held import freeze, held
 
 
 class Pair(keras.Model):
@@ -69,3 +70,10 @@ def test_a_scope_can_be_inside_another_and_is_left_after_an_error():
     with held(second):
         first(x, training=True)
     assert int(ops.convert_to_numpy(first.layers[-1].seed_generator.state)[1]) > count
+
+
+def test_a_layer_that_says_it_is_frozen_is_frozen_with_its_parts():
+    layer = Autoregressive((2, 1), 3, hidden=2, num_blocks=1, trainable=False)  # as read from a file
+    freeze(layer)
+    assert layer.variables
+    assert not any(variable.trainable for variable in layer.variables)

@@ -13,7 +13,7 @@ from kvae.models.batches import Batch, BatchResult, in_batches
 from kvae.models.density import PriorModel
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.training import strategy
-from kvae.training.held import held
+from kvae.training.held import freeze, held
 from kvae.types import Array, ArrayLike, Network, Shape, Tensor
 
 
@@ -30,7 +30,7 @@ class ImageJudge(PriorModel):
     def _set_networks(self, decoder, discriminator, likelihood, posterior, seed):
         """Check and keep the networks, and bind p(z) = N(0, I)."""
         self.likelihood = likelihood_family(likelihood)
-        self.likelihood.trainable = False  # no density of pixels is trained, so nothing teaches a σ
+        freeze(self.likelihood)  # no density of pixels is trained, so nothing teaches a σ
         inputs = getattr(discriminator, "inputs", None)
         image_shape = tuple(inputs[0].shape[1:]) if inputs else ()
         networks.check_judge(discriminator, "discriminator", image_shape, 1)

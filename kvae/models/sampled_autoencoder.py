@@ -10,6 +10,7 @@ from kvae import priors
 from kvae.distributions import Normal
 from kvae.models.autoencoder import Autoencoder
 from kvae.models.density import PriorModel
+from kvae.training.held import freeze
 from kvae.types import Network
 
 
@@ -44,7 +45,7 @@ class SampledAutoencoder(PriorModel, Autoencoder):  # type: ignore[misc]  # it h
         super().__init__(encoder, decoder, **kwargs)
         self.prior = priors.get(prior)
         self.prior.bind(Normal(), self.latent_shape, self.image_shape, self.inference)
-        self.prior.trainable = False
+        freeze(self.prior)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "prior": keras.saving.serialize_keras_object(self.prior)}

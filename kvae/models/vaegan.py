@@ -13,7 +13,7 @@ from kvae.distributions import Distribution, Normal, posterior_family
 from kvae.models.adversarial import ImageJudge, is_right
 from kvae.models.batches import Batch, BatchResult, in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
-from kvae.training.held import held
+from kvae.training.held import freeze, held
 from kvae.types import Array, ArrayLike, Network, Number, Tensor
 
 LEARNED = ("joint", "frozen")
@@ -113,7 +113,7 @@ class VAEGAN(ImageJudge):
         self._judge = _judge(discriminator, feature_layer)
         self.feature_family = Normal(sigma=1.0)
         if self.is_frozen:
-            self.discriminator.trainable = False
+            freeze(self.discriminator)
             self.optimizer_groups = {}
 
     @property

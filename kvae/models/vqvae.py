@@ -16,6 +16,7 @@ from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.priors.autoregressive import Autoregressive
 from kvae.quantization import Quantized, Quantizer
 from kvae.training import strategy
+from kvae.training.held import freeze
 from kvae.types import Array, ArrayLike, Network, Number, Shape, Tensor
 
 
@@ -92,7 +93,7 @@ class VQVAE(PriorModel):
         if prior is not None:
             self._check_prior(prior)
             self.prior = prior
-            self.prior.trainable = False
+            freeze(self.prior)
         self.built = True
 
     @property

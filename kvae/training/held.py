@@ -42,6 +42,16 @@ def held(*layers: keras.layers.Layer) -> Iterator[None]:
         yield
 
 
+def freeze(layer: keras.layers.Layer) -> None:
+    """Set `layer.trainable` to false, also for parts that were made after its configuration had said so.
+
+    On TensorFlow, Keras ignores an assignment of the value that an attribute has already, which is that of a layer read
+    from a file; its parts, made by the constructor, would stay trainable.
+    """
+    layer.trainable = True
+    layer.trainable = False
+
+
 class _Held(TransparentScope):
     """A scope in which the given variables have no gradient."""
 
