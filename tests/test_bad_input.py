@@ -153,7 +153,11 @@ def test_numbers_of_samples(num_samples):
     [
         ("bound", "iwae", r"`bound` must be one of \['elbo', 'importance_weighted', 'renyi'\] or a kvae Bound"),
         ("bound", kvae.bounds.ELBO, "`bound` must be one of"),
-        ("posterior", "cauchy", r"`posterior` must be one of \['categorical', 'exponential', .* or a kvae Distribution"),
+        (
+            "posterior",
+            "cauchy",
+            r"`posterior` must be one of \['categorical', 'exponential', .* or a kvae Distribution",
+        ),
         ("prior", "flat", r"`prior` must be one of \['mixture', 'standard', 'vamp'\] or a kvae Prior"),
         ("beta", float("nan"), "`beta` must be a finite number of at least 0. Received: beta=nan"),
     ],
