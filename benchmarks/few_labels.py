@@ -2,8 +2,8 @@
 
 Run `python benchmarks/few_labels.py mnist` (100 labels, five draws of them) or `digits` (5 labels a class, ten draws).
 Each run stops after `--minutes` of training, and keeps its error after each of 20 stretches of it, the curve of error
-against minutes. M1 sees no label, so all draws share one, which takes half of the minutes of M1+M2. Finished runs are
-skipped; `--short` is one draw of a minute.
+against minutes. M1 sees no label, so all draws share one, trained for `--m1-minutes`, by default half of `--minutes`;
+M1+M2 takes the rest. Finished runs are skipped; `--short` is one draw of a minute.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def agreement(model, data):
     return 100 * kvae.evaluation.label_agreement(model, judge, seed=0)
 
 
-def run(data, folder, method, minutes, **setting):
+def run(data, folder, method, minutes, m1_minutes=None, **setting):
     """One draw of the labels: the test error, and its curve over the minutes."""
     y = few_labels(data.y_train, setting["per_class"], setting["seed"])
     known = y >= 0
@@ -135,13 +135,13 @@ def run(data, folder, method, minutes, **setting):
         model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
         curve = trained(model, minutes, data.x_train, y, error=error(model, data.x_test), batch_size=setting["batch"])
         return {"error": curve[-1][1], "curve": curve, "agreement": agreement(model, data)}
-    below = m1(data, {**setting, "seed": 0}, minutes / 2, folder / "m1.keras")
+    below = m1(data, {**setting, "seed": 0}, m1_minutes, folder / "m1.keras")
     if method in CLASSIFIERS:
         fitted = kvae.classifier.on_codes(below, data.x_train, y, CLASSIFIERS[method]())
         return {"error": float(100 * (1 - fitted.score(data.x_test, data.y_test)))}
     codes, z_test = drawn_codes(*below.posterior(data.x_train), y), below.encode(data.x_test)
     model = m2((setting["latent_dim"],), setting, likelihood=Normal(), alpha=0.5)
-    curve = trained(model, minutes / 2, codes, error=error(model, z_test), steps_per_epoch=100)
+    curve = trained(model, minutes - m1_minutes, codes, error=error(model, z_test), steps_per_epoch=100)
     return {"error": curve[-1][1], "curve": curve}
 
 
@@ -156,6 +156,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=SETTINGS)
     parser.add_argument("--minutes", type=float, help="of training, a draw and method")
+    parser.add_argument("--m1-minutes", type=float, help="of these, of the M1 that all draws share")
     parser.add_argument("--draws", type=int)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--methods", nargs="+", default=["supervised", *CLASSIFIERS, "M2", "M1+M2"])
@@ -163,14 +164,17 @@ def main():
     data, setting = load(given.dataset, given.data), dict(SETTINGS[given.dataset])
     draws, minutes = given.draws or setting.pop("draws"), given.minutes or setting.pop("minutes")
     draws, minutes = (1, 1.0) if given.short else (draws, minutes)
+    m1_minutes = given.m1_minutes if given.m1_minutes and not given.short else minutes / 2
     setting = {name: value for name, value in setting.items() if name not in ("draws", "minutes")}
+    setting["rate"] = given.rate
     out = given.out or Path("runs") / f"few_labels_{given.dataset}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"{NAMES[given.dataset]}, {setting['per_class']} labels a class, {draws} draws, {minutes:g} minutes each")
     for method in given.methods:
         errors, curves, agreements = [], [], []
         for draw in range(draws):
-            one = {"method": method, "minutes": minutes, "rate": given.rate, **setting, "seed": given.seed + draw}
+            one = {"method": method, "minutes": minutes, **setting, "seed": given.seed + draw}
+            one |= {"m1_minutes": m1_minutes} if "M1" in method else {}
             result = kept(out / f"{method}_{draw}.json", one, lambda **setting: run(data, out, **setting))
             errors.append(result["error"])
             curves.append(result.get("curve"))
