@@ -225,6 +225,20 @@ def test_models_are_saved_only_to_files_that_load(tmp_path, vae, name):
     assert not list(tmp_path.iterdir())
 
 
+def test_networks_that_share_a_layer_are_not_saved_to_a_file_that_does_not_load(tmp_path):
+    shared = keras.layers.Dense(4, name="features")
+    networks = []
+    for shape, outputs in (((8, 8, 1), 4), ((2,), 64)):
+        inputs = [keras.Input(shape), keras.Input((8, 8, 1))]
+        parts = [keras.layers.Flatten()(inputs[0]), shared(keras.layers.Flatten()(inputs[1]))]
+        output = keras.layers.Dense(outputs)(keras.layers.Concatenate()(parts))
+        networks.append(keras.Model(inputs, keras.layers.Reshape((8, 8, 1))(output) if outputs == 64 else output))
+    model = kvae.CVAE(*networks)
+    with pytest.raises(ValueError, match=r"^A model whose networks share layers can't .*Received: features/kernel in "):
+        model.save(tmp_path / "m.keras")
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_that_are_no_model(tmp_path, vae):
     good = tmp_path / "good.keras"
     vae.save(good)

@@ -94,6 +94,7 @@ BAD = {
     "another channel": (np.repeat(MASKED, 3, -1), r"`labels` must have shape \(n, 8, 8, 1\)"),
     "no channel": (MASKED[..., 0], r"add the channel axis with labels\[..., None\]"),
     "class labels": (LABELS, r"`labels` must have shape \(n, 8, 8, 1\). Received: shape \(12,\)"),
+    "bytes as floats": (np.rint(255 * MASKED).astype("float32"), r"divide bytes by 255. .*float32, values from 0"),
     "bytes": ((255 * MASKED).astype("uint8"), r"floats, or of 0 and 1, .*divide bytes by 255. .*uint8, values from 0"),
     "strings": (np.full(X.shape, "a"), "`labels` must contain numbers. Received: dtype <U1"),
     "complex": (MASKED.astype(complex), "`labels` must contain numbers. Received: dtype complex128"),

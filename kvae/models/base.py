@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
+from kvae.models import saving
 from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
 from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, strategy
@@ -270,10 +271,9 @@ class BaseModel(keras.Model):
         """Like `keras.Model.save`, except that the file must end in ".keras": models are not loaded from HDF5 files.
 
         Raises:
-            ValueError: if it ends otherwise.
+            ValueError: if it ends otherwise, or if two of the model's networks share a layer.
         """
-        if not str(filepath).endswith(".keras"):
-            raise ValueError(f"`filepath` must end in .keras, the format that models load from. Received: {filepath}")
+        saving.check(self, filepath)
         super().save(filepath, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:

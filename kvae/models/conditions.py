@@ -52,16 +52,17 @@ class Condition:
             )
         y = checks.array(y, self.shape, self.name)
         checks.same_length(y, num_examples, self.name)
-        if self.holds_integers(y) and y.max() > 1:
-            raise ValueError(
-                f"`{self.name}` must hold images of floats, or of 0 and 1, scaled as in training: divide bytes by 255. "
-                f"Received: dtype {y.dtype}, values from {y.min()} to {y.max()}"
-            )
         with np.errstate(over="ignore"):
             values = y.astype("float32", copy=False)
         if y.dtype.itemsize > 4 and not np.isfinite(values).all():
             raise ValueError(
                 f"`{self.name}` must be finite in float32: rescale. Received: values from {y.min():g} to {y.max():g}"
+            )
+        # Floats that are all whole numbers, as after `x.astype("float32")`, are bytes too.
+        if len(self.shape) == 3 and y.max() > 1 and (self.holds_integers(y) or np.array_equal(y, np.rint(y))):
+            raise ValueError(
+                f"`{self.name}` must hold images of floats, or of 0 and 1, scaled as in training: divide bytes by 255. "
+                f"Received: dtype {y.dtype}, values from {y.min()} to {y.max()}"
             )
         return values
 

@@ -12,15 +12,19 @@ from keras import ops
 from kvae.types import Array, ArrayLike, Tensor
 
 
-def gradient(function: Callable[..., Tensor], *arrays: ArrayLike | Tensor) -> tuple[Tensor, ...]:
+def gradient(
+    function: Callable[..., Tensor], *arrays: ArrayLike | Tensor, differentiable: bool = False
+) -> tuple[Tensor, ...]:
     """Value and gradient of a scalar function, by the automatic differentiation of the backend in use.
 
     It also works inside a compiled function. An argument that does not affect the value has gradient 0. The result can
-    be differentiated again with respect to the same arguments.
+    be differentiated again with respect to the same arguments, and with `differentiable` to anything else.
 
     Args:
         function: from tensors, one per array, to a scalar tensor.
         *arrays: the point to differentiate at: floating-point arrays or tensors of any shape.
+        differentiable: whether a loss of the result trains the weights of models inside `function`. Only PyTorch needs
+            to know, which keeps the graph of the computation for it.
 
     Returns:
         `(value, *gradients)`: a scalar tensor, and for each argument the partial derivatives, a tensor of its shape.
@@ -47,10 +51,10 @@ def gradient(function: Callable[..., Tensor], *arrays: ArrayLike | Tensor) -> tu
             raise ValueError(f"`function` must return a scalar, such as ops.sum(...). Received: shape {shape}")
         return value
 
-    return _BACKENDS[keras.backend.backend()](scalar, tensors)
+    return _BACKENDS[keras.backend.backend()](scalar, tensors, differentiable)
 
 
-def _with_tensorflow(function, tensors):
+def _with_tensorflow(function, tensors, differentiable):
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -59,17 +63,17 @@ def _with_tensorflow(function, tensors):
     return value, *tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def _with_jax(function, tensors):
+def _with_jax(function, tensors, differentiable):
     import jax
 
     value, gradients = jax.value_and_grad(function, argnums=tuple(range(len(tensors))))(*tensors)
     return value, *gradients
 
 
-def _with_torch(function, tensors):
+def _with_torch(function, tensors, differentiable):
     import torch
 
-    nested = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    nested = torch.is_grad_enabled() and (differentiable or any(tensor.requires_grad for tensor in tensors))
     with torch.enable_grad():
         tensors = [tensor if tensor.requires_grad else tensor.detach().requires_grad_() for tensor in tensors]
         value = function(*tensors)
