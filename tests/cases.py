@@ -1,13 +1,16 @@
 """One small instance of every model, for the contract test: a new model adds a line here."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
 
 import keras
 import numpy as np
+import pytest
 
 import kvae
+from kvae import objectives
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.corruption import Gaussian, Masking
 from kvae.distributions import Categorical, Joint, Normal
@@ -17,6 +20,27 @@ from kvae.priors import Autoregressive, Hierarchical, Mixture, Rescaled, Vamp
 
 # Compilation for a few training steps: full on JAX, which would otherwise compile every operation; none elsewhere.
 QUICKLY = {"jit_compile": True} if keras.backend.backend() == "jax" else {"run_eagerly": True}
+
+
+@contextlib.contextmanager
+def eagerly():
+    """Run what TensorFlow would trace, eagerly."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def parameters(names, everywhere):
+    """Names as parameters of a test that can fail differently on another backend only for those in `everywhere`."""
+    alike = pytest.mark.backend_independent
+    return [pytest.param(name, marks=() if name in everywhere else alike) for name in names]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +114,11 @@ def sampled_autoencoder():
 
 def introvae(**kwargs):
     return kvae.IntroVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(16,)), seed=0, **kwargs)
+
+
+def energy_network(objective):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(8, activation="swish"), keras.layers.Dense(1)]
+    return kvae.EnergyNetwork(keras.Sequential([keras.Input((8, 8, 1)), *layers]), objective, seed=0)
 
 
 def vqvae(pair=None, **kwargs):
@@ -189,6 +218,10 @@ CASES = {
         None,
         (3, 2),
     ),
+    "energy-noise": Case(lambda: energy_network(objectives.NoiseContrastive(0.5, 0.5, ratio=2)), (8, 8, 1)),
+    "energy-divergence": Case(lambda: energy_network(objectives.ContrastiveDivergence(2)), (8, 8, 1)),
+    "energy-denoising": Case(lambda: energy_network(objectives.DenoisingScoreMatching(1.0)), (8, 8, 1)),
+    "energy-sliced": Case(lambda: energy_network("sliced_score_matching"), (8, 8, 1)),
     "gan": Case(gan, (8, 8, 1)),
     "vaegan": Case(vaegan, (8, 8, 1)),
     "introvae": Case(introvae, (8, 8, 1)),
@@ -211,13 +244,16 @@ ADVERSARIES = ("gan", "vaegan", "introvae", "adversarial-autoencoder")  # whose 
 DENSITIES = {  # models whose log-likelihood is estimated
     name: case
     for name, case in CASES.items()
-    if not any(kind in name for kind in ("autoencoder", "gan", "auxiliary", "vqvae"))
+    if not any(kind in name for kind in ("autoencoder", "energy", "gan", "auxiliary", "vqvae"))
 }
-# The first case of each model, and one without classes: for what does not depend on the parts of a model. Batches reach
-# a VAEGAN, an IntroVAE or VQVAE, and an AuxiliaryVAE as they do a GAN, a VAE and a SemiSupervisedVAE.
-FIRST = {next(name for name in CASES if name.split("-")[0] == kind) for kind in {name.split("-")[0] for name in CASES}}
-FIRST = FIRST - {"vaegan", "introvae", "auxiliary", "vqvae"} | {"cvae-attributes"}
-KINDS = {name: case for name, case in CASES.items() if name in FIRST}
+# The first case of each model: for what depends on its class alone.
+EACH_MODEL = [*{name.split("-")[0]: name for name in reversed(CASES)}.values(), "autoencoder-sampled"]
+# Those of them that take different batches, and one without classes: for what only depends on how batches come. They
+# reach a VAEGAN or EnergyNetwork, an IntroVAE or VQVAE, and an AuxiliaryVAE as they do a GAN, a VAE and a
+# SemiSupervisedVAE.
+FED = {*EACH_MODEL, "cvae-attributes"} - {"vaegan", "energy-noise", "introvae", "auxiliary", "vqvae"}
+FED = FED - {"autoencoder-sampled"}
+KINDS = {name: case for name, case in CASES.items() if name in FED}
 OTHER_BOUNDS = (
     "vae-learned-sigma",
     "vae-log-normal",
@@ -230,5 +266,9 @@ OTHER_BOUNDS = (
     "auxiliary-skip",
     "vqvae",
     "vqvae-residual",
+    "energy-noise",
+    "energy-divergence",
+    "energy-denoising",
+    "energy-sliced",
     *ADVERSARIES,
 )  # models that minimise something else than the terms of the ELBO

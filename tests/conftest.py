@@ -1,6 +1,7 @@
 """Fixtures shared by several test files."""
 
 import atexit
+import functools
 import gc
 import os
 import shutil
@@ -18,6 +19,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import keras
 import numpy as np
 import pytest
+from cases import eagerly
 from hypothesis import settings
 
 import kvae
@@ -48,6 +50,49 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.get(item.path.stem, len(LONGEST)))
 
 
+# Optimizer steps of all tests but the long ones. A test that wants more shares a trained model, or takes fewer steps.
+MOST_STEPS = 10_000
+steps_of = {"this process": 0}
+fit = keras.Model.fit
+
+
+def steps_taken(model):
+    return int(model.optimizer.iterations) if getattr(model, "optimizer", None) else 0
+
+
+@functools.wraps(fit)
+def counted_fit(model, *args, **kwargs):
+    before = steps_taken(model)
+    history = fit(model, *args, **kwargs)
+    steps_of["this process"] += steps_taken(model) - before
+    return history
+
+
+keras.Model.fit = counted_fit
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the steps of one of several processes, unless it has crashed."""
+    steps_of[node.gateway.id] = getattr(node, "workeroutput", {}).get("steps", 0)
+
+
+def too_many_steps(config):
+    return "not long" in config.option.markexpr and sum(steps_of.values()) > MOST_STEPS
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["steps"] = steps_of["this process"]
+    elif too_many_steps(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    taken = f"trained {sum(steps_of.values()):,} steps"
+    terminalreporter.write_line(f"{taken}: more than MOST_STEPS in conftest.py" if too_many_steps(config) else taken)
+
+
 @pytest.fixture(autouse=True)
 def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
     """Clear JAX's caches regularly: a process crashes when it holds several thousand compiled functions."""
@@ -62,17 +107,19 @@ def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
 @pytest.fixture
 def without_graphs():
     """Run what TensorFlow would trace, eagerly: for the few steps of a test, tracing takes longer than they do."""
-    if keras.backend.backend() == "tensorflow":
-        tf.config.run_functions_eagerly(True)
-    yield
-    if keras.backend.backend() == "tensorflow":
-        tf.config.run_functions_eagerly(False)
+    with eagerly():
+        yield
 
 
 @pytest.fixture
 def small_pictures(monkeypatch):
     """Figures of a tenth of the pixels, which are written faster."""
     monkeypatch.setattr(kvae.plots.canvas, "DPI", 50)
+
+
+@pytest.fixture
+def quick_commands(small_pictures, without_graphs):
+    """The command line in this process, with small pictures and without graphs: test_cli.py has it as users have it."""
 
 
 @pytest.fixture(scope="session")
