@@ -43,10 +43,10 @@ def adversarial(of=Adversarial):
     return of(encoder, decoder, discriminator, loss="cross_entropy", seed=0)
 
 
-def compiled(rate=1e-2, discriminator_rate=1e-1, of=Adversarial):
+def compiled(rate=1e-2, discriminator_rate=1e-1, of=Adversarial, **kwargs):
     model = adversarial(of)
     own = keras.optimizers.SGD(discriminator_rate, momentum=0.9)
-    model.compile(optimizer=keras.optimizers.Adam(rate), discriminator_optimizer=own)
+    model.compile(optimizer=keras.optimizers.Adam(rate), discriminator_optimizer=own, **kwargs)
     return model
 
 

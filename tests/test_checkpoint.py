@@ -69,7 +69,7 @@ def uninterrupted(digits, tmp_path_factory):
 
 def test_a_training_that_was_killed_ends_as_one_that_was_not(digits, tmp_path, uninterrupted):
     _, whole, history, lines = uninterrupted
-    parts, again, lines_again = train(digits, tmp_path, kills=(1, 2, 4))
+    parts, again, lines_again = train(digits, tmp_path, kills=(1, 3))
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
     assert again.history == history.history
     assert again.epoch == history.epoch == [0, 1, 2, 3, 4]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
-from cases import DENSITIES, KINDS, autoencoder, cvae, vae
+from cases import DENSITIES, autoencoder, cvae, vae
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from test_grid import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401
@@ -163,7 +163,7 @@ def test_a_seed_repeats_an_estimate_and_batches_change_only_its_noise(linear_gau
 
     np.testing.assert_array_equal(estimate(1000), estimate(1000))
     assert not np.array_equal(estimate(1000), estimate(1000, seed=1))
-    for batch_size, n in ((7, 2), (400, 13), (1500, 13), (4000, 13), (100_000, 13)):
+    for batch_size, n in ((7, 2), (400, 13), (100_000, 13)):  # less than an example, some of them, all at once
         # The standard deviation of the weights is 0.8: ±0.02 per example.
         np.testing.assert_allclose(estimate(batch_size, n=n), exact[:n], atol=0.12)
     # Chunks must have independent noise: otherwise the effective sample would be as small as one chunk.
@@ -212,7 +212,7 @@ def test_a_model_is_left_as_it_was(digits, without_graphs):
 
 @pytest.mark.parametrize("name", DENSITIES)
 def test_every_model_with_a_density_has_an_estimate(name, request):
-    if name not in KINDS:
+    if name not in ("vae", "semisupervised"):
         request.getfixturevalue("without_graphs")
     case = DENSITIES[name]
     model = case.build()

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from adversarial import Adversarial, adversarial, compiled, images
+from cases import QUICKLY
 from keras import ops
 
 import kvae
@@ -76,8 +77,8 @@ def test_equal_optimizers_train_as_one_does():
         optimizer_groups = {}
 
     two, one = adversarial(), adversarial(One)
-    two.compile(optimizer=keras.optimizers.Adam(1e-2), discriminator_optimizer=keras.optimizers.Adam(1e-2))
-    one.compile(optimizer=keras.optimizers.Adam(1e-2))
+    two.compile(keras.optimizers.Adam(1e-2), discriminator_optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
+    one.compile(keras.optimizers.Adam(1e-2), **QUICKLY)
     for model in (two, one):
         model.fit(images(), **FIT)
     for a, b in zip(two.get_weights(), one.get_weights(), strict=True):
@@ -107,7 +108,7 @@ def test_a_checkpoint_goes_on_to_the_bit(tmp_path):
 
 
 def test_stop_on_nan_brings_all_of_them_back():
-    model, guard = compiled(), StopOnNaN()
+    model, guard = compiled(**QUICKLY), StopOnNaN()
     model.fit(images(), callbacks=[guard], **FIT)
     good = state(model)
     model.optimizer.named["discriminator"].learning_rate = float("inf")
