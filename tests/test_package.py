@@ -17,7 +17,7 @@ LAYERS = [
     ["checks", "io", "settings", "training", "types"],
     ["distributions"],
     ["bounds", "corruption", "data", "flows", "layers", "networks", "outputs", "penalties", "priors", "quantization"],
-    ["models"],
+    ["models", "objectives"],
     ["baselines", "energy", "evaluation"],
     ["applications"],
     ["ladder", "plots"],

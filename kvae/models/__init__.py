@@ -6,6 +6,7 @@ from kvae.models.adversarial_autoencoder import AdversarialAutoencoder
 from kvae.models.autoencoder import Autoencoder
 from kvae.models.auxiliary import AuxiliaryVAE
 from kvae.models.cvae import CVAE
+from kvae.models.energy_network import EnergyNetwork
 from kvae.models.factor_vae import FactorVAE
 from kvae.models.introvae import IntroVAE
 from kvae.models.loading import load_model
@@ -24,6 +25,7 @@ __all__ = [
     "AdversarialAutoencoder",
     "Autoencoder",
     "AuxiliaryVAE",
+    "EnergyNetwork",
     "FactorVAE",
     "IntroVAE",
     "SampledAutoencoder",
