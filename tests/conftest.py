@@ -117,11 +117,6 @@ def small_pictures(monkeypatch):
     monkeypatch.setattr(kvae.plots.canvas, "DPI", 50)
 
 
-@pytest.fixture
-def quick_commands(small_pictures, without_graphs):
-    """The command line in this process, with small pictures and without graphs: test_cli.py has it as users have it."""
-
-
 @pytest.fixture(scope="session")
 def digits():
     return kvae.load_data("digits")

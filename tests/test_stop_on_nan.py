@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from cases import vae
+from cases import QUICKLY, vae
 from keras import ops
 
 import kvae
@@ -36,10 +36,10 @@ class Kept(keras.callbacks.Callback):
             self.weights = self.model.get_weights()
 
 
-def compiled(optimizer="sgd", **kwargs):
+def compiled(optimizer="sgd", **options):
     keras.utils.set_random_seed(0)
-    model = vae(hidden=(4,), **kwargs)
-    model.compile(optimizer=optimizer, jit_compile=False)
+    model = vae(hidden=(4,))
+    model.compile(optimizer=optimizer, **(options or {"jit_compile": False}))
     return model
 
 
@@ -53,7 +53,7 @@ def finite(model):
 
 def test_it_acts_first_wherever_it_is_in_the_list(tmp_path):
     """Behind the pictures and the checkpoint it never acted: they failed on NaN codes, or saved NaN weights."""
-    model, guard = compiled(keras.optimizers.Adam(1e-3)), StopOnNaN()
+    model, guard = compiled(keras.optimizers.Adam(1e-3), **QUICKLY), StopOnNaN()
     spoil, checkpoint = Spoil("encoder", "posterior"), Checkpoint(tmp_path / "checkpoint.npz")
     hooks = [spoil, callbacks.LatentScatter(tmp_path, images()), [callbacks.PCABaseline(tmp_path, images(), images())]]
     with pytest.warns(UserWarning, match="stopped in epoch 3: .*restored to its state after epoch 2"):
@@ -64,10 +64,10 @@ def test_it_acts_first_wherever_it_is_in_the_list(tmp_path):
 
 
 def test_after_a_resumption_it_restores_the_checkpoint_not_the_untrained_model(tmp_path):
-    model, path = compiled(keras.optimizers.Adam(1e-3)), tmp_path / "checkpoint.npz"
+    model, path = compiled(keras.optimizers.Adam(1e-3), **QUICKLY), tmp_path / "checkpoint.npz"
     model.fit(images(), epochs=2, batch_size=12, verbose=0, callbacks=[Checkpoint(path)])
     trained = model.get_weights()
-    again, guard = compiled(keras.optimizers.Adam(1e-3)), StopOnNaN()
+    again, guard = compiled(keras.optimizers.Adam(1e-3), **QUICKLY), StopOnNaN()
     hooks = [guard, Checkpoint(path), Spoil()]
     with pytest.warns(UserWarning, match="stopped in epoch 3: .*restored to its state after epoch 2"):
         again.fit(images(), epochs=4, batch_size=12, verbose=0, callbacks=hooks)
