@@ -169,7 +169,7 @@ def test_codes_have_the_shape_of_the_networks(pixels):
         (lambda: Joint([Normal()], [0]), "`sizes` must be an integer of at least 1. Received: 0"),
         (
             lambda: kvae.networks.mlp((8, 8, 1), 4, posterior=Joint([Normal(), Categorical()], [2, 3])),
-            "`latent_dim` must be 5, the sum of a Joint's `sizes`. Received: 4",
+            "must have 5 elements, the sum of the `sizes` of a Joint. Received: 4",
         ),
         (lambda: kvae.networks.mlp((8, 8, 1), (4, 0)), "`latent_dim` must be an integer of at least 1. Received: 0"),
     ],

@@ -169,7 +169,13 @@ TRAIN = (
     ),
     Option("beta", 1.0, "weight of the KL", float, "B", least=0, needs=WITH_POSTERIOR),
     Option("kl_warmup", 0, "epochs in which beta rises from 0", int, "N", needs=WITH_POSTERIOR),
-    Option("likelihood", "bernoulli", "bernoulli or gaussian", metavar="NAME"),
+    Option(
+        "likelihood",
+        "bernoulli",
+        "bernoulli; gaussian, laplace or student_t; continuous_bernoulli; discretized_logistic; categorical; "
+        "poisson or negative_binomial",
+        metavar="NAME",
+    ),
     Option(
         "noise",
         0.0,

@@ -9,6 +9,9 @@ from kvae import checks
 from kvae.distributions.base import Distribution
 from kvae.distributions.bernoulli import Bernoulli
 from kvae.distributions.categorical import Categorical
+from kvae.distributions.continuous_bernoulli import ContinuousBernoulli
+from kvae.distributions.counts import NegativeBinomial, Poisson
+from kvae.distributions.discretized_logistic import CategoricalLevels, DiscretizedLogistic
 from kvae.distributions.joint import Joint
 from kvae.distributions.location_scale import Gumbel, Laplace, LocationScale, Logistic, StudentT
 from kvae.distributions.mixture_density import MixtureDensity
@@ -23,6 +26,9 @@ __all__ = [
     "POSTERIORS",
     "Bernoulli",
     "Categorical",
+    "CategoricalLevels",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
     "Distribution",
     "Exponential",
     "Gumbel",
@@ -32,7 +38,9 @@ __all__ = [
     "LogNormal",
     "Logistic",
     "MixtureDensity",
+    "NegativeBinomial",
     "Normal",
+    "Poisson",
     "SphericalUniform",
     "StudentT",
     "VonMisesFisher",
@@ -51,7 +59,17 @@ POSTERIORS = {
     "categorical": Categorical,
     "von_mises_fisher": VonMisesFisher,
 }
-LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": lambda: Normal(sigma="learned")}
+LIKELIHOODS = {
+    "bernoulli": Bernoulli,
+    "gaussian": lambda: Normal(sigma="learned"),
+    "laplace": Laplace,
+    "student_t": StudentT,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "discretized_logistic": DiscretizedLogistic,
+    "categorical": Categorical,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+}
 
 
 def posterior_family(name: str | Distribution) -> Distribution:
@@ -62,6 +80,8 @@ def posterior_family(name: str | Distribution) -> Distribution:
 def likelihood_family(name: str | Distribution) -> Distribution:
     """The likelihood called `name` (a key of `LIKELIHOODS`), or `name` itself if it is a `Distribution`.
 
-    `"gaussian"` learns one σ for all pixels; use `Normal(sigma=0.1)` to fix it, `Normal()` for one σ per pixel.
+    `"gaussian"` learns one σ for all pixels; use `Normal(sigma=0.1)` to fix it, `Normal()` for one σ per pixel. Bytes
+    k/255 have probabilities under "discretized_logistic", one-hot vectors under "categorical", counts under "poisson"
+    and "negative_binomial"; the others are densities, of which "continuous_bernoulli" is one of pixels in [0, 1].
     """
     return checks.lookup(name, LIKELIHOODS, Distribution, "likelihood")

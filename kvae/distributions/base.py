@@ -154,6 +154,10 @@ class Distribution(keras.layers.Layer):
         """The family of the prior that goes with this one as a posterior; with all parameters 0 it is standard."""
         return type(self)()
 
+    def as_input(self, value: Tensor) -> Tensor:
+        """Examples as a network should see them: as they are, unless they spread over orders of magnitude."""
+        return value
+
     def check(self, value: Array, name: str) -> None:
         """Raise a `ValueError` if the NumPy array `value`, called `name`, lies outside the family's support."""
 

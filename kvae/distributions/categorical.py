@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kvae import checks
 from kvae.distributions.base import Distribution, noise_shape, uniform
-from kvae.types import Number, Seed, Tensor
+from kvae.types import Array, Number, Seed, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -107,6 +108,17 @@ class Categorical(Distribution):
     def tempered(self, value: Tensor, params: Tensor, temperature: float) -> Tensor:
         """The draws as they are: there is nothing between two values."""
         return value
+
+    def check(self, value: Array, name: str) -> None:
+        total = value.sum(axis=-1)
+        wrong = (value < 0).any(axis=-1) | (np.abs(total - 1.0) > 1e-3)
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0])
+            raise ValueError(
+                f"`{name}` must hold one-hot vectors on its last axis for the Categorical likelihood, not negative and "
+                f"with a sum of 1: keras.utils.to_categorical makes them of integers. Received: sum {total[at]:g}, "
+                f"smallest value {value[at].min():g} in example {at[0]}"
+            )
 
     def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
         """Σ_k π_k (log π_k − log p_k) of each variable, divided equally among its values."""

@@ -1,4 +1,4 @@
-"""Several families side by side: a code whose first dimensions are normal and whose last are one-hot, for example."""
+"""Several families side by side: codes, or rows of a table, with normal elements first and one-hot ones behind."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from keras import ops
 
 from kvae import checks
 from kvae.distributions.base import Distribution
-from kvae.types import Seed, Shape, Tensor
+from kvae.types import Array, Seed, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kvae")
 class Joint(Distribution):
-    """Independent parts of several families, next to each other on the last axis of a code.
+    """Independent parts of several families, next to each other on the last axis of a code or of an example.
 
     A normal and a categorical part make the posterior of JointVAE, whose continuous dimensions describe what varies
     within the classes that the categorical ones find (Dupont 2018, https://arxiv.org/abs/1804.00104, eq. 4). An encoder
     gives the parameters of one part after the other; the KL is the sum of the parts', and exact where theirs are. In
-    `posterior(x)` of a model, the parameters of all parts follow each other.
+    `posterior(x)` of a model, the parameters of all parts follow each other. As a likelihood it describes the rows of a
+    table whose columns are of several kinds: `Joint([Normal("learned"), Bernoulli(), Categorical(), Poisson()], ...)`.
 
     Args:
         parts: list of `Distribution`s, such as `[Normal(), Categorical()]`.
@@ -59,7 +60,10 @@ class Joint(Distribution):
 
     def num_outputs(self, size: int) -> int:
         if size != sum(self.sizes):
-            raise ValueError(f"`latent_dim` must be {sum(self.sizes)}, the sum of a Joint's `sizes`. Received: {size}")
+            raise ValueError(
+                f"The last axis of a code or of an example must have {sum(self.sizes)} elements, the sum of the "
+                f"`sizes` of a Joint. Received: {size}"
+            )
         return sum(part.num_outputs(own) for part, own in zip(self.parts, self.sizes, strict=True))
 
     def split_params(self, params: Tensor) -> list[Tensor]:
@@ -133,6 +137,16 @@ class Joint(Distribution):
 
     def standard_prior(self) -> Distribution:
         return Joint([part.standard_prior() for part in self.parts], self.sizes)
+
+    def as_input(self, value: Tensor) -> Tensor:
+        each = zip(self.parts, self.split_value(value), strict=True)
+        return ops.concatenate([part.as_input(own) for part, own in each], axis=-1)
+
+    def check(self, value: Array, name: str) -> None:
+        start = 0
+        for part, size in zip(self.parts, self.sizes, strict=True):
+            part.check(value[..., start : start + size], f"{name}[..., {start}:{start + size}]")
+            start += size
 
     def get_config(self) -> dict[str, Any]:
         parts = [keras.saving.serialize_keras_object(part) for part in self.parts]

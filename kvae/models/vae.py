@@ -160,6 +160,7 @@ class VAE(DensityModel):
             )
         estimators.check(self.bound, self.posterior_family, prior, self.num_samples)
         self.posterior_family.bind(self.latent_shape)
+        self.likelihood.bind(self.image_shape)
         prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
         free_bits = getattr(self.bound, "free_bits", 0.0)
         if free_bits:

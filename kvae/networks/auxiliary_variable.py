@@ -57,11 +57,13 @@ def auxiliary(
     num_classes = checks.positive_integer(num_classes, "num_classes")
     auxiliary_dim = latent_dim if auxiliary_dim is None else checks.positive_integer(auxiliary_dim, "auxiliary_dim")
     hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
+    family = likelihood_family(likelihood)
     shapes: dict[str, Shape] = {"x": image_shape, "y": (num_classes,), "z": (latent_dim,), "a": (auxiliary_dim,)}
 
     def network(names: str, sizes: Sequence[int], output: Shape, name: str) -> keras.Model:
         inputs = [keras.Input(shapes[each], name=each) for each in names]
-        flat = [layers.Flatten(**LAST)(each) if len(each.shape) > 2 else each for each in inputs]
+        seen = [family.as_input(each) if name == "x" else each for name, each in zip(names, inputs, strict=True)]
+        flat = [layers.Flatten(**LAST)(each) if len(each.shape) > 2 else each for each in seen]
         h = flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
         for size in sizes:
             h = layers.Dense(size, activation=activation)(h)
@@ -69,12 +71,12 @@ def auxiliary(
         h = h if len(output) == 1 else layers.Reshape(output)(h)
         return keras.Model(inputs if len(inputs) > 1 else inputs[0], h, name=name)
 
-    per_pixel = likelihood_family(likelihood).num_parameters
+    outputs = family.num_outputs(image_shape[-1])
     encoded = outputs_of(posterior_family(posterior), latent_dim)
     mirrored = hidden[::-1]
     return (
         network("xya", hidden, (encoded,), "encoder"),
-        network("zya" if skip else "zy", mirrored, (*image_shape[:-1], per_pixel * image_shape[-1]), "decoder"),
+        network("zya" if skip else "zy", mirrored, (*image_shape[:-1], outputs), "decoder"),
         network("xa", hidden, (num_classes,), "classifier"),
         network("x", hidden, (2 * auxiliary_dim,), "auxiliary_encoder"),
         network("zy" if skip else "xyz", mirrored, (2 * auxiliary_dim,), "auxiliary_decoder"),

@@ -94,11 +94,11 @@ def check_decoder(decoder: Network, likelihood: Distribution, image_shape: Shape
 
 def _check_output(decoder, image_shape, likelihood):
     *sides, channels = image_shape
-    expected = (*sides, likelihood.num_parameters * channels)
+    expected = (*sides, likelihood.num_outputs(channels))
     if tuple(decoder.output_shape[1:]) != expected:
         raise ValueError(
-            f"`decoder` must give {expected} per example, {likelihood.num_parameters} parameter(s) per channel of the "
-            f"{type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
+            f"`decoder` must give {expected} per example, {expected[-1] / channels:.3g} parameter(s) per channel of "
+            f"the {type(likelihood).__name__} likelihood: give networks and model the same likelihood. "
             f"Received: decoder output {decoder.output_shape}"
         )
 

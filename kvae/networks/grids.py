@@ -59,7 +59,8 @@ def grid(
     if not hidden:
         raise ValueError(f"`hidden` must hold at least one number of filters. Received: {hidden}")
     num_blocks = num_blocks if num_blocks == 0 else checks.positive_integer(num_blocks, "num_blocks")
-    outputs = likelihood_family(likelihood).num_parameters * image_shape[-1]
+    family = likelihood_family(likelihood)
+    outputs = family.num_outputs(image_shape[-1])
 
     def active(h):
         return layers.Activation(activation)(h)
@@ -72,7 +73,8 @@ def grid(
         return active(h)
 
     sizes = [image_shape[:2]]  # height and width before each halving
-    x = h = keras.Input(image_shape, name="x")
+    x = keras.Input(image_shape, name="x")
+    h = family.as_input(x)
     for filters in hidden:
         h = active(layers.Conv2D(filters, 4, strides=2, padding="same", **LAST)(h))
         sizes.append(tuple(h.shape[1:3]))

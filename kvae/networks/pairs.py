@@ -40,7 +40,8 @@ def mlp(
         num_classes: length of the condition `y` (one-hot label or attribute vector) for a CVAE; `None` otherwise.
         posterior: name or `Distribution`; sets the number of outputs per latent dimension. `None` for the plain code of
             an `Autoencoder`: one.
-        likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
+        likelihood: name or `Distribution`; sets the number of outputs per pixel and channel. Of counts, the encoder
+            takes the logarithms log(1 + x).
         activation: of the hidden layers.
         code_activation: of a plain code, "sigmoid" for one in [0, 1]; `None` for a linear one, as a posterior's.
         condition_shape: shape of a condition that is an image or another array, which is flattened; `None` otherwise.
@@ -60,7 +61,7 @@ def mlp(
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
     """
-    image_shape, latent_shape, hidden, encoded, per_pixel = _check(
+    image_shape, latent_shape, hidden, encoded, outputs = _check(
         image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
     conditions = _conditions(num_classes, condition_shape)
@@ -71,13 +72,14 @@ def mlp(
         return h
 
     inputs = _inputs("x", image_shape, conditions)
-    h = dense_stack(_join(*map(_flat, inputs)), hidden)
+    seen = [likelihood_family(likelihood).as_input(inputs[0]), *inputs[1:]]
+    h = dense_stack(_join(*map(_flat, seen)), hidden)
     h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
     h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
 
     inputs = _inputs("z", latent_shape, conditions)
-    output_shape = (*image_shape[:-1], per_pixel * image_shape[-1])
+    output_shape = (*image_shape[:-1], outputs)
     h = dense_stack(_join(*map(_flat, inputs)), reversed(hidden))
     h = layers.Dense(math.prod(output_shape), name="likelihood")(h)
     decoder = _functional(inputs, layers.Reshape(output_shape)(h), "decoder")
@@ -121,7 +123,7 @@ def conv(
     Raises:
         ValueError: as for `mlp`, and for an image shape that does not have three axes.
     """
-    image_shape, latent_shape, hidden, encoded, per_pixel = _check(
+    image_shape, latent_shape, hidden, encoded, outputs = _check(
         image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
     conditions = _conditions(num_classes, condition_shape)
@@ -154,7 +156,7 @@ def conv(
     if vectors:
         plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(_join(*vectors))
         images = [layers.Reshape((*image_shape[:2], 1))(plane), *images]
-    h = layers.Flatten(**LAST)(halved(_join(inputs[0], *images)))
+    h = layers.Flatten(**LAST)(halved(_join(likelihood_family(likelihood).as_input(inputs[0]), *images)))
     h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
     h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
@@ -167,13 +169,13 @@ def conv(
         h = _join(h, halved(_join(*images)))
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
         h = normalised(doubled(h, filters, size, use_bias=False))
-    h = doubled(h, per_pixel * image_shape[-1], sizes[0], name="likelihood")
+    h = doubled(h, outputs, sizes[0], name="likelihood")
     decoder = _functional(inputs, h, "decoder")
     return encoder, decoder
 
 
 def _check(image_shape, latent_dim, hidden, posterior, likelihood, code_activation):
-    """Return the sizes as tuples, the shape of the encoder's output, and the likelihood's parameters per element."""
+    """Return the sizes as tuples, the shape of the encoder's output, and the length of the decoder's last axis."""
     image_shape = checked_shape(image_shape, "image_shape")
     several = isinstance(latent_dim, (tuple, list)) and len(latent_dim) > 0
     sizes = latent_dim if several else (latent_dim,)
@@ -186,7 +188,7 @@ def _check(image_shape, latent_dim, hidden, posterior, likelihood, code_activati
         )
     posterior = None if posterior is None else posterior_family(posterior)
     encoded = (*latent_shape[:-1], outputs_of(posterior, latent_shape[-1]))
-    return image_shape, latent_shape, hidden, encoded, likelihood_family(likelihood).num_parameters
+    return image_shape, latent_shape, hidden, encoded, likelihood_family(likelihood).num_outputs(image_shape[-1])
 
 
 def checked_shape(shape: Any, name: str) -> Shape:

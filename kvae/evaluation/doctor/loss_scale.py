@@ -6,6 +6,7 @@ do not need to know how a loss is computed: they test properties that every prob
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from kvae.bounds import Bound, PosteriorSample
-from kvae.distributions import Distribution
+from kvae.distributions import Distribution, Joint
 from kvae.models import VAE
 from kvae.models.batches import Batch, in_batches
 from kvae.types import Array, Shape
@@ -22,10 +23,12 @@ from kvae.types import Array, Shape
 MASS_TOLERANCE = 0.03  # on log ∫ p, the error of a grid in float32
 DISTANCES = 10.0 ** np.linspace(-5, 6, 1200)  # from the mean, so that no family is too narrow or too wide
 PARAMETER_SETS = 4
+NUMBERS = 100_000  # parameters times images that are scored at once
 POSITIONS = (np.arange(2400) + 0.5) / 2400  # in the unit interval
 # What one number may be, as `_log_masses` sums or integrates over it: for the real and the positive numbers, distances.
 SUPPORTS = {
     "binary": np.arange(2.0),
+    "one-hot": None,
     "real": None,
     "positive": None,
     "unit": POSITIONS,
@@ -39,23 +42,28 @@ def density_scale(family: Distribution, shape: Shape) -> tuple[float | None, str
     """The power c for which p(x)^c is a distribution, with log p the family's log-density, and its support.
 
     c = 1 if `elementwise_log_prob` is the log-probability of a pixel, to be summed. For a family that divides by the
-    number of pixels, or averages over them, c is that number. The sums over {0, 1}, over 256 grey levels (as fractions
-    or as bytes) and over counts, and the integrals over the real and the positive numbers and over [0, 1] are tried; c
-    is 1, a number of pixels, or (for binary pixels, where it is unique) found by bisection.
+    number of pixels, or averages over them, c is that number. The sums over {0, 1}, over one-hot vectors, over 256 grey
+    levels (as fractions or as bytes) and over counts, and the integrals over the real and the positive numbers and over
+    [0, 1] are tried; c is 1, a number of pixels, or (for binary pixels, where it is unique) found by bisection.
 
     Args:
         family: `Distribution` of the likelihood.
         shape: shape of one image.
 
     Returns:
-        Tuple of c and the support, a key of `SUPPORTS`; `(None, None)` if there is no such c.
+        Tuple of c and the support, a key of `SUPPORTS`, or "several" for a `Joint` of families that are distributions;
+        `(None, None)` if there is no such c.
 
     Example:
 
     >>> kvae.evaluation.doctor.loss_scale.density_scale(kvae.distributions.Bernoulli(), (8, 8, 1))
     (1.0, 'binary')
     """
-    masses = {support: _log_masses(family, shape, support) for support in SUPPORTS}
+    if isinstance(family, Joint):
+        parts = zip(family.parts, family.sizes, strict=True)
+        each = [density_scale(part, (*shape[:-1], size))[0] for part, size in parts]
+        return (1.0, "several") if set(each) == {1.0} else (None, None)
+    masses = {support: _when_asked(_log_masses, family, shape, support) for support in SUPPORTS}
     unit = masses.pop("unit")
     powers = (1.0, float(math.prod(shape)), float(math.prod(shape[:-1])))
     for c in powers:
@@ -151,6 +159,12 @@ def logged_weights(model: VAE, x: Array, y: Any, log_likelihood: Array, kl: Arra
     return _slope(reconstruction_loss, -log_likelihood), _ratio(kl_loss, kl)
 
 
+def _when_asked(make, *arguments):
+    """The function `make(*arguments)`, made at its first call: most families are found with the first supports."""
+    made = functools.cache(lambda: make(*arguments))
+    return lambda c: made()(c)
+
+
 def _log_masses(family, shape, support):
     """A function from c to log Σ_v p(v)^c for several sets of parameters, with p(v) the density of one pixel.
 
@@ -162,19 +176,29 @@ def _log_masses(family, shape, support):
         each = rng.normal(size=family.num_parameters) if i else np.zeros(family.num_parameters)
         params = np.broadcast_to(np.repeat(each, shape[-1]), (1, *shape[:-1], family.num_parameters * shape[-1]))
         params = ops.convert_to_tensor(np.ascontiguousarray(params, "float32"))
-        values = SUPPORTS[support]
-        if values is None:
+        values, number = SUPPORTS[support], math.prod(shape)
+        if support == "one-hot":
+            number //= shape[-1]
+            values = np.eye(shape[-1]).reshape(-1, *[1] * (len(shape) - 1), shape[-1])
+        elif values is None:
             signs = (-1.0, 1.0) if support == "real" else (1.0,)
             start = float(ops.convert_to_numpy(family.mean(params)).flat[0]) if support == "real" else 0.0
             values = np.concatenate([start + sign * DISTANCES for sign in signs])
             widths = np.tile(DISTANCES * np.log(DISTANCES[1] / DISTANCES[0]), len(signs))
-        else:
+        if support not in ("real", "positive"):
             widths = np.full(len(values), 1.0 / len(values) if support == "unit" else 1.0)
-        images = np.broadcast_to(values.reshape(-1, *[1] * len(shape)), (len(values), *shape)).astype("float32")
-        log_prob = _sum(family.elementwise_log_prob(ops.convert_to_tensor(images), params[None]), 2)[0]
-        log_prob = ops.convert_to_numpy(log_prob).astype("float64") / math.prod(shape)
+        values = values.reshape(-1, *[1] * len(shape)) if values.ndim == 1 else values
+        images = np.broadcast_to(values, (len(values), *shape)).astype("float32")
+        log_prob = _log_probs(family, images, params) / number
         rows.append((np.where(np.isnan(log_prob), -np.inf, log_prob), np.log(widths)))
     return lambda c: np.array([np.logaddexp.reduce(c * log_prob + width) for log_prob, width in rows])
+
+
+def _log_probs(family, images, params):
+    """log p of images `(n, *shape)` under one set of parameters, in pieces: some families make arrays per level."""
+    pieces = np.array_split(images, -(-len(images) * family.num_parameters // NUMBERS))
+    log_probs = [_sum(family.elementwise_log_prob(ops.convert_to_tensor(each), params[None]), 2)[0] for each in pieces]
+    return np.concatenate([ops.convert_to_numpy(each) for each in log_probs]).astype("float64")
 
 
 def _bisect(function, low=1e-6, high=1e6):
