@@ -97,13 +97,14 @@ def main():
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the adversarial methods")
     parser.add_argument("--judge", type=float, default=0.3, help="the discriminator's rate is that times this")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--hidden", type=int, nargs="+", help="units or filters of the encoder's layers")
     parser.add_argument("--gamma", type=float, help="weight of the feature loss in VAE/GAN")
     parser.add_argument("--beta", type=float, help="weight of the KL in VAE/GAN")
     given = arguments_of(parser)
     data = kvae.load_data(given.data or given.dataset)
     setting = dict(SETTINGS.get(given.dataset, SETTINGS["file"]))
     setting |= {name: getattr(given, name) for name in ("rate", "judge", "batch", "seed")}
-    setting |= {name: value for name in ("gamma", "beta") if (value := getattr(given, name)) is not None}
+    setting |= {name: value for name in ("gamma", "beta", "hidden") if (value := getattr(given, name)) is not None}
     folder = given.out or Path("runs") / f"adversaries_{Path(given.dataset).stem}"
     folder.mkdir(parents=True, exist_ok=True)
     labels = data.y_train if data.num_classes else np.argmax(data.y_train, axis=1)
