@@ -98,7 +98,7 @@ class NegativeBinomial(Counts):
         super().__init__(**kwargs)
         try:
             given = dispersion in (None, "learned")
-            self.dispersion = dispersion if given else checks.positive_number(dispersion, "dispersion")
+            self.dispersion: Any = dispersion if given else checks.positive_number(dispersion, "dispersion")
         except ValueError:
             raise ValueError(
                 f'`dispersion` must be None, "learned" or a positive number. Received: dispersion={dispersion!r}'
