@@ -27,6 +27,7 @@ _HOMES = {
     "FactorVAE": "models",
     "GAN": "models",
     "IntroVAE": "models",
+    "PredictiveSparseDecomposition": "models",
     "SemiSupervisedVAE": "models",
     "VAE": "models",
     "VAEGAN": "models",
@@ -49,6 +50,7 @@ __all__ = [
     "EnergyNetwork",
     "FactorVAE",
     "IntroVAE",
+    "PredictiveSparseDecomposition",
     "SemiSupervisedVAE",
     "applications",
     "baselines",
@@ -118,6 +120,7 @@ if TYPE_CHECKING:
         EnergyNetwork,
         FactorVAE,
         IntroVAE,
+        PredictiveSparseDecomposition,
         SemiSupervisedVAE,
         load_model,
     )

@@ -112,6 +112,11 @@ def sampled_autoencoder():
     return kvae.models.SampledAutoencoder(*pair, prior=Rescaled(Mixture(3)), seed=0)
 
 
+def predictive_sparse():
+    encoder, _ = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), posterior=None)
+    return kvae.PredictiveSparseDecomposition(encoder, num_steps=5, seed=0)
+
+
 def introvae(**kwargs):
     return kvae.IntroVAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(16,)), seed=0, **kwargs)
 
@@ -228,6 +233,7 @@ CASES = {
     "adversarial-autoencoder": Case(adversarial_autoencoder, (8, 8, 1)),
     "autoencoder": Case(autoencoder, (8, 8, 1)),
     "autoencoder-sampled": Case(sampled_autoencoder, (8, 8, 1)),
+    "autoencoder-predictive": Case(predictive_sparse, (8, 8, 1)),
     "autoencoder-tied": Case(lambda: autoencoder((6,), tied=True, noise=Gaussian(0.1), penalty=Contractive(0.1)), (6,)),
     "autoencoder-conv": Case(
         lambda: autoencoder(
@@ -266,6 +272,7 @@ OTHER_BOUNDS = (
     "auxiliary-skip",
     "vqvae",
     "vqvae-residual",
+    "autoencoder-predictive",
     "energy-noise",
     "energy-divergence",
     "energy-denoising",

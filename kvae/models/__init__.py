@@ -10,6 +10,7 @@ from kvae.models.energy_network import EnergyNetwork
 from kvae.models.factor_vae import FactorVAE
 from kvae.models.introvae import IntroVAE
 from kvae.models.loading import load_model
+from kvae.models.predictive_sparse import PredictiveSparseDecomposition
 from kvae.models.sampled_autoencoder import SampledAutoencoder
 from kvae.models.semisupervised import SemiSupervisedVAE
 from kvae.models.vae import VAE
@@ -28,6 +29,7 @@ __all__ = [
     "EnergyNetwork",
     "FactorVAE",
     "IntroVAE",
+    "PredictiveSparseDecomposition",
     "SampledAutoencoder",
     "SemiSupervisedVAE",
     "load_model",

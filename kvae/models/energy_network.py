@@ -65,7 +65,7 @@ class EnergyNetwork(BaseModel):
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         inputs = getattr(network, "inputs", None)
         networks.check_judge(network, "network", tuple(inputs[0].shape[1:]) if inputs else (), 1)
-        self.network = network
+        self.network: Any = network
         self.objective = checks.lookup(objective, OBJECTIVES, Objective, "objective")
         self.objective.check(network)
         self.seed = checks.seed(seed)

@@ -6,6 +6,7 @@ from kvae.penalties.decoders import CodeNorm, DecoderDecay, DecoderGradient
 from kvae.penalties.discrepancy import MMD
 from kvae.penalties.disentangling import DIP, Capacity, TotalCorrelation
 from kvae.penalties.joint_capacity import JointCapacity
+from kvae.penalties.saturation import Saturation
 
 __all__ = [
     "DIP",
@@ -20,6 +21,7 @@ __all__ = [
     "JointCapacity",
     "KLSparsity",
     "Penalty",
+    "Saturation",
     "TotalCorrelation",
     "as_list",
     "jacobian_norm_estimate",
