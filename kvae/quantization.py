@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.types import Number, Seed, Tensor
+from kvae.types import Array, Number, Seed, Tensor
 
 CODEBOOKS = ("gradient", "moving_average")
 MOST = 64  # quantizers, each a part of the graph
+CHOICES = 3  # per code: the number of recent choices over which the shares of the codes are averaged
 
 
 class Quantized(NamedTuple):
@@ -41,18 +43,21 @@ class Quantizer(keras.layers.Layer):
     et al. 2022, section 3.1, https://arxiv.org/abs/2203.01941).
 
     Codes learn in training, and from nothing else: either by `codebook_loss`, or as moving averages of the vectors that
-    chose them (van den Oord et al. 2017, appendix A.1). One that is hardly chosen is dead, and becomes a random vector
-    of the batch; in the first step all codes do. Sample weights do not affect averages and restarts. On several
-    replicas, these see the vectors of the first.
+    chose them (van den Oord et al. 2017, appendix A.1). In the first step of training all codes become random vectors
+    of the batch, whatever their scale. Later a code that is hardly chosen does (Dhariwal et al. 2020, section 3.1,
+    https://arxiv.org/abs/2005.00341): an encoder that is new moves its vectors in each step by more than codes do, and
+    once all are beyond the same code, the others are never the nearest again. A code that was restarted is therefore
+    given no time: unless the same batch chooses it, it is restarted in the next. Sample weights do not affect averages
+    and restarts. On several replicas, these see the vectors of the first.
 
     Args:
         num_codes: codes of each codebook, at least 2.
         size: numbers in a vector.
         num_quantizers: number of codebooks.
         codebook: "gradient" or "moving_average".
-        decay: of the moving averages, at least 0 and below 1.
-        restart: a code is dead if its share of all choices, a moving average as well, is below this fraction of
-            1 / num_codes; 0 restarts none.
+        decay: of the moving averages that codes are, per step, at least 0 and below 1.
+        restart: a code is restarted if its share of the last 3 · num_codes choices, an exponential average, is below
+            this fraction of 1 / num_codes; 0 restarts none after the first step.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -93,10 +98,11 @@ class Quantizer(keras.layers.Layer):
         # A code is `origin` + `moved`. An optimizer changes `moved` alone, and restarts `origin`, because on JAX a step
         # cannot assign to what its optimizer trains.
         self.origin = self._state("origin", shape, keras.initializers.RandomUniform(-width, width))
-        self.usage = self._state("usage", shape[:2], "zeros")  # all dead at first
+        self.usage = self._state("usage", shape[:2], keras.initializers.Constant(-1.0))  # below any limit at first
         if codebook == "gradient":
             self.moved = self.add_weight(shape=shape, initializer="zeros", name="moved", dtype="float32")
-        else:
+        else:  # a code is `sums` / `counts`
+            self.counts = self._state("counts", shape[:2], "zeros")
             self.sums = self._state("sums", shape, "zeros")
         self.built = True
 
@@ -110,6 +116,16 @@ class Quantizer(keras.layers.Layer):
         origin = ops.convert_to_tensor(self.origin)
         return origin + ops.convert_to_tensor(self.moved) if self.codebook_kind == "gradient" else origin
 
+    def check_indices(self, indices: Array, name: str) -> Array:
+        """Return an array of `indices`, or raise a `ValueError` if it holds other numbers than those of codes."""
+        low, high, whole = float(np.min(indices)), float(np.max(indices)), not np.any(np.mod(indices, 1))
+        if low < 0 or high >= self.num_codes or not whole:
+            raise ValueError(
+                f"`{name}` must hold indices of codes, integers in 0..{self.num_codes - 1}, as `encode` gives them. "
+                f"Received: {'' if whole else 'other numbers, '}values from {low:g} to {high:g}"
+            )
+        return indices
+
     def vectors(self, indices: Tensor) -> Tensor:
         """The sums `(..., size)` of the codes that `indices` `(..., num_quantizers)` name."""
         codebook = self.codebook
@@ -121,44 +137,30 @@ class Quantizer(keras.layers.Layer):
         Args:
             z: tensor `(batch, ..., size)`.
             training: whether averages move and dead codes are restarted.
-            seed: int or `keras.random.SeedGenerator`, for the restarts.
+            seed: int or `keras.random.SeedGenerator`, for the restarts; compiled training on JAX needs one.
         """
         z = ops.convert_to_tensor(z)
         residual = ops.reshape(z, (-1, self.size))
         moved = ops.convert_to_tensor(self.moved) if self.codebook_kind == "gradient" else 0.0 * self.codebook
-        origins, usages, averages = [], [], []
-        indices, losses, perplexities, total = [], [], [], 0.0
+        states, indices, losses, perplexities, total = [], [], [], [], 0.0
         for i in range(self.num_quantizers):
-            origin, usage = ops.convert_to_tensor(self.origin)[i], ops.convert_to_tensor(self.usage)[i]
-            fixed = ops.stop_gradient(residual)
-            dead = usage[:, None] < self.restart / self.num_codes
+            vectors = ops.stop_gradient(residual)
+            state = {name: ops.convert_to_tensor(variable)[i] for name, variable in self._states.items()}
             if training:
-                vectors = ops.take(fixed, _random_rows(self.num_codes, ops.shape(fixed)[0], seed), axis=0)
-                origin = ops.where(dead, vectors - ops.stop_gradient(moved[i]), origin)
-            codes = origin + moved[i]
-            chosen, share = _nearest(fixed, ops.stop_gradient(codes))
+                state = self._restarted(state, vectors, ops.stop_gradient(moved[i]), seed)
+            codes = state["origin"] + moved[i]
+            chosen, one_hot = _nearest(vectors, ops.stop_gradient(codes))
+            share = ops.mean(one_hot, axis=0)
+            if training:
+                states.append(self._averaged(state, vectors, one_hot, share))
             code = ops.take(codes, chosen, axis=0)
-            losses.append((ops.square(fixed - code), ops.square(residual - ops.stop_gradient(code))))
+            losses.append((ops.square(vectors - code), ops.square(residual - ops.stop_gradient(code))))
             perplexities.append(ops.exp(-ops.sum(share * ops.log(ops.maximum(share, 1e-30)))))
             indices.append(chosen)
-            if training:
-                usage = ops.where(dead[:, 0], 1.0 / self.num_codes, usage)
-                usages.append(self._averaged(usage, share))
-                if self.codebook_kind == "moving_average":
-                    sums = ops.where(dead, vectors / self.num_codes, ops.convert_to_tensor(self.sums)[i])
-                    one_hot = ops.one_hot(chosen, self.num_codes, dtype="float32")
-                    mean = ops.matmul(ops.transpose(one_hot), fixed) / ops.cast(ops.shape(fixed)[0], "float32")
-                    averages.append(self._averaged(sums, mean))
-                    chosen_once = usages[-1][:, None] > 1e-20
-                    origin = ops.where(chosen_once, averages[-1] / ops.maximum(usages[-1], 1e-20)[:, None], origin)
-                origins.append(origin)
             total = total + ops.stop_gradient(code)
             residual = residual - ops.stop_gradient(code)
-        if training:
-            self.origin.assign(ops.stop_gradient(ops.stack(origins)))
-            self.usage.assign(ops.stack(usages))
-            if averages:
-                self.sums.assign(ops.stack(averages))
+        for name, variable in self._states.items() if training else ():
+            variable.assign(ops.stop_gradient(ops.stack([state[name] for state in states])))
         shape = ops.shape(z)
         codebook_loss, commitment_loss = (
             ops.sum(ops.reshape(sum(each), (shape[0], -1)), axis=-1) for each in zip(*losses, strict=True)
@@ -168,8 +170,40 @@ class Quantizer(keras.layers.Layer):
         perplexity = sum(perplexities) / self.num_quantizers
         return Quantized(vectors, ops.cast(rows, "int32"), codebook_loss, commitment_loss, perplexity)
 
-    def _averaged(self, old, new):
-        return self.decay * old + (1.0 - self.decay) * new
+    @property
+    def _states(self):
+        """What a step of training assigns to, by name."""
+        names = ("origin", "usage") if self.codebook_kind == "gradient" else ("origin", "usage", "counts", "sums")
+        return {name: getattr(self, name) for name in names}
+
+    def _restarted(self, state, vectors, moved, seed):
+        """The state of a codebook after random `vectors` took the places of codes that were hardly chosen."""
+        enough = self.restart / self.num_codes
+        dead = state["usage"] < enough
+        drawn = ops.take(vectors, _random_rows(self.num_codes, ops.shape(vectors)[0], seed), axis=0)
+        count = (1.0 - self.decay) / self.num_codes  # of a single step, so that a new code follows its vectors at once
+        new = {"origin": drawn - moved, "usage": enough, "counts": count, "sums": count * drawn}
+        return {
+            name: ops.where(dead if len(old.shape) == 1 else dead[:, None], new[name], old)
+            for name, old in state.items()
+        }
+
+    def _averaged(self, state, vectors, one_hot, share):
+        """The state of a codebook after a step in which the vectors chose the codes of `one_hot` `(n, num_codes)`."""
+
+        def averaged(old, new, decay):
+            return decay * old + (1.0 - decay) * new
+
+        # By choices rather than steps: few vectors in a batch tell little about a large codebook.
+        steps = ops.cast(ops.shape(vectors)[0], "float32") / (CHOICES * self.num_codes)
+        state = {**state, "usage": averaged(state["usage"], share, ops.exp(-steps))}
+        if self.codebook_kind == "moving_average":
+            mean = ops.matmul(ops.transpose(one_hot), vectors) / ops.cast(ops.shape(vectors)[0], "float32")
+            sums, counts = averaged(state["sums"], mean, self.decay), averaged(state["counts"], share, self.decay)
+            seen = counts[:, None] > 1e-20
+            origin = ops.where(seen, sums / ops.maximum(counts, 1e-20)[:, None], state["origin"])
+            state |= {"sums": sums, "counts": counts, "origin": origin}
+        return state
 
     def get_config(self) -> dict[str, Any]:
         names = ("num_codes", "size", "num_quantizers", "decay", "restart")
@@ -181,15 +215,14 @@ class Quantizer(keras.layers.Layer):
 
 
 def _random_rows(count, length, seed):
-    """`count` row numbers below `length`, int32."""
-    uniform = keras.random.uniform((count,), seed=seed, dtype="float32")
-    rows = ops.cast(uniform * ops.cast(length, "float32"), "int32")
-    return ops.minimum(rows, length - 1)
+    """`count` different row numbers below `length`, in random order; if there are fewer, each about as often."""
+    rows = keras.random.shuffle(ops.arange(length), seed=seed)
+    return ops.take(rows, ops.arange(count) % length, axis=0)
 
 
 def _nearest(vectors, codes):
-    """The nearest of `codes` `(num_codes, size)` to each vector `(n, size)`: int32 `(n,)`, and each code's share."""
+    """The nearest of `codes` `(num_codes, size)` to each vector `(n, size)`: `(n,)`, and one-hot `(n, num_codes)`."""
     # ‖v − e‖² without ‖v‖², which is the same for all codes.
     distances = ops.sum(ops.square(codes), axis=-1) - 2.0 * ops.matmul(vectors, ops.transpose(codes))
     chosen = ops.argmin(distances, axis=-1)
-    return chosen, ops.mean(ops.one_hot(chosen, codes.shape[0], dtype="float32"), axis=0)
+    return chosen, ops.one_hot(chosen, codes.shape[0], dtype="float32")

@@ -16,6 +16,7 @@ from kvae import evaluation
 from kvae.cli import build
 from kvae.cli import options as run_options
 from kvae.evaluation.doctor import codebooks
+from kvae.models.batches import Batch
 from kvae.priors import Autoregressive
 from kvae.quantization import Quantizer
 from kvae.training.gradients import gradient
@@ -26,9 +27,10 @@ def numpy(tensor):
 
 
 def quantizer_of(codes, **kwargs):
-    """A quantizer with given codes `(num_quantizers, num_codes, size)`."""
+    """A quantizer with given codes `(num_quantizers, num_codes, size)`, as after the first step."""
     quantizer = Quantizer(codes.shape[1], codes.shape[2], codes.shape[0], **{"restart": 0.0, **kwargs})
     quantizer.origin.assign(codes)
+    quantizer.usage.assign(np.zeros(codes.shape[:2]))
     return quantizer
 
 
@@ -90,48 +92,91 @@ def test_gradients_pass_straight_through_and_each_loss_trains_its_side(rng):
 
 
 class _Codebook(keras.layers.Layer):
-    """The codebook loss of a quantizer, as a model's output."""
+    """The losses of a quantizer, as a model's output: only that of the codebook trains the codes."""
 
     def __init__(self, quantizer):
         super().__init__()
         self.quantizer = quantizer
 
     def call(self, z):
-        return self.quantizer(z).codebook_loss
+        quantized = self.quantizer(z, seed=0)
+        return quantized.codebook_loss + quantized.commitment_loss
 
 
 def test_moving_averages_are_numpys(rng):
     codes, decay = rng.normal(size=(1, 4, 2)).astype("float32"), 0.7
     quantizer = quantizer_of(codes, codebook="moving_average", decay=decay)
-    usage, sums, now = np.zeros(4), np.zeros((4, 2)), codes[0].astype("float64")
+    usage, counts, sums, now = np.zeros(4), np.zeros(4), np.zeros((4, 2)), codes[0].astype("float64")
+    keep = np.exp(-8 / (3 * 4))  # vectors in a batch, three choices per code
     for _ in range(3):
         z = rng.normal(size=(8, 2)).astype("float32")
         quantizer(z, training=True, seed=0)
         chosen = by_hand(z, now[None])[0][:, 0]
         one_hot = np.eye(4)[chosen]
-        usage, sums = decay * usage + (1 - decay) * one_hot.mean(axis=0), decay * sums + (1 - decay) * one_hot.T @ z / 8
-        now = np.where(usage[:, None] > 0, sums / np.maximum(usage, 1e-9)[:, None], now)
+        usage, counts = (a * old + (1 - a) * one_hot.mean(axis=0) for a, old in ((keep, usage), (decay, counts)))
+        sums = decay * sums + (1 - decay) * one_hot.T @ z / 8
+        now = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1e-9)[:, None], now)
+        np.testing.assert_allclose(numpy(quantizer.usage)[0], usage, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(numpy(quantizer.codebook)[0], now, rtol=1e-4, atol=1e-5)
     quantizer(z)  # not in training
     np.testing.assert_allclose(numpy(quantizer.codebook)[0], now, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("codebook", ["gradient", "moving_average"])
+KINDS = pytest.mark.parametrize("codebook", ["gradient", "moving_average"])
+
+
+@KINDS
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_codes_are_different_vectors_of_the_first_batch(rng, codebook, scale):
+    quantizer = Quantizer(64, 2, codebook=codebook, restart=0.0)
+    z = (scale * rng.normal(size=(64, 2))).astype("float32")
+    for seed in (1, 2):  # without restarts, the second step changes nothing
+        quantized = quantizer(z, training=True, seed=seed)
+        np.testing.assert_array_equal(np.sort(numpy(quantized.indices)[:, 0]), np.arange(64))
+        assert (numpy(quantized.indices)[:, 0] != np.arange(64)).any()  # in random order
+        np.testing.assert_allclose(numpy(quantizer.vectors(quantized.indices)), z, rtol=1e-5)
+    few = Quantizer(8, 2, codebook=codebook, restart=0.0)  # fewer vectors than codes
+    few(z[:3], training=True, seed=1)
+    assert len(np.unique(np.round(numpy(few.codebook)[0] / scale, 3), axis=0)) == 3
+
+
+@KINDS
 def test_dead_codes_become_vectors_of_the_batch(rng, codebook):
-    quantizer = Quantizer(4, 2, codebook=codebook, decay=0.5, restart=0.5)
     z = rng.normal(size=(64, 2)).astype("float32")
-    quantizer(z, training=True, seed=1)
-    first = numpy(quantizer.codebook)[0]
-    if codebook == "gradient":  # all were dead
-        assert all((np.abs(z - code).sum(axis=1) < 1e-6).any() for code in first)
-    quantizer.usage.assign(np.array([[0.7, 0.1, 0.1, 0.1]], "float32"))
-    dead = np.array([False, True, True, True])
-    quantizer(z, training=True, seed=3)
-    now = numpy(quantizer.codebook)[0]
+    codes = np.concatenate([np.zeros((1, 2)), np.full((3, 2), 100.0)]).astype("float32")
+    quantizer = quantizer_of(codes[None], codebook=codebook, decay=0.5, restart=0.5)
+    before = np.array([0.7, 0.1, 0.1, 0.1], "float32")
+    quantizer.usage.assign(before[None])
+    if codebook == "gradient":  # which an optimizer has trained
+        moved = rng.normal(size=(1, 4, 2)).astype("float32")
+        quantizer.moved.assign(moved)
+        quantizer.origin.assign(codes - moved)
+    indices = numpy(quantizer(z, training=True, seed=3).indices)[:, 0]
+    now, dead = numpy(quantizer.codebook)[0], before < 0.5 / 4
+    keep, share = np.exp(-64 / (3 * 4)), np.bincount(indices, minlength=4) / 64
+    expected = keep * np.where(dead, 0.5 / 4, before) + (1 - keep) * share  # restarted at the limit: no time is given
+    np.testing.assert_allclose(numpy(quantizer.usage)[0], expected, rtol=1e-4)
     if codebook == "gradient":
-        assert all((np.abs(z - code).sum(axis=1) < 1e-6).any() for code in now[dead])
-    assert (numpy(quantizer.usage)[0][dead] >= 0.125).all()
-    assert (now[dead] != first[dead]).any(axis=1).all()
+        distances = np.abs(z[:, None] - now).sum(axis=-1)
+        assert (distances.min(axis=0)[dead] < 1e-6).all()
+        assert len(set(distances.argmin(axis=0)[dead])) == 3
+        np.testing.assert_allclose(now[0], codes[0], atol=1e-5)
+    else:  # half of a fair share for the random vector, and the vectors that chose it
+        means = np.stack([z[indices == code].mean(axis=0) for code in range(4)])
+        weight = share[dead, None] / (share[dead, None] + 0.5 / 4)
+        drawn = (now[dead] - weight * means[dead]) / (1 - weight)
+        assert (np.abs(z[:, None] - drawn).sum(axis=-1).min(axis=0) < 1e-4).all()
+
+
+@KINDS
+@pytest.mark.parametrize("scale", [1e-2, 1e2])
+def test_codes_follow_an_encoder_that_moves_faster_than_they_do(rng, codebook, scale):
+    quantizer = Quantizer(16, 3, num_quantizers=2, codebook=codebook)
+    for step in range(12):
+        z = scale * (rng.normal(size=(128, 3)) + 0.7 * step)
+        quantizer(z.astype("float32"), training=True, seed=step)
+    quantized = quantizer((scale * (rng.normal(size=(512, 3)) + 0.7 * step)).astype("float32"))
+    assert float(quantized.perplexity) > 8.0  # half of the codebooks
 
 
 def every_code(shape, num_codes):
@@ -172,8 +217,9 @@ def test_an_autoregressive_prior_sees_what_comes_before_alone_and_sums_to_one(sh
 
 def test_draws_have_the_probabilities_of_the_prior(prior):
     codes = every_code((2, 3, 1), 2)
-    expected = np.exp(numpy(prior.log_prob(codes, (), None)).astype("float64"))
-    drawn = numpy(prior.sample(1500, (), 3)).reshape(-1, 6) @ 2 ** np.arange(6)[::-1]
+    logits = scipy.special.log_softmax(numpy(prior.logits(codes)).astype("float64") / 0.5, axis=-1)
+    expected = np.exp(np.take_along_axis(logits, codes[..., None], axis=-1).sum(axis=(1, 2, 3, 4)))
+    drawn = numpy(prior.sample(1500, (), 3, temperature=0.5)).reshape(-1, 6) @ 2 ** np.arange(6)[::-1]
     found = np.bincount(drawn, minlength=64) / 1500
     error = np.sqrt(expected * (1 - expected) / 1500)
     assert (np.abs(found - expected) < 4.5 * error + 1e-3).all()
@@ -187,11 +233,29 @@ def trained():
     """A VQ-VAE of digits, its images, and the same model with a prior over its codes."""
     x = kvae.load_data("digits").x_train[:256]
     keras.utils.set_random_seed(0)
-    model = vqvae(kvae.networks.grid((8, 8, 1), 4, hidden=(8, 8), num_blocks=0), decay=0.9)
+    model = vqvae(kvae.networks.grid((8, 8, 1), 4, hidden=(8, 8), num_blocks=0))
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     model.fit(x, batch_size=64, epochs=10, verbose=0)
     settings = {"hidden": 8, "num_blocks": 1, "batch_size": 64, "epochs": 10, "learning_rate": 1e-2}
     return model, x, kvae.priors.fit(model, x, "autoregressive", **settings)
+
+
+@KINDS
+def test_the_loss_is_the_sum_of_its_terms(rng, codebook):
+    model = vqvae(codebook=codebook, commitment=0.5)
+    x = rng.random((3, 8, 8, 1)).astype("float32")
+    model.quantizer.origin.assign(rng.normal(size=(1, 8, 4)))
+    errors = ((numpy(model.encoder(x)) - model.code_vectors(x)) ** 2).sum(axis=(1, 2, 3))
+    means = model.reconstruct(x).astype("float64")
+    cross_entropy = -(x * np.log(means) + (1 - x) * np.log1p(-means)).sum(axis=(1, 2, 3))
+    result = model.run_batch(Batch(ops.convert_to_tensor(x)), training=False)
+    expected = {
+        "reconstruction_loss": cross_entropy,
+        "quantization_loss": errors * (1.5 if codebook == "gradient" else 0.5),
+    }
+    for name, loss in zip(expected, result.losses, strict=True):
+        np.testing.assert_allclose(numpy(loss), expected[name], rtol=1e-4)
+        np.testing.assert_array_equal(numpy(result.terms[name]), numpy(loss))
 
 
 def test_a_model_without_a_prior_says_so(trained):
@@ -242,11 +306,13 @@ def test_the_doctor_reports_codes_that_are_never_chosen(trained):
         other.quantizer.origin.assign(codes[None].astype("float32") - numpy(other.quantizer.moved))
         return other
 
+    assert codebooks.perplexities(usage).min() >= 4.0  # half the codebook, after 40 steps
+    assert [finding.name for finding in evaluation.diagnose(model, x)] == ["healthy"]
     even = KMeans(8, n_init=1, random_state=0).fit(vectors).cluster_centers_
     assert [finding.name for finding in evaluation.diagnose(with_codes(even), x)] == ["healthy"]
     assert codebooks.perplexities(other.code_usage(x)).min() >= 4.0  # half the codebook
     few = np.full((8, 4), 1e3)
-    few[:2] = KMeans(2, n_init=1, random_state=0).fit(vectors).cluster_centers_
+    few[:2] = KMeans(2, n_init=1, random_state=0).fit(vectors[::4]).cluster_centers_  # at one place
     (finding,) = evaluation.diagnose(with_codes(few), x)
     assert (finding.name, finding.severity) == ("dead_codes", "warning")
     assert "6 of 8 codes are never chosen" in finding.message

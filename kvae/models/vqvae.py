@@ -43,9 +43,9 @@ class VQVAE(PriorModel):
         codebook: how codes are learned: "gradient", of the loss above, or "moving_average", of the vectors that chose
             them (appendix A.1); the loss then has no second term.
         commitment: β, at least 0.
-        decay: of the moving averages.
+        decay: of the moving averages that the codes of "moving_average" are.
         restart: codes chosen less often than this fraction of 1 / num_codes become random vectors of the batch; 0 for
-            never. `kvae.quantization.Quantizer` says how.
+            never after the first step, in which all do. `kvae.quantization.Quantizer` says how.
         likelihood: "bernoulli", "gaussian" or a `kvae.distributions.Distribution`.
         prior: `kvae.priors.Autoregressive`, as `kvae.priors.fit` gives it to a trained model; `None` without one.
         seed: int for reproducible restarts; `None` for random ones.
@@ -91,7 +91,12 @@ class VQVAE(PriorModel):
         self.seed = checks.seed(seed)
         self.seed_generator = strategy.SeedGenerator(self.seed)
         if prior is not None:
-            self._check_prior(prior)
+            if not isinstance(prior, Autoregressive):
+                raise ValueError(
+                    "`prior` must be None or a kvae.priors.Autoregressive, as kvae.priors.fit gives it. "
+                    f"Received: {prior!r}"
+                )
+            prior.check_codes(self.code_shape, num_codes)
             self.prior = prior
             freeze(self.prior)
         self.built = True
@@ -159,8 +164,8 @@ class VQVAE(PriorModel):
         """
         return self._map(lambda x: self.quantizer(self.inference(x)).indices, x)
 
-    def quantize(self, x: ArrayLike) -> Array:
-        """The quantized vectors of images `(n, *image_shape)`, which the decoder sees: array `(n, *places, size)`."""
+    def code_vectors(self, x: ArrayLike) -> Array:
+        """The sums of codes of images `(n, *image_shape)`, which the decoder sees: array `(n, *places, size)`."""
         return self._map(lambda x: self.code(self.inference(x)), x)
 
     def decode(self, z: ArrayLike, y: Any = None) -> Array:
@@ -176,14 +181,7 @@ class VQVAE(PriorModel):
         Raises:
             ValueError: if they have another shape, or are not such integers.
         """
-        z = checks.array(z, self.code_shape, "z")
-        low, high = float(np.min(z)), float(np.max(z))
-        if low < 0 or high >= self.num_codes or np.any(np.mod(z, 1)):
-            kind = "other numbers, " if np.any(np.mod(z, 1)) else ""
-            raise ValueError(
-                f"`z` must hold indices of codes, integers in 0..{self.num_codes - 1}, as `encode` gives them. "
-                f"Received: {kind}values from {low:g} to {high:g}"
-            )
+        z = self.quantizer.check_indices(checks.array(z, self.code_shape, "z"), "z")
 
         def function(z):
             vectors = self.quantizer.vectors(ops.cast(z, "int32"))
@@ -275,19 +273,6 @@ class VQVAE(PriorModel):
             raise ValueError(
                 f"`{method}` needs a prior over the codes: use the model that kvae.priors.fit(model, x_train, "
                 f'"autoregressive") returns. Received: a {type(self).__name__} without a prior'
-            )
-
-    def _check_prior(self, prior):
-        if not isinstance(prior, Autoregressive):
-            raise ValueError(
-                "`prior` must be None or a kvae.priors.Autoregressive, as kvae.priors.fit gives it. "
-                f"Received: {prior!r}"
-            )
-        given, own = (prior.code_shape, prior.num_codes), (self.code_shape, self.num_codes)
-        if given != own:
-            raise ValueError(
-                f"`prior` must be one of codes of shape {own[0]} out of {own[1]}. Received: one of codes of shape "
-                f"{given[0]} out of {given[1]}"
             )
 
     def get_config(self) -> dict[str, Any]:

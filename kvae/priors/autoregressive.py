@@ -73,6 +73,14 @@ class Autoregressive(Prior):
             "`prior` must be of another kind: an Autoregressive is one of a VQVAE. Received: Autoregressive"
         )
 
+    def check_codes(self, code_shape: Shape, num_codes: int) -> None:
+        """Raise a `ValueError` unless this is a prior of codes of this shape out of so many."""
+        if (self.code_shape, self.num_codes) != (code_shape, num_codes):
+            raise ValueError(
+                f"`prior` must be one of codes of shape {code_shape} out of {num_codes}. Received: one of codes of "
+                f"shape {self.code_shape} out of {self.num_codes}"
+            )
+
     def logits(self, codes: Tensor) -> Tensor:
         """Unnormalised log p(c_i | c_1, …) `(batch, *code_shape, num_codes)` given `codes` `(batch, *code_shape)`."""
         codes = ops.cast(codes, "int32")
