@@ -2,7 +2,8 @@
 
 After lecture 002, based on slides by Yann LeCun: every unsupervised method defines an energy E(x). Making it low on the
 data is easy; the methods differ in how they keep it higher everywhere else, for which there are seven strategies. The
-baselines, autoencoders and VAEs share a method `energy(x)`, whose unit depends on the model (squared distance or nats).
+baselines, autoencoders, VAEs and energy networks share a method `energy(x)`, whose unit depends on the model (squared
+distance or nats).
 """
 
 from __future__ import annotations
@@ -33,13 +34,17 @@ def energy(model: Any, x: ArrayLike) -> Array:
     """Compute the energy of each example.
 
     Args:
-        model: a fitted baseline (`PCA`, `KMeans`, `GMM`, `SparseCoding`), an `Autoencoder`, a `VAE`, or any object with
-            a method `energy(x)`.
+        model: a fitted baseline (`PCA`, `KMeans`, `GMM`, `SquareICA`, `SparseCoding`), an `Autoencoder`, a `VAE`, an
+            `EnergyNetwork`, or any object with a method `energy(x)`.
         x: array `(n, *image_shape)`.
 
     Returns:
-        Array `(n,)`: ‖x − x̂‖² for PCA, K-means and autoencoders; the same plus λ|z|₁ for sparse coding; −log p(x) for a
-        Gaussian mixture and −ELBO for a VAE, both in nats.
+        Array `(n,)`. In squared units of x: ‖x − x̂‖² for PCA, K-means and autoencoders, sparse, contractive and
+        saturating ones included; the same plus λ|z|₁ for `SparseCoding`, and α‖z − F(x)‖² as well for a
+        `PredictiveSparseDecomposition`, at the best z. In nats: −log p(x) for a Gaussian mixture, `SquareICA` and an
+        `EnergyNetwork` trained by noise-contrastive estimation; −log p(x) up to an unknown constant for one trained by
+        contrastive divergence or sliced score matching, and that of the data blurred by the noise after denoising score
+        matching; −ELBO for a VAE.
 
     Raises:
         ValueError: if the model has no energy, `x` does not have the shape of its examples, or an energy is NaN.
@@ -53,7 +58,7 @@ def energy(model: Any, x: ArrayLike) -> Array:
     method = getattr(model, "energy", None)
     if not callable(method):
         raise ValueError(
-            "`model` must have an energy: a fitted baseline, an autoencoder or a VAE. "
+            "`model` must have an energy: a fitted baseline, an autoencoder, a VAE or an EnergyNetwork. "
             f"Received: {type(model).__name__}, without a method energy(x)"
         )
     energies = np.asarray(method(x), "float64")

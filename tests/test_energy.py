@@ -139,6 +139,24 @@ def test_a_panel_for_each_model_with_its_name_its_caption_and_the_data():
     assert highest[:, 1].min() > 1.4
 
 
+def test_rows_have_labels_beside_them():
+    rows = {"#1: constant volume of low energy": ["a", "b"], "#2: push down on data": ["c"], "#3: chosen": ["d", "e"]}
+    figure = energy_surfaces(dict.fromkeys("abcde", SLOPE), X, {"c": "AUROC 0.50"}, n=5, rows=rows)
+    figure.draw_without_rendering()
+    *panels, _ = figure.axes
+    assert [axes.texts[0].get_text() for axes in panels] == list("abcde")
+    first, second, third = rows
+    assert [" ".join(axes.get_ylabel().split()) for axes in panels] == [first, "", second, third, ""]
+    left, edge = panels[0].get_window_extent().x0, 0
+    for axes in (panels[0], panels[2], panels[3]):
+        label = axes.yaxis.label.get_window_extent()
+        assert edge <= label.x0 < label.x1 < left == pytest.approx(axes.get_window_extent().x0)
+        assert axes.yaxis.label.get_fontsize() >= 15
+    for wrong in ({"row": ["a"]}, {"row": list("abcde"), "none": []}, {"row": list("abcdee")}):
+        with pytest.raises(ValueError, match="`rows` must hold each name of `models`"):
+            energy_surfaces(dict.fromkeys("abcde", SLOPE), X, rows=wrong)
+
+
 def test_names_and_captions_lie_between_title_and_panels():
     names = [f"A rather long name {i}" for i in range(8)]
     captions = dict.fromkeys(names[:7], f"#2: {STRATEGIES[2]}\nAUROC 0.99")
