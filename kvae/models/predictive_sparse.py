@@ -70,7 +70,7 @@ class PredictiveSparseDecomposition(Autoencoder):
     @property
     def components(self) -> Tensor:
         """The dictionary W, `(latent_dim, pixels)`, rows of norm 1."""
-        return ops.convert_to_tensor(self.decoder.get_layer("dictionary").kernel)
+        return ops.convert_to_tensor(self.decoder.layers[1].kernel)
 
     def run_batch(self, batch: Batch, training: bool) -> BatchResult:
         predicted = self.inference(batch.x, (), training)
@@ -138,7 +138,8 @@ class PredictiveSparseDecomposition(Autoencoder):
 
 def _dictionary(encoder, seed):
     """A linear decoder with rows of norm 1 for an encoder's codes."""
-    inputs, codes = getattr(encoder, "inputs", None), getattr(encoder, "output_shape", ())
+    inputs: Any = getattr(encoder, "inputs", None)
+    codes: Any = getattr(encoder, "output_shape", ())
     if not inputs or len(codes) != 2:
         raise ValueError(
             "`encoder` must be a built Functional keras.Model from images to codes (batch, latent_dim), as "
