@@ -110,7 +110,8 @@ class ContrastiveDivergence(Objective):
 
     Args:
         num_steps: steps of the chain.
-        step_size: ε, positive, in units of the data; well below the width of the data's ridges.
+        step_size: ε, positive, in units of the data, and below the standard deviation of the data across their thinnest
+            ridge: otherwise no energy keeps the chains on it, and slopes grow without limit.
 
     Raises:
         ValueError: if `num_steps` is not a positive integer or `step_size` not positive.
