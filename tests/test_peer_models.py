@@ -15,8 +15,8 @@ from kvae.models import capabilities
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "models.md").read_text()
-ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| ")]
-ROWS = [row for row in ROWS if row[2] != "tested in" and set(row[0]) != {"-"}]
+TABLES = [table.splitlines()[2:] for table in PAGE.split("\n\n") if table.startswith("| ") and "| tested in |" in table]
+ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for table in TABLES for line in table]
 WRITTEN = [row for row in ROWS if not row[1].startswith("no: ")]
 CODE = sorted({re.match(r"`(.*?)`", row[1])[1] for row in WRITTEN})
 HIDDEN = {"mlp": (16,), "conv": (4, 8), "grid": (8, 8), "discriminator": (16,)}
