@@ -63,7 +63,8 @@ def density_scale(family: Distribution, shape: Shape) -> tuple[float | None, str
         parts = zip(family.parts, family.sizes, strict=True)
         each = [density_scale(part, (*shape[:-1], size))[0] for part, size in parts]
         return (1.0, "several") if set(each) == {1.0} else (None, None)
-    masses = {support: _when_asked(_log_masses, family, shape, support) for support in SUPPORTS}
+    supports = [support for support in SUPPORTS if support != "one-hot" or shape[-1] > 1]  # [1] alone has any mass
+    masses = {support: _when_asked(_log_masses, family, shape, support) for support in supports}
     unit = masses.pop("unit")
     powers = (1.0, float(math.prod(shape)), float(math.prod(shape[:-1])))
     for c in powers:
