@@ -44,18 +44,19 @@ class Quantizer(keras.layers.Layer):
 
     Codes learn in training, and from nothing else: either by `codebook_loss`, or as moving averages of the vectors that
     chose them (van den Oord et al. 2017, appendix A.1). In the first step of training all codes become random vectors
-    of the batch, whatever their scale. Later a code that is hardly chosen does (Dhariwal et al. 2020, section 3.1,
-    https://arxiv.org/abs/2005.00341): an encoder that is new moves its vectors in each step by more than codes do, and
-    once all are beyond the same code, the others are never the nearest again. A code that was restarted is therefore
-    given no time: unless the same batch chooses it, it is restarted in the next. Sample weights do not affect averages
-    and restarts. On several replicas, these see the vectors of the first.
+    of the batch, whatever their scale. Later, only those that are hardly chosen do (Dhariwal et al. 2020, section 3.1,
+    https://arxiv.org/abs/2005.00341). Early in training, a step of the encoder moves its vectors further than codes
+    move: as soon as all vectors lie beyond one code, no other is ever the nearest again. Unused codes are therefore
+    restarted within a few steps, and a restarted one again in the next step unless enough vectors of its own batch
+    choose it. Sample weights do not affect averages and restarts. On several replicas, these see the vectors of the
+    first.
 
     Args:
         num_codes: codes of each codebook, at least 2.
         size: numbers in a vector.
         num_quantizers: number of codebooks.
         codebook: "gradient" or "moving_average".
-        decay: of the moving averages that codes are, per step, at least 0 and below 1.
+        decay: decay of the moving averages per step, for "moving_average", at least 0 and below 1.
         restart: a code is restarted if its share of the last 3 · num_codes choices, an exponential average, is below
             this fraction of 1 / num_codes; 0 restarts none after the first step.
 
@@ -159,8 +160,9 @@ class Quantizer(keras.layers.Layer):
             indices.append(chosen)
             total = total + ops.stop_gradient(code)
             residual = residual - ops.stop_gradient(code)
-        for name, variable in self._states.items() if training else ():
-            variable.assign(ops.stop_gradient(ops.stack([state[name] for state in states])))
+        if training:
+            for name, variable in self._states.items():
+                variable.assign(ops.stop_gradient(ops.stack([state[name] for state in states])))
         shape = ops.shape(z)
         codebook_loss, commitment_loss = (
             ops.sum(ops.reshape(sum(each), (shape[0], -1)), axis=-1) for each in zip(*losses, strict=True)

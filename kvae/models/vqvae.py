@@ -43,7 +43,7 @@ class VQVAE(PriorModel):
         codebook: how codes are learned: "gradient", of the loss above, or "moving_average", of the vectors that chose
             them (appendix A.1); the loss then has no second term.
         commitment: β, at least 0.
-        decay: of the moving averages that the codes of "moving_average" are.
+        decay: decay of the moving averages per step, for codebook="moving_average".
         restart: codes chosen less often than this fraction of 1 / num_codes become random vectors of the batch; 0 for
             never after the first step, in which all do. `kvae.quantization.Quantizer` says how.
         likelihood: "bernoulli", "gaussian" or a `kvae.distributions.Distribution`.
