@@ -16,7 +16,7 @@ from kvae.types import Array, ArrayLike
 
 PANEL = 3.7  # inches
 COLUMNS = 3  # of panels without given rows
-SMALL_PANEL = 3.0  # inches, in given rows, of which there may be many
+SMALL_PANEL = 3.3  # inches, in given rows, of which there may be many
 ROW_LABEL = 2.4  # inches beside a row
 CAPTION_WIDTH = 33  # characters per line of a caption
 LEVELS = np.linspace(0, 1, 11)
@@ -88,7 +88,7 @@ def energy_surfaces(
         if rows is not None and place % columns == 0:
             label = textwrap.fill(layout[place // columns][0], int(ROW_LABEL / (LABEL_SIZE * CHARACTER)))
             axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=LABEL_SIZE, labelpad=12)
-    bar = figure.colorbar(filled, ax=figure.axes, location="right", ticks=LEVELS[::2])
+    bar = figure.colorbar(filled, ax=figure.axes, location="right", ticks=LEVELS[::2], aspect=max(20, 8 * len(layout)))
     bar.set_label("fraction of the box with lower energy", fontsize=LABEL_SIZE)
     bar.ax.tick_params(labelsize=TICK_SIZE)
     return figure
