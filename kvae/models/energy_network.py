@@ -42,13 +42,13 @@ class EnergyNetwork(BaseModel):
 
     Example:
 
-    >>> x = kvae.toy.spiral(500, seed=0)
+    >>> x = kvae.toy.spiral(100, seed=0)
     >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(64, "swish"), keras.layers.Dense(1)])
     >>> model = kvae.EnergyNetwork(network, "noise_contrastive", seed=0)
     >>> model.compile(optimizer=keras.optimizers.Adam(1e-2))
     >>> history = model.fit(x, epochs=20, verbose=0)
     >>> model.energy(x).shape, model.generate(5, seed=0).shape
-    ((500,), (5, 2))
+    ((100,), (5, 2))
     """
 
     term_names = ("data_energy",)
