@@ -100,7 +100,10 @@ ROWS: dict[str, tuple[list[str], list[str]]] = {
         [f"{LIB}:compute_covariance_z_mean", f"{LIB}:regularize_diag_off_diag_dip", f"{LIB}:DIPVAE"],
         ["penalties/disentangling.py:DIP"],
     ),
-    "SCVI": (["scvi/module/_vae.py:VAE"], []),
+    "SCVI": (
+        ["scvi/module/_vae.py:VAE", "scvi/distributions/_negative_binomial.py:NegativeBinomial"],
+        ["distributions/counts.py:Counts", "distributions/counts.py:NegativeBinomial"],
+    ),
     "SCANVI": (["scvi/module/_scanvae.py"], []),
 }
 # All that the rows above rest on, for the totals.
