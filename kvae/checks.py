@@ -107,13 +107,14 @@ def seeds(value: Any, n: int) -> list[Any]:
     return (np.random.SeedSequence(int(value)).generate_state(n) >> 1).tolist()  # PyTorch takes int32
 
 
-def array(x: ArrayLike, shape: Shape, name: str) -> Array:
+def array(x: ArrayLike, shape: Shape, name: str, may_be_missing: bool = False) -> Array:
     """Return `x` as an array of examples of `shape`, finite and not empty.
 
     Args:
         x: array-like `(n, *shape)`.
         shape: tuple of ints, one example's shape.
         name: the argument's name, for the message.
+        may_be_missing: whether values may be NaN.
 
     Raises:
         ValueError: if the shape is wrong, there are no examples, or a value is not a finite number.
@@ -125,11 +126,13 @@ def array(x: ArrayLike, shape: Shape, name: str) -> Array:
     if x.dtype.kind not in "fiub":
         raise ValueError(f"`{name}` must contain numbers. Received: dtype {x.dtype}")
     if x.dtype.kind == "f" and not np.isfinite(np.sum(x)):  # one pass without a temporary; look closer only on failure
-        bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+        good = ~np.isinf(x) if may_be_missing else np.isfinite(x)
+        bad = np.flatnonzero(~good.reshape(len(x), -1).all(axis=1))
         if len(bad):
+            what = "infinity" if may_be_missing else "NaN or infinity"
             raise ValueError(
                 f"`{name}` must be finite: drop or repair the examples that are not. "
-                f"Received: NaN or infinity in {len(bad)} of {len(x)} examples, the first at index {bad[0]}"
+                f"Received: {what} in {len(bad)} of {len(x)} examples, the first at index {bad[0]}"
             )
     return x
 

@@ -16,6 +16,7 @@ from kvae.distributions.joint import Joint
 from kvae.distributions.location_scale import Gumbel, Laplace, LocationScale, Logistic, StudentT
 from kvae.distributions.mixture_density import MixtureDensity
 from kvae.distributions.normal import LEARNED_SPEED, LOG_VAR_RANGE, Normal
+from kvae.distributions.observed import Observed
 from kvae.distributions.positive import Exponential, LogNormal
 from kvae.distributions.von_mises_fisher import SphericalUniform, VonMisesFisher
 
@@ -40,6 +41,7 @@ __all__ = [
     "MixtureDensity",
     "NegativeBinomial",
     "Normal",
+    "Observed",
     "Poisson",
     "SphericalUniform",
     "StudentT",

@@ -30,10 +30,12 @@ class Distribution(keras.layers.Layer):
         parameter_names: their names in the maths, such as `("loc", "log_scale")`.
         reparameterized: whether the draws of `sample_for_gradient` are differentiable in the parameters.
         discrete: whether codes have parts with finitely many values.
+        allows_missing: whether values that are NaN count as missing.
     """
 
     reparameterized: bool = True
     discrete: bool = False
+    allows_missing: bool = False
     num_parameters: int = 1
     parameter_names: tuple[str, ...] = ()
 

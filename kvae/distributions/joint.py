@@ -160,6 +160,5 @@ class Joint(Distribution):
 
 def _split(tensor, sizes):
     """`tensor` `(..., sum(sizes))` cut along its last axis."""
-    tensor = ops.convert_to_tensor(tensor)
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
-    return [tensor[..., end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    return list(ops.split(tensor, ends, axis=-1)) if ends else [tensor]

@@ -6,6 +6,7 @@ from kvae.evaluation.disentanglement import disentanglement
 from kvae.evaluation.doctor.diagnose import diagnose
 from kvae.evaluation.doctor.finding import Finding
 from kvae.evaluation.grid import Grid, grid_log_likelihood
+from kvae.evaluation.imputation import impute
 from kvae.evaluation.inference_gap import InferenceGap, inference_gap
 from kvae.evaluation.latent_usage import (
     ActiveUnits,
@@ -41,6 +42,7 @@ __all__ = [
     "disentanglement",
     "frechet_distance",
     "grid_log_likelihood",
+    "impute",
     "inference_gap",
     "kl_per_dimension",
     "label_agreement",

@@ -142,7 +142,7 @@ class EncoderDecoder(BaseModel):
         return self.decode(self.encode(x, y), y)
 
     def check_images(self, x: ArrayLike, name: str = "x") -> Array:
-        x = super().check_images(x, name)
+        x = checks.array(x, self.image_shape, name, self.likelihood.allows_missing)
         self.likelihood.check(x, name)
         return x
 

@@ -57,7 +57,7 @@ def diagnose(
     >>> report = [str(finding) for finding in findings]
     """
     check_model(model)
-    images, y = _some(checks.array(x, model.image_shape, "x"), y, seed)
+    images, y = _some(checks.array(x, model.image_shape, "x", model.likelihood.allows_missing), y, seed)
     if capabilities.has(model, "codebook"):
         return codebooks.examine(model, images)
     if not capabilities.has(model, "density"):

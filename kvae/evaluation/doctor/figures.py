@@ -71,6 +71,11 @@ class Figures:
         z, width, self.squared_residual, self.squared_noise = self._draw()
         self.z, self.width = (each.reshape(len(x), model.latent_dim) for each in (z, width))
 
+    @functools.cached_property
+    def observed(self) -> Array:
+        """All pixels or features that are not missing, `(values,)`."""
+        return self.x[~np.isnan(self.x)]
+
     @property
     def elbo(self) -> Array:
         """The ELBO of each image, array `(n,)`."""

@@ -86,9 +86,9 @@ def _beta(figures):
 
 def _likelihood(figures):
     values = figures.words.values
-    inside = float(np.mean((figures.x > 0.1) & (figures.x < 0.9)))
-    at_edge = float(np.mean((figures.x == 0) | (figures.x == 1)))
-    fractions = float(np.mean(np.mod(figures.x, 1) != 0))
+    inside = float(np.mean((figures.observed > 0.1) & (figures.observed < 0.9)))
+    at_edge = float(np.mean((figures.observed == 0) | (figures.observed == 1)))
+    fractions = float(np.mean(np.mod(figures.observed, 1) != 0))
     if figures.support == "binary" and inside > 0.75:
         return Finding(
             "likelihood",
@@ -121,7 +121,8 @@ def _likelihood(figures):
 def _sigma(figures):
     if figures.support not in ("real", None):
         return None
-    residual, noise = (math.sqrt(np.mean(square)) for square in (figures.squared_residual, figures.squared_noise))
+    residual = math.sqrt(np.nanmean(figures.squared_residual))  # NaN is missing
+    noise = math.sqrt(np.mean(figures.squared_noise))
     floor = math.exp(0.5 * LOG_VAR_RANGE[0])
     pinned = float(
         np.mean(np.sqrt(figures.squared_noise) < 5 * floor)

@@ -40,7 +40,7 @@ def scale(x: Array, shape: Shape, support: str | None) -> Finding | None:
 
 
 def _pixels(x, support):
-    top, bottom = float(np.max(x)), float(np.min(x))
+    top, bottom = float(np.nanmax(x)), float(np.nanmin(x))
     if 0 < top <= 1.01 / 255 and bottom >= 0:
         return Finding(
             "pixels",
@@ -49,7 +49,7 @@ def _pixels(x, support):
             "divide by 255 once; kvae.load_data already returns pixels in [0, 1].",
             top,
         )
-    if support not in COUNTS and bottom >= 0 and 2 < top <= 255 and np.all(np.mod(x, 1) == 0):
+    if support not in COUNTS and bottom >= 0 and 2 < top <= 255 and np.nanmax(np.mod(x, 1)) == 0:
         return Finding(
             "pixels",
             "problem",
@@ -61,7 +61,7 @@ def _pixels(x, support):
 
 
 def _columns(x):
-    mean, std = np.mean(x, axis=0, dtype="float64"), np.std(x, axis=0, dtype="float64")
+    mean, std = np.nanmean(x, axis=0, dtype="float64"), np.nanstd(x, axis=0, dtype="float64")  # NaN is missing
     if not np.any(std > 0):
         return None
     low, high, far = float(std[std > 0].min()), float(std.max()), float(np.max(np.abs(mean)))

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from kvae.bounds import Bound, PosteriorSample
-from kvae.distributions import Distribution, Joint
+from kvae.distributions import Distribution, Joint, Observed
 from kvae.models import VAE
 from kvae.models.batches import Batch, in_batches
 from kvae.types import Array, Shape
@@ -59,6 +59,8 @@ def density_scale(family: Distribution, shape: Shape) -> tuple[float | None, str
     >>> kvae.evaluation.doctor.loss_scale.density_scale(kvae.distributions.Bernoulli(), (8, 8, 1))
     (1.0, 'binary')
     """
+    if isinstance(family, Observed):
+        return density_scale(family.family, shape)
     if isinstance(family, Joint):
         parts = zip(family.parts, family.sizes, strict=True)
         each = [density_scale(part, (*shape[:-1], size))[0] for part, size in parts]
