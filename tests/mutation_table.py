@@ -1155,6 +1155,33 @@ TABLE = {
             "stream:memory_map",
         ),
     ],
+    "quantization.py": [
+        ("keras.initializers.Constant(-1.0)", "keras.initializers.Constant(1.0)", "vqvae:different_vectors"),
+        (
+            "rows = keras.random.shuffle(ops.arange(length), seed=seed)",
+            "rows = ops.arange(length)",
+            "vqvae:different_vectors",
+        ),
+        (
+            "ops.take(rows, ops.arange(count) % length",
+            "ops.take(rows, 0 * ops.arange(count)",
+            "vqvae:different_vectors",
+        ),
+        ('"usage": enough,', '"usage": 1.0 / self.num_codes,', "vqvae:dead_codes"),
+        ('"origin": drawn - moved', '"origin": drawn', "vqvae:dead_codes and gradient"),
+        ("count = (1.0 - self.decay) / self.num_codes", "count = 1.0 / self.num_codes", "vqvae:dead_codes and moving"),
+        ("ops.exp(-steps))", "self.decay)", "vqvae:moving_averages_are"),
+    ],
+    "models/vqvae.py": [
+        ("self.commitment * quantized.commitment_loss", "quantized.commitment_loss", "vqvae:sum_of_its_terms"),
+        ('codebook_kind == "gradient":', 'codebook_kind != "gradient":', "vqvae:sum_of_its_terms"),
+    ],
+    "priors/autoregressive.py": [
+        ("layers.Cropping2D(((0, 1), (0, 0))", "layers.Cropping2D(((1, 0), (0, 0))", "vqvae:sees_what_comes"),
+        ("layers.Cropping2D(((0, 0), (0, 1))", "layers.Cropping2D(((0, 0), (1, 0))", "vqvae:sees_what_comes"),
+        ("return ops.sum(each, axis", "return ops.mean(each, axis", "vqvae:sees_what_comes"),
+        ("logits / temperature, 1", "logits, 1", "vqvae:draws_have"),
+    ],
 }
 
 
