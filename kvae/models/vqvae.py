@@ -86,6 +86,7 @@ class VQVAE(PriorModel):
         networks.check_pair(encoder, decoder, None, self.likelihood)
         self.encoder = encoder
         self.decoder = decoder
+        self.likelihood.bind(self.image_shape)
         self.quantizer = Quantizer(num_codes, self.latent_shape[-1], num_quantizers, codebook, decay, restart)
         self.commitment = checks.number(commitment, "commitment", at_least=0)
         self.seed = checks.seed(seed)
