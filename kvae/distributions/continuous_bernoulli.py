@@ -24,8 +24,8 @@ class ContinuousBernoulli(Distribution):
     Example:
 
     >>> family = kvae.distributions.ContinuousBernoulli()
-    >>> float(family.elementwise_log_prob(0.3, keras.ops.zeros(1))[0])  # uniform: log 1
-    0.0
+    >>> round(float(family.elementwise_log_prob(0.3, keras.ops.ones(1))[0]), 4)  # 0.3 − log(e − 1)
+    -0.2413
     """
 
     parameter_names = ("logits",)

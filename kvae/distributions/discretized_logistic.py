@@ -66,7 +66,7 @@ class DiscretizedLogistic(Levels):
 
     >>> family = kvae.distributions.DiscretizedLogistic()
     >>> params = keras.ops.zeros((256, 2))  # m = 0 and s = 1
-    >>> x = keras.ops.reshape(keras.ops.arange(256) / 255, (256, 1))
+    >>> x = keras.ops.reshape(keras.ops.linspace(0.0, 1.0, 256), (256, 1))
     >>> round(float(keras.ops.sum(keras.ops.exp(family.elementwise_log_prob(x, params)))), 4)
     1.0
     """
