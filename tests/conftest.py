@@ -57,7 +57,9 @@ fit = keras.Model.fit
 
 
 def steps_taken(model):
-    return int(model.optimizer.iterations) if getattr(model, "optimizer", None) else 0
+    if getattr(model, "optimizer", None) is None:
+        return 0
+    return int(keras.ops.convert_to_tensor(model.optimizer.iterations))  # which may be mirrored on several devices
 
 
 @functools.wraps(fit)
