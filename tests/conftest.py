@@ -59,7 +59,7 @@ fit = keras.Model.fit
 def steps_taken(model):
     if getattr(model, "optimizer", None) is None:
         return 0
-    return int(keras.ops.convert_to_tensor(model.optimizer.iterations))  # which may be mirrored on several devices
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))  # which may be mirrored on several devices
 
 
 @functools.wraps(fit)
