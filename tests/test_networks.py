@@ -68,7 +68,7 @@ def test_an_own_pair_works():
         (((8, 8, 1), 2, (0,)), r"`hidden` must be an integer of at least 1"),
         (((8, 8, 1), 2, (4,), 0), r"`num_classes` must be an integer of at least 1"),
         (((8, 8, 1), 2, (4,), None, "normale"), r"`posterior` must be one of .*'normal'"),
-        (((8, 8, 1), 2, (4,), None, "normal", "poisson"), r"`likelihood` must be one of \['bernoulli', 'gaussian'\]"),
+        (((8, 8, 1), 2, (4,), None, "normal", "cauchy"), r"`likelihood` must be one of \['bernoulli', 'categorical'"),
     ],
 )
 @pytest.mark.parametrize("factory", [mlp, conv])
