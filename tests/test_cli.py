@@ -344,7 +344,11 @@ BAD = {
     "unknown command": (("trane",), 2, "invalid choice"),
     "not a number": (("train", "--epochs", "many"), 2, "invalid int"),
     "unknown dataset": (("train", "--dataset", "cifar"), 1, "must be one of ['digits', 'shapes', 'mnist', "),
-    "unknown likelihood": (("train", "--likelihood", "cauchy"), 1, "`likelihood` must be one of ['bernoulli', 'categorical'"),
+    "unknown likelihood": (
+        ("train", "--likelihood", "cauchy"),
+        1,
+        "`likelihood` must be one of ['bernoulli', 'categorical'",
+    ),
     "grey values as counts": (("train", "--likelihood", "poisson"), 1, "must hold counts, whole numbers from 0"),
     "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
     "unknown posterior": (("train", "--posterior", "cauchy"), 1, "`posterior` must be one of ['categorical'"),

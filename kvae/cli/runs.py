@@ -152,6 +152,7 @@ def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, fold
     keras.utils.set_random_seed(options["seed"])
     model = build.build(options, data)
     x_test, y_test = saved_model.test_arrays(data, options["seed"], model)
+    model.check_images(x_test, "x_test")  # a likelihood that cannot score them, before there is a folder
     order = model.epoch_order(len(data.x_train), build.for_training(options, data).y_train, options["batch_size"])
     steps = -(-order.length // options["batch_size"])
     model.compile(**build.optimizers(options, model, options["epochs"] * steps))
