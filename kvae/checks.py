@@ -85,6 +85,16 @@ def positive_number(value: Any, name: str) -> float:
     return number(value, name, above=0)
 
 
+def positive_number_or(word: str, value: Any, name: str) -> Any:
+    """Return `value` if it is `None` or `word`, or as a float if it is a finite number above 0."""
+    if value is None or (isinstance(value, str) and value == word):
+        return value
+    try:
+        return positive_number(value, name)
+    except ValueError:
+        raise ValueError(f'`{name}` must be None, "{word}" or a positive number. Received: {name}={value!r}') from None
+
+
 def seed(value: Any, name: str = "seed") -> int | None:
     """Return `value` as an int if it is an integer from 0 to 2³² − 1, Python's or NumPy's; `None` passes."""
     if value is None:

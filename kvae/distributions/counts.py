@@ -96,13 +96,7 @@ class NegativeBinomial(Counts):
 
     def __init__(self, dispersion: Number | Literal["learned"] | None = "learned", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        try:
-            given = dispersion in (None, "learned")
-            self.dispersion: Any = dispersion if given else checks.positive_number(dispersion, "dispersion")
-        except ValueError:
-            raise ValueError(
-                f'`dispersion` must be None, "learned" or a positive number. Received: dispersion={dispersion!r}'
-            ) from None
+        self.dispersion = checks.positive_number_or("learned", dispersion, "dispersion")
         self.num_parameters = 2 if dispersion is None else 1
         self.parameter_names = ("log_mean", "log_dispersion") if dispersion is None else ("log_mean",)
         self.learned_log_dispersion: Any = None

@@ -61,12 +61,7 @@ class MixtureDensity(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.num_components = checks.positive_integer(num_components, "num_components")
         self.size = checks.positive_integer(size, "size")
-        try:
-            self.sigma = sigma if sigma in (None, "shared") else checks.positive_number(sigma, "sigma")
-        except ValueError:
-            raise ValueError(
-                f'`sigma` must be None, "shared" or a positive number. Received: sigma={sigma!r}'
-            ) from None
+        self.sigma = checks.positive_number_or("shared", sigma, "sigma")
         self._num_variances = 1 if sigma == "shared" else self.num_components if sigma is None else 0
         self.num_outputs = self.num_components + (self.num_components + self._num_variances) * self.size
         self._normal = Normal()

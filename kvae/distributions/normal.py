@@ -49,12 +49,7 @@ class Normal(Distribution):
 
     def __init__(self, sigma: Number | Literal["learned"] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        try:
-            self.sigma = sigma if sigma in (None, "learned") else checks.positive_number(sigma, "sigma")
-        except ValueError:
-            raise ValueError(
-                f'`sigma` must be None, "learned" or a positive number. Received: sigma={sigma!r}'
-            ) from None
+        self.sigma = checks.positive_number_or("learned", sigma, "sigma")
         self.num_parameters = 2 if sigma is None else 1
         self.parameter_names = ("mean", "log_var") if sigma is None else ("mean",)
         if sigma == "learned":
