@@ -3,22 +3,21 @@
 What to see: a regressor answers with the mean of all colourings, which is grey. Here a VAE learns a short code z of
 colour fields, and a mixture density network (MDN) the codes that go with a grey image: a component for each colouring.
 
-Data: 1,296 sprites from `sprites64.npz` in the folder `--data`, or digits without that file. A colour field C has two
-chroma values per pixel, blue and red, scaled to about 1; the grey image G is the luma. So that there are two truths, a
-sprite has its own or the complementary colours (C → −C), with equal probability; of a digit, strokes and background
-turn independently. Noise of 0.1 is added to C. All models are densities of C given G, with Gaussians of C:
+Data: 1,296 sprites from `sprites64.npz` in the folder `--data`, or digits without it. A colour field C has two chroma
+values per pixel, blue and red, scaled to about 1; the grey image G is the luma. So that there are two truths, a sprite
+has its own or the complementary colours (C → −C), with equal probability; of a digit, strokes and background turn
+independently. Noise of 0.1 is added to C. All models are densities of C given G, with Gaussians of C:
 
     regressor    N(C | μ(G), σ(G)²), with a σ for every pixel, which favours it
     CVAE         ∫ N(C | μ(z, G), σ²) N(z | 0, I) dz, with one learned σ
-    VAE + MDN    ∫ N(C | μ(z), σ²) p(z|G) dz. First a VAE of C alone is trained with the loss L in place of −log p(C|z);
-                 then it is held, while σ and the MDN p(z|G), with 8 components, are fitted.
+    VAE + MDN    ∫ N(C | μ(z), σ²) p(z|G) dz: a VAE of C, held while σ and p(z|G), 8 components, are fitted.
 
-L = (L_hist + 0.1 L_mah + L_grad) / 2σ² with σ = ½ and e the error of the decoded field: L_hist = Σ w e², w being large
-for rare colours; L_mah = Σ_k (P_k e)² / λ_k over 20 principal components, variances λ_k in units of their mean; L_grad
-sums the squared differences of e between neighbouring pixels (in the paper times 0.001). The table: −log p(C|G) of
-test fields in nats, by importance sampling but for the regressor; the share of test images with all colourings covered:
-one of 20 samples is near each, its error below half of that of grey. Means ± standard errors over the seeds. Pictures:
-colourings (MDN: means of its heaviest components); effects of the loss terms, with the saturation in % of the truth.
+That VAE is trained with a loss in place of −log p(C|z), L = (L_hist + 0.1 L_mah + L_grad) / 2σ² with σ = ½. With e the
+error of the decoded field, L_hist = Σ w e², w large for rare colours; L_mah = Σ_k (P_k e)² / λ_k over 20 principal
+components, variances λ_k in units of their mean; L_grad sums the squared differences of e between neighbouring pixels
+(in the paper times 0.001). Table, mean ± standard error over seeds: −log p(C|G) of test fields in nats, by importance
+sampling but for the regressor; the share of images with all colourings covered: one of 20 samples has less than half of
+the error of grey. Pictures: colourings; effects of the terms of L on codes of two dimensions, with the saturation in %.
 
     python workshops/examples/colorization.py [--short] [--out DIR] [--epochs N] [--seed N] [--data DIR]
 """
@@ -94,27 +93,28 @@ def run(seed, file, losses, epochs, num_train, num_test, num_samples):
     (x, x_test), (y, y_test) = np.split(x, [num_train]), np.split(y, [num_train])
     shape, pixels, mixture = x.shape[1:], y.shape[1], kvae.distributions.MixtureDensity(8, LATENT_DIM)
 
-    def trained(model, x, y, **compiled):
-        rate = keras.optimizers.schedules.CosineDecay(3e-3, epochs * -(-num_train // 64))
+    def trained(model, x, y, rate=3e-3, **compiled):
+        rate = keras.optimizers.schedules.CosineDecay(rate, epochs * -(-num_train // 64))
         model.compile(keras.optimizers.Adam(rate), **compiled)
         model.fit(x, y, batch_size=64, epochs=epochs, verbose=0 if epochs == 1 else 2)
         return model
 
+    def vae(terms, latent_dim):
+        return trained(kvae.VAE(*mlp(shape, latent_dim), ColourLoss(x, *LOSSES[terms]), seed=seed), x, None)
+
     regressor = trained(mlp(shape, pixels, likelihood=GAUSSIAN)[1], y, x, loss=lambda x, p: -GAUSSIAN.log_prob(x, p, 3))
-    cvae = trained(kvae.CVAE(*mlp(shape, LATENT_DIM, num_classes=pixels), likelihood="gaussian", seed=seed), x, y)
-    vaes = {name: kvae.VAE(*mlp(shape, LATENT_DIM), ColourLoss(x, *LOSSES[name]), seed=seed) for name in losses}
-    effects = {"truth": x_test} | {name: trained(vae, x, None).reconstruct(x_test) for name, vae in vaes.items()}
+    held, condition, given = vae("+ grad", LATENT_DIM), keras.Input((pixels,)), {"likelihood": "gaussian", "seed": seed}
+    cvae = trained(kvae.CVAE(*mlp(shape, LATENT_DIM, num_classes=pixels), **given), x, y, rate=1e-3)  # its best rate
+    effects = {"truth": x_test} | {terms: vae(terms, 2).reconstruct(x_test) for terms in losses}
     effects = {f"{name}, {np.linalg.norm(c) / np.linalg.norm(x_test):.0%}": c for name, c in effects.items()}
-    held, condition = (vaes["+ grad"].encoder, vaes["+ grad"].decoder), keras.Input((pixels,))
-    held[0].trainable = held[1].trainable = False
+    held.encoder.trainable = held.decoder.trainable = False
     network = mlp((mixture.num_outputs,), pixels)[1]
     network.get_layer("likelihood").bias.assign(rng.normal(scale=0.5, size=mixture.num_outputs))  # components apart
-    pair = [keras.Model([part.input, condition], part.output) for part in held]
-    prior = kvae.priors.ConditionalMixture(network, mixture)
-    mdn = trained(kvae.CVAE(*pair, likelihood="gaussian", prior=prior, seed=seed), x, y)
-    params = ops.convert_to_numpy(regressor(y_test, training=False))
-    modes = ops.convert_to_numpy(mixture.modes(network(y_test, training=False))[0]).swapaxes(0, 1)
-    answers = {"grey": 0 * x_test, "truth": x_test} | {f"MDN {i + 1}": mdn.decode(modes[i], y_test) for i in range(4)}
+    pair = [keras.Model([part.input, condition], part.output) for part in (held.encoder, held.decoder)]
+    mdn = trained(kvae.CVAE(*pair, prior=kvae.priors.ConditionalMixture(network, mixture), **given), x, y)
+    params, modes = map(ops.convert_to_numpy, (regressor(y_test), mixture.modes(network(y_test))[0]))
+    answers = {"grey": 0 * x_test, "truth": x_test}
+    answers |= {f"MDN {i + 1}": mdn.decode(modes[:, i], y_test) for i in range(4)}
     table = {"regressor": (-np.mean(GAUSSIAN.log_prob(x_test, params, 3)), coverage(params[None, ..., :2], truths))}
     for name, model in {"CVAE": cvae, "VAE + MDN": mdn}.items():
         samples = model.generate(np.tile(y_test, (SAMPLES, 1)), seed=seed).reshape(SAMPLES, *x_test.shape)
@@ -128,13 +128,13 @@ def main():
     """Train, print the table and save the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="one seed, digits, one epoch: shows only that it runs")
-    for name, default in {"out": "runs/colorization", "data": "../shared/data", "epochs": 32, "seed": 0}.items():
+    for name, default in {"out": "runs/colorization", "data": "../shared/data", "epochs": 64, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{default} without --short")
     args = parser.parse_args()
     epochs, seeds, *sizes = (1, 1, 256, 64, 10) if args.short else (args.epochs, 3, 3456, 144, 200)
+    shown = [["+ grad"] if args.short else LOSSES] + [()] * (seeds - 1)  # in the picture, which one seed draws
     file = pathlib.Path("" if args.short else args.data) / "sprites64.npz"
-    losses = [LOSSES if i == 0 and not args.short else ["+ grad"] for i in range(seeds)]  # all for the picture
-    runs = [run(args.seed + i, file, losses[i], epochs, *sizes) for i in range(seeds)]
+    runs = [run(args.seed + i, file, shown[i], epochs, *sizes) for i in range(seeds)]
     print(f"{'':12}{'−log p, nats':>18}{'all covered, %':>20}")
     for name in runs[0][0]:
         values = np.array([table[name] for table, *_ in runs]) * [1, 100]
