@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from papers import NAMES, arguments_of, kept, load
 from sklearn.linear_model import LogisticRegression
+from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
 import kvae
@@ -22,12 +23,22 @@ from kvae.data import few_labels
 from kvae.distributions import Normal
 
 # %, MNIST, 100 labels; of M1 with a TSVM; of ADGM by Maaløe et al. 2016, table 1.
-PUBLISHED = {"M1 SVM": "11.82", "M2": "11.97 ± 1.71", "M1+M2": "3.33 ± 0.14", "ADGM": "0.96 ± 0.02"}
+PUBLISHED = {
+    "M1 SVM": "11.82",
+    "M1 spreading": "11.82",
+    "M2": "11.97 ± 1.71",
+    "M1+M2": "3.33 ± 0.14",
+    "ADGM": "0.96 ± 0.02",
+}
 SETTINGS = {
     "mnist": {"per_class": 10, "draws": 5, "minutes": 45.0, "hidden": 500, "latent_dim": 50, "batch": 200},
     "digits": {"per_class": 5, "draws": 10, "minutes": 1.0, "hidden": 128, "latent_dim": 8, "batch": 64},
 }
-CLASSIFIERS = {"M1": lambda: LogisticRegression(max_iter=1000), "M1 SVM": lambda: SVC(C=10.0)}
+CLASSIFIERS = {
+    "M1": lambda: LogisticRegression(max_iter=1000),
+    "M1 SVM": lambda: SVC(C=10.0),
+    "M1 spreading": lambda: LabelSpreading("knn", n_neighbors=10, max_iter=100),  # sees all codes, as a TSVM does
+}
 
 
 class Until(keras.callbacks.Callback):
