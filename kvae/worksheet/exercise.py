@@ -1,10 +1,12 @@
 """An exercise as data, and the verdict on an answer."""
 
+import contextlib
 import dataclasses
 import functools
-import re
-import traceback
-from collections.abc import Callable
+import inspect
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
@@ -12,10 +14,15 @@ import numpy as np
 from keras import ops
 
 from kvae.types import Array
+from kvae.worksheet.messages import describe, headline, short, two_numbers
 from kvae.worksheet.resources import TimeUpError, within
 
 State: TypeAlias = Literal["right", "wrong", "todo"]
+Given: TypeAlias = tuple[Any, ...] | Callable[[Any], Any] | None  # arguments, a measure, or nothing for a value
 BACKENDS = ("tensorflow", "torch", "jax", "jaxlib")
+# What an answer may have done that is right at the arguments of an exercise and wrong at further ones.
+OTHER = "is a size or a value written as a number that fits only the first ones, or an argument not used?"
+EXTREME = "exp overflows or underflows where the values are large or far apart: subtract the largest one first"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,9 +40,11 @@ class Exercise:
         arguments: arrays to call a function with; `None` for other answers.
         measure: function from an answer to an array, or to a dict of arrays by name; `None` for the plain comparison.
         at: the arguments in words, for the messages.
+        further: pairs of further arguments (or of a further measure) and a message, for an answer that is right at
+            `arguments` and wrong there: other sizes and seeds, extreme values. They are never printed.
         tolerance: absolute, for each number.
-        tensors: whether arguments are passed as tensors of Keras's backend and NumPy results are rejected; `False`
-            for a function of NumPy arrays.
+        tensors: whether arguments are passed as tensors of Keras's backend, NumPy results are rejected, and the answer
+            must have the reference's gradient and run when compiled; `False` for a function of NumPy arrays.
         points: for grading.
         seconds: time limit for an answer.
 
@@ -57,19 +66,25 @@ class Exercise:
     arguments: tuple[Any, ...] | None = None
     measure: Callable[[Any], Any] | None = None
     at: str = ""
+    further: Sequence[tuple[Given, str]] = ()
     tolerance: float = 1e-3
     tensors: bool = True
     points: int = 1
     seconds: float = 20.0
 
-    def result(self, answer: Any) -> Any:
+    @functools.cached_property
+    def cases(self) -> list[Given]:
+        """What an answer is tried on: first what the message describes, then what it does not."""
+        return [self.arguments if self.measure is None else self.measure, *(given for given, _ in self.further)]
+
+    def result(self, answer: Any, case: int = 0) -> Any:
         """The result of an answer, before its conversion to numbers; raises whatever the answer raises."""
-        if self.measure is not None:
-            return self.measure(answer)
-        if self.arguments is None:
+        given = self.cases[case]
+        if given is None:
             return answer
-        # New arrays for each call, because an answer may modify its arguments.
-        return answer(*(ops.convert_to_tensor(a) if self.tensors else np.copy(a) for a in self.arguments))
+        if callable(given):
+            return given(answer)
+        return call(answer, *(as_tensor(each) if self.tensors else each for each in given))
 
     def numbers(self, result: Any) -> dict[str, Array]:
         """Convert what `result` returned to a dict of arrays by name.
@@ -80,23 +95,42 @@ class Exercise:
         if self.arguments is not None and self.tensors and isinstance(result, (np.ndarray, np.generic)):
             raise NotNumericError("it returned a NumPy array, which has no gradient: use keras.ops instead of NumPy")
         named = result if isinstance(result, dict) else {"": result}
-        return {name: as_array(value) for name, value in named.items()}
+        return {str(name): as_array(value) for name, value in named.items()}
 
-    @functools.cached_property
+    @property
     def expected(self) -> dict[str, Array]:
         """The numbers of the right answer."""
-        return self.numbers(self.result(self.reference))
+        return self.expected_at(0)
 
     @functools.cached_property
     def mistakes(self) -> list[tuple[dict[str, Array] | str, str]]:
         """The outcome of each common mistake, numbers or the headline of an error, with its message."""
-        return [(self._outcome(answer), message) for answer, message in self.wrong]
+        return [(self.outcome(answer), message) for answer, message in self.wrong]
 
-    def _outcome(self, answer: Any) -> dict[str, Array] | str:
+    def expected_at(self, case: int) -> dict[str, Array]:
+        """The numbers of the right answer in a case."""
+        if case not in self._expected:
+            self._expected[case] = self.numbers(self.result(self.reference, case))
+        return self._expected[case]
+
+    @functools.cached_property
+    def _expected(self) -> dict[int, dict[str, Array]]:
+        return {}
+
+    def outcome(self, answer: Any, case: int = 0) -> dict[str, Array] | str:
+        """The numbers of an answer in a case, or the headline of its error; what it prints is discarded."""
         try:
-            return self.numbers(self.result(answer))
-        except Exception as error:
+            with silent():
+                return self.numbers(self.result(answer, case))
+        except (Exception, SystemExit) as error:
             return headline(error)
+
+    def holds(self, answer: Any) -> bool:
+        """Whether an answer has the right numbers in every case."""
+        return all(
+            isinstance(numbers := self.outcome(answer, case), dict) and self.same(numbers, self.expected_at(case))
+            for case in range(len(self.cases))
+        )
 
     def same(self, numbers: dict[str, Array], others: dict[str, Array]) -> bool:
         """Whether two dicts of arrays have equal names and shapes, and values within the tolerance."""
@@ -123,6 +157,14 @@ class NotNumericError(Exception):
     """An answer that does not yield numbers; the message is for its author."""
 
 
+class ChangedArgumentError(Exception):
+    """An answer that changes an argument in place; the message is for its author."""
+
+
+class NotCompiledError(Exception):
+    """An answer that raises when it is compiled; the message is for its author."""
+
+
 def judge(exercise: Exercise, answer: Any) -> Verdict:
     """Judge an answer. Never raises, whatever the answer does.
 
@@ -133,36 +175,76 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
     Returns:
         The verdict.
     """
+    from kvae.worksheet import diagnosis, probes  # which import this module
+
     if answer is exercise.reference and callable(answer):
         return Verdict("todo", "this is the worksheet's own answer: run the cell with yours, then this one")
     if callable(exercise.reference) and answer is not Ellipsis and not callable(answer):
         kind = "class" if isinstance(exercise.reference, type) else "function"
-        return Verdict("wrong", f"expected a {kind}: its name, without parentheses. Received: {_short(answer)}")
+        return Verdict("wrong", f"expected a {kind}: its name, without parentheses. Received: {short(answer)}")
     try:
         result = within(exercise.seconds, lambda: exercise.result(answer))
     except NotImplementedError:
         return Verdict("todo", TODO)
     except TimeUpError:
         return Verdict("wrong", f"it took longer than {exercise.seconds:g} s: is there an endless loop?")
+    except (ChangedArgumentError, NotCompiledError) as error:
+        return Verdict("wrong", str(error))
     except (Exception, SystemExit) as error:
         if "ellipsis" in str(error).lower():  # it used a blank
             return Verdict("todo", TODO)
-        known = [f": {message}" for outcome, message in exercise.mistakes if outcome == headline(error)]
-        return Verdict("wrong", describe(error) + "".join(known[:1]))
+        why = diagnosis.of_an_error(exercise, answer, headline(error))
+        return Verdict("wrong", describe(error) + (f": {why}" if why else ""))
     try:
         numbers = exercise.numbers(result)
     except NotNumericError as error:
         return Verdict("todo" if str(error) == TODO else "wrong", str(error))
     values = compare(exercise, numbers)
-    if exercise.same(numbers, exercise.expected):
-        return Verdict("right", values)
-    for wrong, message in exercise.mistakes:
-        if isinstance(wrong, dict) and exercise.same(numbers, wrong):
-            return Verdict("wrong", f"{values}: {message}")
-    nan = any(np.isnan(array).any() for array in numbers.values())
-    return Verdict(
-        "wrong", values + ("; NaN comes from the log or root of a negative number, or from 0/0" if nan else "")
-    )
+    if not exercise.same(numbers, exercise.expected):
+        why = diagnosis.of_numbers(exercise, answer, numbers)
+        return Verdict("wrong", f"{values}: {why}" if why else values)
+    flaw = probes.flaw(exercise, answer, result)
+    return Verdict("wrong", f"{values}: right there, but {flaw}") if flaw else Verdict("right", values)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Discard what an answer prints, and its warnings: it has been called before, and they have been shown."""
+    with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def as_tensor(value: Any) -> Any:
+    """A new tensor, of memory of its own: PyTorch's would share that of an array."""
+    return ops.convert_to_tensor(np.copy(value))
+
+
+def call(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """Call an answer with copies of the arrays among its arguments.
+
+    Raises:
+        ChangedArgumentError: if it changes one of them in place.
+    """
+    given = [np.copy(each) if isinstance(each, np.ndarray) else each for each in arguments]
+    result = answer(*given)
+    for i, (before, after) in enumerate(zip(arguments, given, strict=True)):
+        if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
+            name = parameters(answer, len(given))[i]
+            raise ChangedArgumentError(
+                f"it changes its argument `{name}` in place, and with it the array of the cell that calls it: "
+                f"write x = x − …, not x -= … or x[…] = …"
+            )
+    return result
+
+
+def parameters(answer: Any, count: int) -> list[str]:
+    """The names of an answer's parameters, or "argument 1" and so on where they have none."""
+    try:
+        names = list(inspect.signature(answer).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [names[i] if i < len(names) else f"argument {i + 1}" for i in range(count)]
 
 
 TODO = "not done yet: fill in the blank (replace every `...` and `raise NotImplementedError`)"
@@ -186,9 +268,9 @@ def as_array(value: Any) -> Array:
     try:
         array = ops.convert_to_numpy(value) if backend in BACKENDS else np.asarray(value)
     except Exception as error:
-        raise NotNumericError(f"expected an array of numbers. Received: {_short(value)}") from error
+        raise NotNumericError(f"expected an array of numbers. Received: {short(value)}") from error
     if array.dtype.kind not in "fiub":
-        raise NotNumericError(f"expected numbers. Received: {_short(value)}")
+        raise NotNumericError(f"expected numbers. Received: {short(value)}")
     return array
 
 
@@ -197,7 +279,9 @@ def compare(exercise: Exercise, numbers: dict[str, Array]) -> str:
     expected = exercise.expected
     where = f" at {exercise.at}" if exercise.at else ""
     if numbers.keys() != expected.keys():
-        return f"your values are {', '.join(numbers)}, expected {', '.join(expected)}"
+        received = f"one result for each of {', '.join(numbers)}" if any(numbers) else "one result without a name"
+        wanted = f"one for each of {', '.join(expected)}" if any(expected) else "an array or a number"
+        return f"expected {wanted}. Received: {received if numbers else 'no result'}"
     for name, want in expected.items():
         got = numbers[name]
         if got.shape != want.shape:
@@ -210,29 +294,5 @@ def compare(exercise: Exercise, numbers: dict[str, Array]) -> str:
     index = tuple(int(i) for i in (np.argwhere(far)[0] if far.any() else (0,) * want.ndim))
     place = f"[{', '.join(map(str, index))}]" if want.size > 1 else ""
     label = f"{name}{place}: " if name else ""
-    text = f"{label}your value{place if not name else ''} {_number(got[index])}, expected {_number(want[index])}"
-    return f"{text} ± {exercise.tolerance:g}{where}"
-
-
-def describe(error: BaseException) -> str:
-    """Describe an exception in one line: its type, its message, and the line of the answer that raised it."""
-    lines = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in lines if "<cell" in frame.filename or "ipykernel" in frame.filename]
-    where = f", in your line `{own[-1].line}`" if own and own[-1].line else ""
-    return f"it raised {headline(error)}{where}"
-
-
-def headline(error: BaseException) -> str:
-    """Type and message of an exception, without the colours and arguments that Keras adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m|Exception encountered when calling .*", "", str(error))
-    text = " ".join(text.split("Arguments received by")[0].split())[:200].rstrip(". ")
-    return f"{type(error).__name__}{f': {text}' if text else ''}"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if value.dtype.kind == "f" else str(value)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    mine, right = two_numbers(got[index], want[index])
+    return f"{label}your value{place if not name else ''} {mine}, expected {right} ± {exercise.tolerance:g}{where}"

@@ -6,7 +6,7 @@ The references reach the worksheet's numbers by a different route: NumPy's covar
 import numpy as np
 
 from kvae.baselines import PCA
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import OTHER, Exercise, call
 
 RNG = np.random.default_rng(1)
 IMAGES = RNG.uniform(0, 1, (5, 2, 3, 1)).astype("float32")
@@ -18,6 +18,11 @@ MEAN = np.array([1.5, -1.0, 2.0, 0.5])
 W = np.linalg.qr(np.random.default_rng(2).normal(0, 1, (4, 2)))[0]
 NOISE = np.random.default_rng(3).normal(0, 1, (3, 2))
 VARIANCES = np.array([4.0, 0.5])
+MORE_IMAGES = RNG.uniform(0, 1, (4, 3, 5, 1)).astype("float32")
+MORE_ROWS = RNG.normal(0, 1, (7, 5)) * np.array([0.3, 3.0, 1.0, 2.0, 0.6]) - np.array([1.0, 2.0, -0.5, 0.2, 4.0])
+MORE_MEAN = np.array([-0.5, 2.0, 1.0, -1.5, 0.3])
+MORE_W = np.linalg.qr(np.random.default_rng(4).normal(0, 1, (5, 3)))[0]
+MORE_NOISE = np.random.default_rng(5).normal(0, 1, (2, 3))
 
 
 # Reference answers
@@ -98,12 +103,12 @@ def _positive(w):
 
 def directions(answer):
     """What an answer to 1.3 returns for six rows."""
-    return _positive(answer(CLOUD.copy(), 2))
+    return _positive(call(answer, CLOUD, 2))
 
 
 def three_codes(answer):
     """What an answer to 1.6 returns for three test rows."""
-    return _positive(answer(ROWS.copy(), ROWS[:3] * 1.5 + 1, 2))
+    return _positive(call(answer, ROWS, ROWS[:3] * 1.5 + 1, 2))
 
 
 SIX = "six rows of four columns"
@@ -112,6 +117,7 @@ EXERCISES = {
     "1.1": Exercise(
         title="the matrix X",
         reference=centred,
+        further=[((MORE_IMAGES,), OTHER)],
         arguments=(IMAGES,),
         tensors=False,
         at="five images of six pixels",
@@ -134,6 +140,7 @@ EXERCISES = {
     "1.2": Exercise(
         title="variance along a direction",
         reference=variance,
+        further=[((MORE_ROWS - MORE_ROWS.mean(axis=0), MORE_MEAN), OTHER)],
         arguments=(CLOUD, DIRECTION),
         tensors=False,
         at=f"{SIX}, ‖w‖ = 3.77",
@@ -152,6 +159,7 @@ EXERCISES = {
     "1.3": Exercise(
         title="the first k principal components",
         reference=principal_components,
+        further=[(lambda answer: _positive(call(answer, MORE_ROWS - MORE_ROWS.mean(axis=0), 3)), OTHER)],
         measure=directions,
         at=SIX,
         wrong=[
@@ -171,6 +179,7 @@ EXERCISES = {
     "1.4": Exercise(
         title="reconstruction from k numbers",
         reference=reconstruct,
+        further=[((MORE_ROWS, MORE_MEAN, MORE_W), OTHER)],
         arguments=(ROWS, MEAN, W),
         tensors=False,
         at=f"{SIX}, k = 2",
@@ -192,6 +201,7 @@ EXERCISES = {
     "1.5": Exercise(
         title="the energy",
         reference=energy,
+        further=[((MORE_ROWS, MORE_MEAN, MORE_W), OTHER)],
         arguments=(ROWS, MEAN, W),
         tensors=False,
         at=f"{SIX}, k = 2",
@@ -215,6 +225,7 @@ EXERCISES = {
     "1.6": Exercise(
         title="the bug",
         reference=codes,
+        further=[(lambda answer: _positive(call(answer, MORE_ROWS, MORE_ROWS[:1] - 2, 1)), OTHER)],
         measure=three_codes,
         points=2,
         at="three test rows",
@@ -243,6 +254,7 @@ EXERCISES = {
     "1.7": Exercise(
         title="stretch: draw from PCA",
         reference=sample,
+        further=[((MORE_NOISE, MORE_MEAN, MORE_W, np.array([0.3, 1.7, 2.5])), OTHER)],
         arguments=(NOISE, MEAN, W, VARIANCES),
         tensors=False,
         points=0,

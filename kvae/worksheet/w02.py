@@ -10,7 +10,8 @@ from scipy.spatial.distance import cdist
 
 from kvae.layers import TiedDense
 from kvae.models.autoencoder import SquaredError
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import OTHER, Exercise
+from kvae.worksheet.probes import compiled, weight_gradient
 
 RNG = np.random.default_rng(2)
 PIXELS = (1, 2, 3)
@@ -22,6 +23,11 @@ B1, B2 = np.array([0.3, -0.5, 0.8], "float32"), np.array([0.2, -0.4, 0.6, -0.8, 
 Z_TRAIN = RNG.normal(0, 1, (5, 3)) * np.array([0.5, 2.0, 3.0]) + np.array([1.0, -2.0, 0.5])
 NOISE = RNG.normal(0, 1, (4, 3))
 CODES = RNG.normal(0, 2, (4, 3))
+
+
+def _tied_arguments(codes, k, h, d):
+    shapes = (codes, k), (d, h), (h, k), (h,), (d,)
+    return tuple(np.random.default_rng(d).normal(0, 1, shape).astype("float32") for shape in shapes)
 
 
 # Reference answers
@@ -145,7 +151,12 @@ def model_outputs(model_class):
         return network
 
     model = model_class(linear((2, 4, 1), 2), linear((2,), 8, layers.Reshape((2, 4, 1))))
-    return {"what call returns": model(ops.convert_to_tensor(X)), "sum of the losses": sum(model.losses)}
+    result = {"what call returns": model(ops.convert_to_tensor(X)), "sum of the losses": sum(model.losses)}
+    result["gradient of the loss with respect to the encoder's bias"] = weight_gradient(
+        lambda: (model(ops.convert_to_tensor(X)), sum(model.losses))[1], model.encoder.weights[-1]
+    )
+    compiled(model, X)
+    return result
 
 
 def layer_outputs(layer_class):
@@ -159,7 +170,11 @@ def layer_outputs(layer_class):
     layer.bias.assign(np.array([0.5, -0.5, 1.0]))
     before = layer(h)
     dense.kernel.assign(weights.normal(0, 1, (3, 2)))
-    return {"output": before, "output after the encoder has learnt": layer(h)}
+    return {
+        "output": before,
+        "output after the encoder has learnt": layer(h),
+        "gradient with respect to the encoder's kernel": weight_gradient(lambda: ops.sum(layer(h)), dense.kernel),
+    }
 
 
 PICTURES = "three images of eight pixels"
@@ -168,6 +183,7 @@ EXERCISES = {
     "2.1": Exercise(
         title="the squared error",
         reference=squared_error,
+        further=[((X[:2, :1, :3] - 0.5, X_HAT[1:, 1:, 1:] + 1), OTHER)],
         arguments=(X, X_HAT),
         at=PICTURES,
         wrong=[
@@ -214,6 +230,7 @@ EXERCISES = {
     "2.3": Exercise(
         title="a decoder with tied weights",
         reference=decode_tied,
+        further=[(_tied_arguments(3, 3, 2, 4), OTHER)],
         arguments=(Z, W1, W2, B1, B2),
         at="four codes, 2 → 3 → 5",
         wrong=[
@@ -239,6 +256,7 @@ EXERCISES = {
     "2.4": Exercise(
         title="random codes",
         reference=random_codes,
+        further=[((Z_TRAIN[:4, 1:] - 3, NOISE[1:, 1:]), OTHER)],
         arguments=(Z_TRAIN, NOISE),
         tensors=False,
         at="codes of three dimensions",
@@ -257,6 +275,7 @@ EXERCISES = {
     "2.5": Exercise(
         title="distance to the nearest code",
         reference=nearest,
+        further=[((CODES[:3, 1:] + 1, Z_TRAIN[:4, 1:]), OTHER)],
         arguments=(CODES, Z_TRAIN),
         tensors=False,
         at="four codes, five training codes",
@@ -309,6 +328,7 @@ EXERCISES = {
     "2.7": Exercise(
         title="stretch: from one code to another",
         reference=interpolate,
+        further=[((CODES[2, :2], CODES[0, :2], np.array(7)), OTHER), ((CODES[2], CODES[0], np.array(2)), OTHER)],
         arguments=(Z_TRAIN[0], Z_TRAIN[1], np.array(4)),
         tensors=False,
         points=0,

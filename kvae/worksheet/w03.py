@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from kvae.models.autoencoder import SquaredError
 from kvae.penalties import SLOPES
-from kvae.worksheet.exercise import Exercise
+from kvae.training.gradients import gradient
+from kvae.worksheet.exercise import OTHER, Exercise, as_tensor, call
 
 RNG = np.random.default_rng(3)
 POINTS = RNG.normal(0, 2, (6, 2))
@@ -24,6 +25,7 @@ KERNEL = RNG.normal(0, 1, (3, 4)).astype("float32")
 IMAGES, ATOMS = RNG.normal(0, 1, (3, 5)), RNG.normal(0, 1, (4, 5))
 SPARSE = np.array([[0.0, -1.5, 0.0, 0.5], [2.0, 0.0, 0.0, 0.0], [0.0, 0.7, -0.4, 0.3]])
 ONE_OF_K = np.eye(3)[[0, 2, 0, 1, 2, 0]]
+TURN = np.array([[0.6, 0.8, 0.3], [-0.8, 0.6, 0.1]])
 
 
 # Reference answers
@@ -98,12 +100,19 @@ def _price(weight):
 
 def denoise(answer):
     """What an answer to 3.3 returns for three points."""
-    return answer(_half, ops.convert_to_tensor(X), ops.convert_to_tensor(NOISE))
+    loss = answer(_half, ops.convert_to_tensor(X), ops.convert_to_tensor(NOISE))
+    if not ops.is_tensor(loss):
+        return loss
+
+    def total(weight):
+        return ops.sum(answer(lambda x: weight * x + 0.5, ops.convert_to_tensor(X), ops.convert_to_tensor(NOISE)))
+
+    return {"loss": loss, "gradient with respect to a weight of G": gradient(total, np.float32(0.5))[1]}
 
 
 def walk(answer):
     """What an answer to 3.7 returns for three points and three steps."""
-    return answer(_half, X.copy(), 3)
+    return call(answer, _half, X, 3)
 
 
 CODES = "three images, four atoms, λ = 0.7"
@@ -112,6 +121,7 @@ EXERCISES = {
     "3.1": Exercise(
         title="the energy of K-means",
         reference=kmeans_energy,
+        further=[((POINTS[:4] @ TURN, CENTRES[:2] @ TURN + 1), OTHER)],
         arguments=(POINTS, CENTRES),
         tensors=False,
         at="six points, three centres",
@@ -132,6 +142,7 @@ EXERCISES = {
     "3.2": Exercise(
         title="low on the data, higher elsewhere?",
         reference=auroc,
+        further=[((ELSEWHERE[:4] + 0.01, ENERGIES * 2), OTHER)],
         arguments=(ENERGIES, ELSEWHERE),
         tensors=False,
         at="five energies on the data, seven elsewhere",
@@ -152,6 +163,7 @@ EXERCISES = {
     "3.3": Exercise(
         title="the denoising loss",
         reference=denoising_loss,
+        further=[(lambda answer: call(answer, lambda x: 1 - 2 * x, as_tensor(H), as_tensor(1 - H)), OTHER)],
         measure=denoise,
         at="three points, G(x) = ½x + ½",
         wrong=[
@@ -172,6 +184,7 @@ EXERCISES = {
     "3.4": Exercise(
         title="the contractive penalty",
         reference=contraction,
+        further=[((H[:1, :3] ** 2, KERNEL[:2, 1:]), OTHER)],
         arguments=(H, KERNEL),
         points=2,
         at="two codes of four units, three inputs",
@@ -214,6 +227,7 @@ EXERCISES = {
     "3.5": Exercise(
         title="the energy of sparse coding",
         reference=sparse_energy,
+        further=[((IMAGES[:2, :3], SPARSE[1:, :3], ATOMS[:3, :3], np.array(1.9)), OTHER)],
         arguments=(IMAGES, SPARSE, ATOMS, np.array(0.7)),
         tensors=False,
         at=CODES,
@@ -245,6 +259,7 @@ EXERCISES = {
     "3.6": Exercise(
         title="the bug",
         reference=centres,
+        further=[((POINTS[:5] @ TURN, np.eye(4)[[1, 0, 2, 3, 0]]), OTHER)],
         arguments=(POINTS, ONE_OF_K),
         tensors=False,
         points=2,
@@ -263,6 +278,10 @@ EXERCISES = {
     "3.7": Exercise(
         title="stretch: the dynamics",
         reference=follow,
+        further=[
+            (lambda answer: call(answer, lambda x: 2 - 3 * x, POINTS, 2), OTHER),
+            (lambda answer: call(answer, _half, POINTS, 0), OTHER),
+        ],
         measure=walk,
         points=0,
         at="three points, three steps, G(x) = ½x + ½",

@@ -8,12 +8,12 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from kvae.evaluation import likelihood
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import EXTREME, OTHER, Exercise, call
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(0, 1, 5)
 X_MEAN = RNG.normal(0, 1, (3, 5))
-S = 0.4
+S = 0.7
 LOG_VALUES = np.array([-1003.0, -1000.5, -1001.2, -1004.1])  # their exponentials underflow to 0
 LOG_W = np.append(LOG_VALUES, -1300.0)  # else (Σ log w)² / Σ (log w)² would be close to the number of samples
 LOG_PX = np.array([-12.0, -9.5, -10.2, -14.0])
@@ -128,16 +128,24 @@ def _precision_returned(x, w, b, s):
 
 def moments(answer):
     """Mean and covariance that a `posterior` returns."""
-    result = answer(X, W, B, S)
-    return dict(zip(("mean", "covariance"), result, strict=True)) if isinstance(result, tuple) else result
+    return _named(call(answer, X, W, B, S))
+
+
+def _named(result):
+    if not isinstance(result, (tuple, list)):
+        return result
+    if len(result) != 2:
+        raise ValueError(f"two results must be returned, the mean and the covariance. Received: {len(result)}")
+    return dict(zip(("mean", "covariance"), result, strict=True))
 
 
 EXERCISES = {
     "4.1": Exercise(
         title="log p(x|z), Gaussian",
         reference=log_likelihood,
+        further=[((X[:4] - 1, X_MEAN[:2, :4], 1.6), OTHER)],
         arguments=(X, X_MEAN, S),
-        at="three codes, five pixels, s = 0.4",
+        at="three codes, five pixels, s = 0.7",
         tensors=False,
         wrong=[
             (lambda x, m, s: -log_likelihood(x, m, s), "the sign: this is −log p(x|z)"),
@@ -169,6 +177,11 @@ EXERCISES = {
     "4.2": Exercise(
         title="the log of a mean",
         reference=log_mean,
+        further=[
+            ((np.array([-700.0, -2.0, -3.5]),), OTHER),
+            ((np.array([-9000.0, -9003.0, -9001.0, 5.0, 2.0]),), EXTREME),
+            ((np.array([1200.0, 1203.5]),), EXTREME),
+        ],
         arguments=(LOG_VALUES,),
         at="−1003, −1000.5, −1001.2, −1004.1",
         tensors=False,
@@ -186,6 +199,7 @@ EXERCISES = {
     "4.3": Exercise(
         title="importance weights",
         reference=log_weights,
+        further=[((LOG_PX[:3] + 2, Z[:3, :2] * 2, Q_MEAN[1:], Q_STD[1:]), OTHER)],
         arguments=(LOG_PX, Z, Q_MEAN, Q_STD),
         at="four samples of three dimensions",
         tensors=False,
@@ -209,6 +223,11 @@ EXERCISES = {
     "4.4": Exercise(
         title="effective sample size",
         reference=effective_sample_size,
+        further=[
+            ((np.array([0.5, -0.2, 0.1]),), OTHER),
+            ((np.array([-9000.0, -9003.0, -9001.0, 5.0, 4.0]),), EXTREME),
+            ((np.array([1200.0, 1201.5]),), EXTREME),
+        ],
         arguments=(LOG_W,),
         at="log w = −1003, −1000.5, −1001.2, −1004.1, −1300",
         tensors=False,
@@ -227,6 +246,7 @@ EXERCISES = {
     "4.5": Exercise(
         title="Jensen: the ELBO",
         reference=elbo,
+        further=[((np.array([-3.0, 1.5, -0.5]),), OTHER)],
         arguments=(LOG_VALUES,),
         at="log w = −1003, −1000.5, −1001.2, −1004.1",
         tensors=False,
@@ -244,6 +264,7 @@ EXERCISES = {
     "4.6": Exercise(
         title="the bug",
         reference=fixed_elbo,
+        further=[((LOG_PX[:3] + 5, Q_MEAN[:2] * 2, np.array([0.3, -1.1])), OTHER)],
         arguments=(LOG_PX, Q_MEAN, np.log(Q_STD)),
         at="four samples of three dimensions",
         tensors=False,
@@ -276,6 +297,7 @@ EXERCISES = {
     "4.7": Exercise(
         title="stretch: the posterior",
         reference=posterior,
+        further=[(lambda answer: _named(call(answer, X[:4], W[:4, :2], B[:4] - 1, 1.5)), OTHER)],
         measure=moments,
         points=0,
         wrong=[

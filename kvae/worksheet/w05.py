@@ -9,7 +9,8 @@ from scipy import stats
 
 from kvae.distributions import Normal
 from kvae.training.gradients import gradient
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import OTHER, Exercise
+from kvae.worksheet.probes import compiled
 
 X, NOISE, REST = 2.0, 0.5, -20.0  # the worksheet's toy model
 MU, LOG_SIGMA = np.array(0.3), np.array(-0.4)
@@ -137,16 +138,17 @@ def _density(mu, log_sigma, noise):
 # What is compared
 
 
-def downhill(loss):
-    """Minus the gradient of a loss at `POINT`, by coordinate."""
+def downhill(loss, noise=EPSILON, where=POINT):
+    """Minus the gradient of a loss, by coordinate, and whether it runs in a compiled step, as in the worksheet."""
 
     def at(point):
-        value = loss(point[0], point[1], ops.convert_to_tensor(EPSILON))
+        value = loss(point[0], point[1], ops.convert_to_tensor(noise))
         if value is None or value is Ellipsis:
             raise NotImplementedError
         return value
 
-    _, slope = gradient(at, np.array(POINT, "float32"))
+    _, slope = gradient(at, np.array(where, "float32"))
+    compiled(lambda *arguments: loss(*arguments), *np.array(where, "float32"), noise)
     by_mu, by_log_sigma = -ops.convert_to_numpy(slope)
     return {"uphill d/dμ": by_mu, "uphill d/d log σ": by_log_sigma}
 
@@ -155,6 +157,7 @@ EXERCISES = {
     "5.1": Exercise(
         title="the score function's gradient",
         reference=score_function,
+        further=[((np.array(-1.2), np.array(0.5), Z[:3] + 0.4), OTHER)],
         arguments=(MU, LOG_SIGMA, Z),
         at="four samples, μ = 0.3, log σ = −0.4",
         tensors=False,
@@ -186,6 +189,7 @@ EXERCISES = {
     "5.2": Exercise(
         title="the pathwise gradient",
         reference=pathwise,
+        further=[((np.array(-1.2), np.array(0.5), EPSILON[:3] - 0.3), OTHER)],
         arguments=(MU, LOG_SIGMA, EPSILON),
         at="four samples, μ = 0.3, log σ = −0.4",
         tensors=False,
@@ -212,6 +216,7 @@ EXERCISES = {
     "5.3": Exercise(
         title="the inverse CDF",
         reference=logistic,
+        further=[((np.array([0.2, 0.7]), np.array(-2.0), np.array(1.7)), OTHER)],
         arguments=(U, np.array(1.0), np.array(0.8)),
         at="u = 0.05, 0.4, 0.9, μ = 1, s = 0.8",
         tensors=False,
@@ -236,6 +241,7 @@ EXERCISES = {
     "5.4": Exercise(
         title="the density of a composition",
         reference=log_normal_log_prob,
+        further=[((POSITIVE[:2] + 0.4, np.array(-1.0), np.array(1.8)), OTHER)],
         arguments=(POSITIVE, np.array(0.3), np.array(0.6)),
         at="z = 0.3, 1.7, 4, μ = 0.3, σ = 0.6",
         tensors=False,
@@ -263,6 +269,7 @@ EXERCISES = {
     "5.5": Exercise(
         title="the bug",
         reference=surrogate,
+        further=[(lambda answer: downhill(answer, EPSILON[:3] - 0.2, (-0.6, 0.2)), OTHER)],
         measure=downhill,
         points=2,
         at="μ = 0.3, log σ = −0.4",
@@ -285,6 +292,7 @@ EXERCISES = {
     "5.6": Exercise(
         title="stretch: a baseline",
         reference=less_baseline,
+        further=[((F_Z[1:] + 7,), OTHER)],
         arguments=(F_Z,),
         at="f = −3, −10, −0.5, −4.2",
         tensors=False,

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from kvae.distributions import Bernoulli, Normal
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import OTHER, Exercise
+from kvae.worksheet.probes import compiled, weight_gradient
 
 Z_MEAN = np.array([[0.5, -1.0, 2.0], [0.0, 1.0, -0.5]], "float32")
 Z_LOG_VAR = np.log(np.array([[4.0, 0.25, 1.0], [0.5, 2.0, 9.0]], "float32"))
@@ -18,6 +19,7 @@ X = np.random.default_rng(6).integers(0, 2, (2, 3, 3, 1)).astype("float32")
 Z = Z_MEAN + np.exp(0.5 * Z_LOG_VAR) * NOISE
 X_LOGITS = np.random.default_rng(7).normal(0, 2, (2, 3, 3, 1)).astype("float32")
 PIXELS = (1, 2, 3)
+EXTREME_LOGITS = "log(sigmoid(a)) in two steps is log 0 at a = −200: compute with the logits, from_logits=True"
 
 
 def sample(z_mean, z_log_var, noise):
@@ -159,29 +161,36 @@ def networks():
 IMAGES = np.random.default_rng(1).integers(0, 2, (2, 2, 4, 1)).astype("float32")
 
 
-def losses(model_class):
+def losses(model_class, images=None):
     """What a class's `call` registers with `add_loss`, with a decoder that ignores z and with one that does not."""
     encoder, decoder = networks()
     model = model_class(encoder, decoder)
+    x = ops.convert_to_tensor(IMAGES if images is None else images)
     kernel, bias = decoder.get_weights()
     decoder.set_weights([0 * kernel, bias])  # so that the noise has no effect
-    model(ops.convert_to_tensor(IMAGES))
+    model(x)
     fixed = sum(model.losses)
+    slope = weight_gradient(lambda: (model(x), sum(model.losses))[1], encoder.weights[-1])
     decoder.set_weights([kernel, bias])
     calls = []
     for _ in range(2):
-        model(ops.convert_to_tensor(IMAGES))
+        model(x)
         calls.append(float(sum(model.losses)))
-    return {"sum of the losses": fixed, "does the loss change with the noise (1: yes)": float(calls[0] != calls[1])}
+    compiled(model, IMAGES)
+    return {
+        "sum of the losses": fixed,
+        "does the loss change with the noise (1: yes)": float(calls[0] != calls[1]),
+        "gradient of the loss with respect to the encoder's bias": slope,
+    }
 
 
-def step(model_class):
+def step(model_class, images=None):
     """What one `train_step` logs, and how far it moves the two networks."""
     encoder, decoder = parts = networks()
     model = model_class(encoder, decoder)
     model.compile(optimizer=keras.optimizers.SGD(0.1))
     before = [network.get_weights()[1] for network in parts]
-    logs = model.train_step(ops.convert_to_tensor(IMAGES))
+    logs = model.train_step(ops.convert_to_tensor(IMAGES if images is None else images))
     if not isinstance(logs, dict):
         return None
     moved = [network.get_weights()[1] - bias for network, bias in zip(parts, before, strict=True)]
@@ -195,6 +204,7 @@ EXERCISES = {
     "6.1": Exercise(
         title="a sample of q(z|x)",
         reference=sample,
+        further=[((Z_MEAN[:1, :2] - 1, Z_LOG_VAR[:1, 1:] / 2, NOISE[:1, :2] + 0.3), OTHER)],
         arguments=(Z_MEAN, Z_LOG_VAR, NOISE),
         at="μ = 0.5, σ² = 4, ε = 1",
         wrong=[
@@ -218,6 +228,7 @@ EXERCISES = {
     "6.2": Exercise(
         title="KL(q(z|x) ‖ p(z))",
         reference=kl,
+        further=[((Z_MEAN[:1, 1:] * 3, Z_LOG_VAR[:1, :2] - 1), OTHER)],
         arguments=(Z_MEAN, Z_LOG_VAR),
         at=CODES,
         wrong=[
@@ -238,6 +249,7 @@ EXERCISES = {
     "6.3": Exercise(
         title="−log p(x|z), Bernoulli",
         reference=reconstruction,
+        further=[((1 - X[:1, :2, :1], X_LOGITS[:1, 1:, 2:] - 1), OTHER), ((X, 100 * X_LOGITS), EXTREME_LOGITS)],
         arguments=(X, X_LOGITS),
         at=PICTURES,
         wrong=[
@@ -266,6 +278,7 @@ EXERCISES = {
     "6.4": Exercise(
         title="call, with add_loss",
         reference=VAE,
+        further=[(lambda answer: losses(answer, IMAGES[:1]), OTHER)],
         measure=losses,
         points=2,
         wrong=[
@@ -282,6 +295,7 @@ EXERCISES = {
     "6.5": Exercise(
         title="train_step",
         reference=TrainableVAE,
+        further=[(lambda answer: step(answer, 1 - IMAGES[1:]), OTHER)],
         measure=step,
         points=2,
         wrong=[
@@ -302,6 +316,10 @@ EXERCISES = {
     "6.6": Exercise(
         title="the bug",
         reference=minus_elbo,
+        further=[
+            ((1 - X[:1, :2, :1], X_LOGITS[:1, 1:, 2:] - 1, Z_MEAN[1:, :2], Z_LOG_VAR[:1, 1:]), OTHER),
+            ((X, 100 * X_LOGITS, Z_MEAN, Z_LOG_VAR), EXTREME_LOGITS),
+        ],
         arguments=(X, X_LOGITS, Z_MEAN, Z_LOG_VAR),
         at=PICTURES,
         wrong=[
@@ -315,6 +333,7 @@ EXERCISES = {
     "6.7": Exercise(
         title="stretch: log q(z|x) − log p(z)",
         reference=log_ratio,
+        further=[((Z[:1, :2] + 1, Z_MEAN[:1, 1:], Z_LOG_VAR[1:, :2]), OTHER)],
         arguments=(Z, Z_MEAN, Z_LOG_VAR),
         points=0,
         at=CODES,

@@ -10,12 +10,15 @@ from keras import ops
 from kvae import bounds
 from kvae.distributions import Normal
 from kvae.models import VAE
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import EXTREME, OTHER, Exercise
 
 Z_MEAN = np.array([[0.5, -1.0, 2.0], [0.3, 1.0, -0.5], [1.2, 0.1, -0.3], [-0.7, 0.4, 0.9]], "float32")
 Z_LOG_VAR = np.log(np.array([[4.0, 0.25, 1.2], [0.5, 2.0, 9.0], [0.8, 0.3, 1.7], [0.1, 0.6, 2.5]], "float32"))
 LOG_W = np.array([[-103.0, -4.0], [-100.5, -7.5], [-101.2, -2.0]], "float32")  # exp(−103) underflows in float32
 KL = np.array([[0.1, 0.9, 0.0], [0.5, 2.1, 0.2]], "float32")  # the means of two dimensions are below 0.4 nats
+MORE_LOG_W = np.array(
+    [[-2, -3, 1, 0.5], [-1, 2, -4, -6.5], [0.3, -2.5, 3, 1.2], [-8, 0.7, -1, 2], [-3, 1, 4, -1.5]], "float32"
+)
 ALPHA, NATS = np.float32(0.3), np.float32(0.4)
 EPOCHS, TARGET = 4, 2.0
 
@@ -116,6 +119,11 @@ class _NoEnd(Warmup):
         self.model.beta.assign(self.target * epoch / self.epochs)
 
 
+class _Swapped(Warmup):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta.assign(warmup(epoch, self.target, self.epochs))
+
+
 class _NoTarget(Warmup):
     def on_epoch_begin(self, epoch, logs=None):
         self.model.beta.assign(warmup(epoch, self.epochs, 1.0))
@@ -124,15 +132,15 @@ class _NoTarget(Warmup):
 # What is compared
 
 
-def schedule(answer):
-    """β in some epochs of a warm-up of 4 epochs to 2."""
-    values = {f"β in epoch {epoch}": answer(epoch, EPOCHS, TARGET) for epoch in (0, 1, 3, 6)}
+def schedule(answer, epochs=EPOCHS, target=TARGET):
+    """β in some epochs of a warm-up."""
+    values = {f"β in epoch {epoch}": answer(epoch, epochs, target) for epoch in (0, 1, 3, epochs + 2)}
     unusual = [value for value in values.values() if value is None or value is Ellipsis]
     return unusual[0] if unusual else values
 
 
 def beta_in_effect(callback_class):
-    """β in each epoch, computed from the loss of a small VAE, with a warm-up of 2 epochs to 2."""
+    """β in each epoch, computed from the loss of a small VAE, with a warm-up of 3 epochs to ½."""
     weights = np.random.default_rng(0)
 
     def linear(inputs, outputs, *more):
@@ -143,7 +151,7 @@ def beta_in_effect(callback_class):
     model = VAE(linear((2, 2, 1), 4), linear((2,), 4, keras.layers.Reshape((2, 2, 1))), seed=0)
     model.compile(optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
     x = weights.integers(0, 2, (4, 2, 2, 1)).astype("float32")
-    curves = model.fit(x, epochs=4, verbose=0, callbacks=[callback_class(2, TARGET)]).history
+    curves = model.fit(x, epochs=5, verbose=0, callbacks=[callback_class(3, 0.5)]).history
     rows = zip(curves["loss"], curves["reconstruction_loss"], curves["kl_loss"], strict=True)
     return {f"β in effect in epoch {e}": np.float32((loss - rec) / kl) for e, (loss, rec, kl) in enumerate(rows)}
 
@@ -152,6 +160,7 @@ EXERCISES = {
     "7.1": Exercise(
         title="warm-up",
         reference=warmup,
+        further=[(lambda answer: schedule(answer, 7, 0.3), OTHER)],
         measure=schedule,
         at="a warm-up of 4 epochs to 2",
         wrong=[
@@ -172,6 +181,7 @@ EXERCISES = {
     "7.2": Exercise(
         title="KL of each dimension",
         reference=kl_per_dimension,
+        further=[((Z_MEAN[:3, :2] - 1, Z_LOG_VAR[1:, 1:]), OTHER)],
         arguments=(Z_MEAN, Z_LOG_VAR),
         at="four images, three dimensions",
         wrong=[
@@ -202,6 +212,7 @@ EXERCISES = {
     "7.3": Exercise(
         title="the importance-weighted bound",
         reference=importance_weighted,
+        further=[((MORE_LOG_W,), OTHER), ((10 * MORE_LOG_W - 900,), EXTREME)],
         arguments=(LOG_W,),
         at="three samples, two images",
         wrong=[
@@ -234,6 +245,7 @@ EXERCISES = {
     "7.4": Exercise(
         title="the Rényi bound",
         reference=renyi,
+        further=[((MORE_LOG_W, np.float32(-2.0)), OTHER), ((10 * MORE_LOG_W - 900, np.float32(0.6)), EXTREME)],
         arguments=(LOG_W, ALPHA),
         at="three samples, two images, α = 0.3",
         wrong=[
@@ -262,7 +274,7 @@ EXERCISES = {
         title="the bug",
         reference=Warmup,
         measure=beta_in_effect,
-        at="a warm-up of 2 epochs to 2",
+        at="a warm-up of 3 epochs to ½",
         points=2,
         seconds=60.0,
         wrong=[
@@ -277,11 +289,13 @@ EXERCISES = {
             (_AtOnce, "no warm-up: β is at its target from the start"),
             (_NoEnd, "β rises beyond its target: use your warmup"),
             (_NoTarget, "it rises to 1: pass self.target to warmup"),
+            (_Swapped, "epochs and target are swapped: warmup(epoch, self.epochs, self.target)"),
         ],
     ),
     "7.6": Exercise(
         title="stretch: free bits",
         reference=free_bits,
+        further=[((MORE_LOG_W**2, np.float32(7.0)), OTHER)],
         arguments=(KL, NATS),
         at="two images, three dimensions, λ = 0.4",
         points=0,

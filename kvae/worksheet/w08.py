@@ -3,12 +3,16 @@
 The bound uses kvae's own distributions, Bayes' rule SciPy's softmax.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 from scipy.special import softmax
 
 from kvae.distributions import Normal
-from kvae.worksheet.exercise import Exercise
+from kvae.training.gradients import gradient
+from kvae.worksheet.exercise import OTHER, Exercise, call
+from kvae.worksheet.probes import compiled
 
 RNG = np.random.default_rng(8)
 NUM_CLASSES, SIGMA = 10, 0.2
@@ -119,6 +123,7 @@ def _underflowing(elbo, prior):
 
 X = RNG.random((3, 6)).astype("float32")
 Y = np.array([2, 0, 9])
+H = RNG.normal(0, 1, (3, 4)).astype("float32")
 NOISE = RNG.normal(0, 1, (3, 2)).astype("float32")
 ENCODER = RNG.normal(0, 0.5, (6 + NUM_CLASSES, 4)).astype("float32")
 DECODER = RNG.normal(0, 1, (2 + NUM_CLASSES, 6)).astype("float32")
@@ -126,10 +131,23 @@ DIGITS = np.array([7, 0, 4, 2])
 STYLES = RNG.normal(0, 1, (3, 2))
 
 
-def bounds(answer):
+def bounds(answer, given=None):
     """`minus_elbo` with linear networks, which also accept vectors without the label."""
-    networks = [lambda h, w=w: ops.matmul(h, w[: h.shape[-1]]) for w in map(ops.convert_to_tensor, (ENCODER, DECODER))]
-    return answer(*networks, *map(ops.convert_to_tensor, (X, Y, NOISE)))
+    x, y, noise = (X, Y, NOISE) if given is None else given
+    networks: list[Any] = [
+        lambda h, w=w: ops.matmul(h, w[: h.shape[-1]]) for w in map(ops.convert_to_tensor, (ENCODER, DECODER))
+    ]
+    result = answer(*networks, *map(ops.convert_to_tensor, (x, y, noise)))
+    if not ops.is_tensor(result):
+        return result
+
+    def total(weight):
+        networks[0] = lambda h: weight * ops.matmul(h, ops.convert_to_tensor(ENCODER)[: h.shape[-1]])
+        return ops.sum(answer(*networks, *map(ops.convert_to_tensor, (x, y, noise))))
+
+    slope = gradient(total, np.float32(1))[1]
+    compiled(lambda *arguments: answer(*networks, *arguments), x, y, noise)
+    return {"−ELBO": result, "gradient of their sum with respect to a weight of the encoder": slope}
 
 
 def encode(x, y):
@@ -151,16 +169,16 @@ def _demand(h, y, width, what):
         raise ValueError(f"expected one label for each of the {len(h)} rows. Received: labels of shape {np.shape(y)}")
 
 
-def order(answer):
+def order(answer, count=50, seeds=(0, 1)):
     """What a shuffle keeps and what it changes, as yes or no, since any random order is right."""
-    y = np.arange(50)
+    y = np.arange(count)
     x = np.stack([y, y], axis=1)
-    shuffled = [answer(x.copy(), y.copy(), seed) for seed in (0, 1)]
+    shuffled = [call(answer, x, y, seed) for seed in (*seeds, seeds[0])]
     if shuffled[0] is None or shuffled[0] is Ellipsis:
         return shuffled[0]
     if not isinstance(shuffled[0], (tuple, list)) or len(shuffled[0]) != 2:
         raise ValueError("two arrays must be returned, the images and the labels: return …, …")
-    (images, labels), (again, _) = [[np.asarray(part) for part in each] for each in shuffled]
+    (images, labels), (other, _), (again, _) = [[np.asarray(part) for part in each] for each in shuffled]
     if images.shape != x.shape or labels.shape != y.shape:
         raise ValueError(f"images {x.shape} and labels {y.shape} were returned as {images.shape} and {labels.shape}")
     yes = {
@@ -168,7 +186,9 @@ def order(answer):
         "are the images in a new order (1: yes)": (images != x).any(),
         "are the labels in a new order (1: yes)": (labels != y).any(),
         "are all images still present (1: yes)": np.array_equal(np.sort(images[:, 0]), y),
-        "does another seed give another order (1: yes)": (images != again).any(),
+        "does another seed give another order (1: yes)": (images != other).any(),
+        "does the same seed give the same order (1: yes)": np.array_equal(images, again),
+        "are neighbours separated (1: yes)": np.mean(np.abs(np.diff(images[:, 0])) == 1) < 0.5,
     }
     return {name: int(value) for name, value in yes.items()}
 
@@ -182,7 +202,8 @@ EXERCISES = {
     "8.1": Exercise(
         title="appending the label",
         reference=beside,
-        arguments=(RNG.normal(0, 1, (3, 4)).astype("float32"), Y),
+        further=[((H[:2, :3] + 1, np.array([4, 1])), OTHER)],
+        arguments=(H, Y),
         at="three vectors of four numbers, y = 2, 0, 9",
         wrong=[
             (_numbered, "as a number, a 9 counts nine times as much as a 1: use one_hot with ten entries"),
@@ -203,6 +224,7 @@ EXERCISES = {
     "8.2": Exercise(
         title="−ELBO, given the label",
         reference=minus_elbo,
+        further=[(lambda answer: bounds(answer, (X[:2] - 0.5, np.array([4, 1]), NOISE[1:] * 2)), OTHER)],
         measure=bounds,
         at="three images of six pixels",
         points=2,
@@ -226,7 +248,8 @@ EXERCISES = {
     "8.3": Exercise(
         title="styles by digits",
         reference=style_by_digit,
-        measure=lambda answer: answer(decode, np.copy(STYLES), np.copy(DIGITS)),
+        further=[(lambda answer: call(answer, decode, STYLES[:2], DIGITS[:3]), OTHER)],
+        measure=lambda answer: call(answer, decode, STYLES, DIGITS),
         at="three styles, digits 7, 0, 4, 2",
         wrong=[
             (
@@ -257,7 +280,8 @@ EXERCISES = {
     "8.4": Exercise(
         title="style transfer",
         reference=style_transfer,
-        measure=lambda answer: answer(encode, decode, np.copy(X), np.copy(Y), np.copy(DIGITS)),
+        further=[(lambda answer: call(answer, encode, decode, X[:2], Y[1:], DIGITS[1:]), OTHER)],
+        measure=lambda answer: call(answer, encode, decode, X, Y, DIGITS),
         at="three images, labels 2, 0, 9, under 7, 0, 4, 2",
         wrong=[
             (
@@ -283,6 +307,7 @@ EXERCISES = {
     "8.5": Exercise(
         title="label agreement",
         reference=agreement,
+        further=[((np.append(PREDICTED, ASKED[:20]), np.append(ASKED, ASKED[:20])), OTHER)],
         arguments=(PREDICTED, ASKED),
         tensors=False,
         at=f"{len(ASKED)} images",
@@ -311,6 +336,7 @@ EXERCISES = {
     "8.6": Exercise(
         title="the bug",
         reference=fixed,
+        further=[(lambda answer: order(answer, 37, (5, 8)), OTHER)],
         measure=order,
         wrong=[
             (_shuffled, "the bug is still there: two permutations are two orders. Draw one, use it for both"),
@@ -330,6 +356,7 @@ EXERCISES = {
     "8.7": Exercise(
         title="stretch: Bayes' rule",
         reference=label_posterior,
+        further=[((ELBO[:2, :4] / 3, np.array([0.4, 0.3, 0.2, 0.1])), OTHER)],
         arguments=(ELBO, PRIOR),
         tensors=False,
         points=0,

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from kvae import applications
-from kvae.worksheet.exercise import Exercise
+from kvae.worksheet.exercise import EXTREME, OTHER, Exercise, call
 
 RNG = np.random.default_rng(9)
 
@@ -104,7 +104,7 @@ def differences(*arguments):
     """Measure log-likelihoods relative to the first code, so that a constant does not matter."""
 
     def measure(answer):
-        result = answer(*map(np.copy, arguments))
+        result = call(answer, *arguments)
         if np.ndim(result) != 1 or np.asarray(result).dtype.kind != "f":
             return result  # a blank, `None` or another shape: unchanged
         return np.asarray(result) - np.asarray(result)[0]
@@ -128,6 +128,7 @@ EXERCISES = {
     "9.1": Exercise(
         title="an anomaly score",
         reference=strangeness,
+        further=[((np.array([4.0, -2.5]), np.array([0.3, 6.0])), OTHER)],
         arguments=(np.array([-20.0, 35.0, 3.5]), np.array([7.0, 4.5, 9.0])),
         tensors=False,
         at="E_q[log p(x|z)] = −20, KL = 7",
@@ -144,6 +145,7 @@ EXERCISES = {
     "9.2": Exercise(
         title="AUROC",
         reference=applications.auroc,
+        further=[((STRANGE + 0.5, NORMAL[:3]), OTHER), ((np.array([1.0, 2.0, 2.0]), np.array([2.0, 1.0])), OTHER)],
         arguments=(NORMAL, STRANGE),
         tensors=False,
         at="normal 1, 2, 2, 4, 5, anomalous 2, 3, 5, 6",
@@ -171,7 +173,8 @@ EXERCISES = {
     "9.3": Exercise(
         title="log p(x̃|z)",
         reference=log_likelihood,
-        measure=differences(OBSERVED, MEANS, 0.5),
+        further=[(differences(OBSERVED[:4] - 1, MEANS[:3, :4], 1.6), OTHER)],
+        measure=differences(OBSERVED, MEANS, 0.7),
         at=CODE,
         wrong=[
             (_gauss(factor=0.5), "the sign: a code far from what was observed is unlikely"),
@@ -194,6 +197,11 @@ EXERCISES = {
     "9.4": Exercise(
         title="posterior mean",
         reference=posterior_mean,
+        further=[
+            ((np.array([-2.0, 0.5, -1.0]), MEANS[:3, :4]), OTHER),
+            ((np.array([-9000.0, -9001.0, -2.0]), MEANS[1:]), EXTREME),
+            ((np.array([1200.0, 1201.5]), MEANS[2:]), EXTREME),
+        ],
         arguments=(LOGS, MEANS),
         tensors=False,
         points=2,
@@ -218,7 +226,8 @@ EXERCISES = {
     "9.5": Exercise(
         title="the bug",
         reference=fixed_likelihood,
-        measure=differences(OBSERVED, KNOWN, MEANS, 0.5),
+        further=[(differences(OBSERVED[:4] - 1, KNOWN[2:], MEANS[:3, :4], 1.6), OTHER)],
+        measure=differences(OBSERVED, KNOWN, MEANS, 0.7),
         at=CODE,
         wrong=[
             (
@@ -254,6 +263,7 @@ EXERCISES = {
     "9.6": Exercise(
         title="bits of a code",
         reference=bits,
+        further=[((CODES[:1, :2] * 1.7 + 0.2, np.array(0.3)), OTHER)],
         arguments=(CODES, STEP),
         tensors=False,
         at="two codes of three dimensions, Δ = 0.8",
@@ -290,6 +300,9 @@ EXERCISES = {
     "9.7": Exercise(
         title="stretch: super-resolution",
         reference=super_resolve,
+        further=[
+            ((applications.downsample(IMAGES[:, :2, 2:], 2)[0].reshape(-1), IMAGES[1:, :2, 2:], np.array(0.3)), OTHER)
+        ],
         arguments=(SMALL, IMAGES, np.array(0.1)),
         tensors=False,
         points=0,
