@@ -20,7 +20,7 @@ from kvae.cli import options as run_options
 from kvae.cli import plot, run_folder
 from kvae.io import keras_archive, limits
 from kvae.training.keras_internals import OPERATION_MODULES
-from kvae.worksheet import grading, notebooks
+from kvae.worksheet import grade_table, grading, notebooks
 
 SEED = Path(__file__).parent / "saved" / "0.1.0" / "tensorflow" / "vae.keras"
 
@@ -532,7 +532,7 @@ def test_a_report_that_a_student_wrote_by_hand(tmp_path, monkeypatch):
     assert max(map(len, result.notes)) < 600
     shown = "\n".join([result.name, *grading.lines(result)])
     assert shown.encode().isascii() or "\x1b" not in shown
-    grading.write_csv([result], tmp_path / "grades.csv")
+    grade_table.write_csv([result], tmp_path / "grades.csv")
     assert "\x1b" not in (tmp_path / "grades.csv").read_text(encoding="utf-8")
 
 

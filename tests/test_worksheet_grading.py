@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kvae.cli import main
-from kvae.worksheet import grading, notebooks
+from kvae.worksheet import grade_table, grading, notebooks
 
 pytestmark = pytest.mark.long
 
@@ -178,6 +178,6 @@ def test_check_reports_on_each_exercise(tmp_path, monkeypatch, capsys):
 def test_a_stretch_exercise_shows_its_verdict_instead_of_points(tmp_path):
     verdicts = {"6.6": ("right", ""), "6.7": ("right", "")}
     result = grading.Result("mine", "run", verdicts, worksheet=6)
-    grading.write_csv([result], tmp_path / "grades.csv")
+    grade_table.write_csv([result], tmp_path / "grades.csv")
     (row,) = csv.DictReader((tmp_path / "grades.csv").open())
     assert (row["6.5"], row["6.6"], row["6.7"], row["points"]) == ("", "1", "right", "1")

@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _limits(sub)
 
     sub = actions.add_parser("grade", help="run a folder of notebooks and assign points", description=GRADE)
-    sub.add_argument("folder", metavar="DIR", help="folder of submissions; subfolders are searched too")
+    sub.add_argument("folder", metavar="DIR", help="folder of submissions, with subfolders and zip archives")
     sub.add_argument("--out", metavar="CSV", help="also write the points to this table")
     sub.add_argument("--worksheet", type=int, metavar="N", help="the assigned number; default: that of most notebooks")
     sub.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks run in parallel; default: %(default)s")
@@ -33,7 +33,8 @@ LIST = "List the worksheets."
 COPY = "Copy a worksheet to fill in. An existing file is only replaced with --force."
 CHECK = "Run a notebook in a separate process and report on each exercise. Exit code 0 if all are right, else 1."
 GRADE = (
-    "Run every notebook in a folder, each in a separate process, and assign points. Notebooks run with your "
+    "Run every notebook in a folder and its zip archives, each in a separate process, and assign points: a row per "
+    "student, for the best of their notebooks. Notebooks run with your "
     "permissions: the limits guard against accidents, not attacks."
 )
 
@@ -100,22 +101,30 @@ def check(arguments: Namespace) -> int:
 def grade(arguments: Namespace) -> None:
     """Grade a folder of notebooks and print a table."""
     from kvae import checks
-    from kvae.worksheet import grading
+    from kvae.worksheet import grade_table, grading
 
     if not Path(arguments.folder).is_dir():
         raise ValueError(f"`DIR` must be a folder of submissions. Received: {arguments.folder}")
     checks.positive_integer(arguments.jobs, "jobs")
     _use_checks(arguments)
-    results = []
     limits = arguments.seconds, arguments.megabytes, arguments.worksheet, arguments.jobs
-    for result in grading.grade(arguments.folder, *limits):
-        results.append(result)
-        points = "–" if result.total() is None else result.total()
-        state = f"{result.seconds:.0f} s" if result.state == "run" else result.state
-        print(f"{points:>4}  {result.name}  ({'; '.join([state, *result.notes])})", flush=True)
-    if arguments.out:
-        grading.write_csv(results, arguments.out)
-        print(f"written to {arguments.out}")
+    results = map(_printed, grading.grade(arguments.folder, *limits))
+    if not arguments.out:
+        for _ in results:
+            pass
+        return
+    try:
+        rows = grade_table.write_csv(results, arguments.out)
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(f"interrupted; what has been graded is in {arguments.out}") from interruption
+    print(f"{rows} rows written to {arguments.out}")
+
+
+def _printed(result):
+    points = "–" if result.total() is None else result.total()
+    state = f"{result.seconds:.0f} s" if result.state == "run" else result.state
+    print(f"{points:>4}  {result.name}  ({'; '.join([state, *result.notes])})", flush=True)
+    return result
 
 
 def _limits(sub):

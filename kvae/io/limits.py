@@ -23,6 +23,7 @@ MEMBERS = 10_000  # per archive; a checkpoint has one per variable
 CONFIG = 2**22  # config.json, of a run or in a .keras file
 HISTORY = 2**24  # history.csv
 NOTEBOOK = 2**26
+ARCHIVE = 2**30  # a zip of submissions
 REPORT = 2**20  # output of a student's notebook
 DEPTH = 100  # nesting of JSON lists and objects
 CLASSES = 100_000  # classes, or values of an attribute

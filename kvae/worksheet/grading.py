@@ -2,11 +2,11 @@
 
 import collections
 import concurrent.futures
-import csv
 import dataclasses
+import itertools
+import json
 import os
-import signal
-import subprocess
+import re
 import sys
 import tempfile
 import time
@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kvae.io import atomic, limits
+from kvae.io import limits
 from kvae.types import PathLike
-from kvae.worksheet import notebooks
+from kvae.worksheet import notebooks, processes, submissions
 from kvae.worksheet.checking import MARKS, exercises
 from kvae.worksheet.exercise import Exercise
 
@@ -25,6 +25,8 @@ MEGABYTES = 8192
 STARTING = 120  # seconds that a process may take to reach the first cell
 
 NO_WORKSHEET = "not a worksheet: no check line in it"
+# Code that reads the answers, which are part of the installed package.
+LOOKS_UP = re.compile(r"worksheet\.(?:w\d\d|checking|exercise)\b|worksheet import w\d\d|\bEXERCISES\b")
 
 
 @dataclasses.dataclass
@@ -38,6 +40,7 @@ class Result:
         notes: messages for the instructor.
         seconds: how long it ran.
         worksheet: number of the worksheet, or `None`.
+        student: who submitted it; empty for a single notebook.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Result:
     notes: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     worksheet: int | None = None
+    student: str = ""
 
     @property
     def exercises(self) -> dict[str, Exercise]:
@@ -87,24 +91,29 @@ def run(
     Returns:
         The result.
     """
-    path = Path(path)
-    result = Result(name or limits.printable(path.name), "run")
+    name = name or limits.printable(Path(path).name)
     try:
         notebook = notebooks.read(path)
     except (ValueError, OSError) as error:
-        result.state = getattr(error, "strerror", None) or str(error)
-        return result
+        return Result(name, getattr(error, "strerror", None) or str(error))
+    return _run(notebook, name, seconds, megabytes, worksheet)
+
+
+def _run(
+    notebook: notebooks.Notebook, name: str, seconds: float, megabytes: int, worksheet: int | None, student: str = ""
+) -> Result:
+    result = Result(name, "run", worksheet=worksheet, student=student)
     numbers = collections.Counter(check.split(".")[0] for check in notebook.checks)
     found = int(numbers.most_common(1)[0][0]) if numbers else notebook.about.get("worksheet")
-    result.worksheet = worksheet or found
-    if result.worksheet != found:
+    if worksheet and worksheet != found:
         result.state = f"worksheet {found}, not {worksheet}" if found else NO_WORKSHEET
         return result
-    if not result.worksheet or not exercises(result.worksheet):
+    if not found or not exercises(found):
         result.state = NO_WORKSHEET
         return result
+    result.worksheet = found
     start = time.monotonic()
-    records, ending = _records(path.resolve(), seconds, megabytes)
+    records, ending = _records(notebook, seconds, megabytes)
     result.seconds = time.monotonic() - start
     _read(result, notebook, records, ending)
     return result
@@ -117,56 +126,61 @@ def grade(
     worksheet: int | None = None,
     jobs: int = 1,
 ) -> Iterator[Result]:
-    """Run all submissions in a folder and its subfolders.
+    """Run all submissions in a folder, its subfolders and zip archives, after all of them have been read.
 
     Args:
-        folder: the folder. Hidden files and `.csv` files are skipped; every other file is taken as a submission.
+        folder: the folder. Hidden files and `.csv` files are skipped; every other file is taken as a submission. The
+            first part of its path is the student.
         seconds: time limit for each submission.
         megabytes: memory limit for each submission; Unix only.
         worksheet: number of the expected worksheet; `None` for the most frequent one.
         jobs: how many submissions run at a time.
 
     Yields:
-        The result of each submission, in the order of their names.
+        The best result of each student, in the order of their names, as soon as it is known. What has started is
+        stopped when the iteration ends early, as by Ctrl-C.
 
     Raises:
         ValueError: if there is no submission.
     """
-    folder = Path(folder)
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_submission(path.relative_to(folder))]
-    if not paths:
+    found = submissions.find(folder)
+    if not found:
         raise ValueError(f"`folder` must be a folder that contains submissions. Received: {folder}")
-    worksheet = worksheet or _usual_worksheet(paths)
+    worksheet = worksheet or _usual_worksheet(found)
+    students = itertools.groupby(sorted(found, key=lambda each: each.student), key=lambda each: each.student)
 
-    def one(path: Path) -> Result:
-        return run(path, limits.printable(path.relative_to(folder)), seconds, megabytes, worksheet)
+    def one(files: list[submissions.Submission]) -> Result:
+        return _best([_graded(each, seconds, megabytes, worksheet) for each in files])
 
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(one, paths)
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    try:
+        yield from pool.map(one, [list(files) for _, files in students])
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        processes.stop_all()
+        pool.shutdown()
+        processes.STOPPED.clear()
 
 
-def write_csv(results: Iterable[Result], path: PathLike) -> None:
-    """Write results as a table with one row per submission and the points of each exercise, empty if not judged.
+def _graded(submission: submissions.Submission, seconds: float, megabytes: int, worksheet: int | None) -> Result:
+    """The result of a submission; an error of the grading itself is its state."""
+    name, student = submission.name, submission.student
+    if submission.notebook is None:
+        return Result(name, submission.problem, worksheet=worksheet, student=student)
+    try:
+        return _run(submission.notebook, name, seconds, megabytes, worksheet, student)
+    except Exception as error:
+        reason = limits.printable(f"{type(error).__name__}: {error}", 200)
+        return Result(name, f"could not be graded: {reason}", worksheet=worksheet, student=student)
 
-    Args:
-        results: the results.
-        path: file to write; its folder is created.
-    """
-    results = list(results)
-    names = sorted({name for result in results for name in result.exercises})
-    names.sort(key=lambda name: [int(part) for part in name.split(".")])
-    path = Path(path)
-    atomic.make_folder(path.parent)
-    with atomic.replacing(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["submission", "state", "points", "of", *names, "seconds", "notes"])
-        for result in results:
-            available = sum(e.points for e in result.exercises.values()) if result.worksheet else None
-            entries = [result.entry(name) for name in names]
-            notes = "; ".join(result.notes)
-            writer.writerow(
-                [result.name, result.state, result.total(), available, *entries, f"{result.seconds:.0f}", notes]
-            )
+
+def _best(results: list[Result]) -> Result:
+    """The result with the most points, with a note on the student's other notebooks."""
+    best = max(results, key=lambda each: (each.total() or 0, each.state == "run", bool(each.verdicts)))
+    others = [f"{each.name}: {each.total()} points" for each in results if each is not best and each.verdicts]
+    if others:
+        best.notes.append(f"the best of {len(others) + 1} notebooks; {', '.join(others)}")
+    return best
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -180,11 +194,14 @@ def lines(result: Result) -> Iterator[str]:
     yield from (f"    {note}" for note in result.notes)
 
 
-def _records(path: Path, seconds: float, megabytes: int) -> tuple[list[dict[str, Any]], str | None]:
+def _records(notebook: notebooks.Notebook, seconds: float, megabytes: int) -> tuple[list[dict[str, Any]], str | None]:
     """Run a notebook; return its report and, if it did not end normally, the reason."""
-    with tempfile.TemporaryDirectory() as folder:  # the working directory, so that submissions stay unchanged
-        report_file = Path(folder) / "report.jsonl"
-        work = Path(folder) / "work"
+    folder = tempfile.mkdtemp(prefix="kvae-grade-")
+    try:
+        path, report_file = Path(folder) / "notebook.ipynb", Path(folder) / "report.jsonl"
+        cells = [{"cell_type": "code", "source": source} for _, source in notebook.cells]
+        path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+        work = Path(folder) / "work"  # the working directory, so that submissions stay unchanged
         work.mkdir()
         here = str(Path(__file__).parents[2])
         environment = {
@@ -194,42 +211,16 @@ def _records(path: Path, seconds: float, megabytes: int) -> tuple[list[dict[str,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH")))),
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kvae.worksheet.run_notebook", str(path), str(megabytes)],
-            cwd=work,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-m", "kvae.worksheet.run_notebook", str(path), str(megabytes)]
+        code = processes.run(command, work, environment, seconds, STARTING, report_file.exists)
         ending = None
-        try:
-            _wait_for_start(process, report_file)
-            code = process.wait(seconds)
-            if code:
-                ending = f"the process ended with code {code}; out of memory ({megabytes} MB)?"
-        except subprocess.TimeoutExpired:
+        if code is None:
             ending = f"stopped after {seconds:g} s"
-        finally:
-            _stop(process)
+        elif code:
+            ending = f"the process ended with code {code}; out of memory ({megabytes} MB)?"
         return list(_parsed(report_file)), ending
-
-
-def _wait_for_start(process: subprocess.Popen[bytes], report_file: Path) -> None:
-    """Wait for the first cell, so that the time limit does not include the import of TensorFlow."""
-    end = time.monotonic() + STARTING
-    while process.poll() is None and not report_file.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all its children."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (AttributeError, ProcessLookupError, PermissionError):  # Windows; already gone; not permitted
-        process.kill()
-    process.wait()
+    finally:
+        submissions.remove_tree(folder)
 
 
 def _parsed(report_file: Path) -> Iterator[dict[str, Any]]:
@@ -254,11 +245,22 @@ def _read(result: Result, notebook: notebooks.Notebook, records: list[dict[str, 
         cell = limits.printable(record["cell"], 9) if "cell" in record else cell
         if "error" in record:
             result.notes.append(f"cell {cell}: {limits.printable(record['error'])}")
+        elif "replaced" in record:
+            result.notes.append(
+                f"cell {cell} REPLACES {limits.printable(record['replaced'], 60)}: a check that is not kvae's"
+            )
+        elif "looked_up" in record:
+            result.notes.append(
+                f"cell {cell} looks up the worksheet's answer to {limits.printable(record['looked_up'], 9)}"
+            )
         elif str(record.get("exercise")) in result.exercises and str(record.get("state")) in MARKS:
             verdict = str(record["state"]), limits.printable(record.get("message"))
             result.verdicts[str(record["exercise"])] = verdict
     if ending or not any("done" in record for record in records):
         result.state = f"{ending or 'the process ended early'}, in cell {cell}" if cell else ending or "did not start"
+    for number, source in notebook.cells:
+        if seen := LOOKS_UP.search(source):
+            result.notes.append(f"cell {number} reads the package's answers: {limits.printable(seen[0], 40)}")
     counts = collections.Counter(notebook.checks)
     for name in result.exercises:
         if name not in result.verdicts:
@@ -268,16 +270,9 @@ def _read(result: Result, notebook: notebooks.Notebook, records: list[dict[str, 
             result.notes.append(f"{name}: {counts[name]} check lines; the last that ran counts")
 
 
-def _is_submission(path: Path) -> bool:
-    return not any(part.startswith((".", "__")) for part in path.parts) and path.suffix != ".csv"
-
-
-def _usual_worksheet(paths: Iterable[Path]) -> int | None:
-    """The most frequent worksheet among the files; `None` without any."""
-    found: collections.Counter[str] = collections.Counter()
-    for path in paths:
-        try:
-            found.update({check.split(".")[0] for check in notebooks.read(path).checks})
-        except (ValueError, OSError):
-            continue
-    return int(found.most_common(1)[0][0]) if found else None
+def _usual_worksheet(found: Iterable[submissions.Submission]) -> int | None:
+    """The most frequent worksheet among the submissions; `None` without any."""
+    sheets: collections.Counter[str] = collections.Counter()
+    for each in found:
+        sheets.update({check.split(".")[0] for check in each.notebook.checks} if each.notebook else ())
+    return int(sheets.most_common(1)[0][0]) if sheets else None

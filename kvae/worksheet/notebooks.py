@@ -40,13 +40,23 @@ def read(path: PathLike) -> Notebook:
         ValueError: if the file is not a notebook; the message is for the person who submitted it.
         OSError: if the file cannot be read.
     """
-    text = limits.read_bytes(path, limits.NOTEBOOK)
+    return parse(limits.read_bytes(path, limits.NOTEBOOK))
+
+
+def parse(text: bytes) -> Notebook:
+    """The code of a notebook from the content of its file, in the format of today or before 2015 (nbformat 3 and 2).
+
+    Raises:
+        ValueError: if it is not a notebook; the message is for the person who submitted it.
+    """
     if not text.strip():
         raise ValueError("an empty file")
     try:
         content = limits.parse_json(text)
-        cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
-        sources = [source if isinstance(source := cell["source"], str) else "".join(source) for cell in cells]
+        sheets = [content] if "cells" in content else content["worksheets"]
+        cells = [cell for sheet in sheets for cell in sheet["cells"] if cell["cell_type"] == "code"]
+        sources = [cell["source"] if "source" in cell else cell["input"] for cell in cells]
+        sources = [source if isinstance(source, str) else "".join(source) for source in sources]
         about = dict(content.get("metadata", {}).get("kvae", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a notebook: expected an .ipynb file, as saved by Jupyter and Colab") from error
