@@ -122,6 +122,9 @@ def test_a_worksheet_has_all_its_parts(source):
     for name in checking.exercises(build.number(source)):
         assert re.search(rf"^## Exercise {name}[:,].*\(.*\)$", words, re.MULTILINE)
     assert '"mnist"' in code[0]
+    assert words.count("**Predict before you run.**") == words.count(
+        "<summary>Answer to “Predict before you run”</summary>"
+    )
 
 
 @each

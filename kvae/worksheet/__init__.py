@@ -1,4 +1,4 @@
-"""Functions that the worksheets call: `check` an answer, look up the `reference` answer, `show` a figure.
+"""Functions that the worksheets call: `check` an answer, look up the `reference` answer, `show` a figure or `progress`.
 
 The exercises of each worksheet are in a module of their own, `w06` for worksheet 6. Nothing is imported before it is
 needed.
@@ -22,10 +22,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvae.worksheet.checking import check, reference, show
     from kvae.worksheet.exercise import Exercise
+    from kvae.worksheet.start import quiet
+    from kvae.worksheet.training import progress
 
-_HOMES = {"check": "checking", "reference": "checking", "show": "checking", "Exercise": "exercise"}
+_HOMES = {
+    "check": "checking",
+    "reference": "checking",
+    "show": "checking",
+    "Exercise": "exercise",
+    "progress": "training",
+    "quiet": "start",
+}
 
-__all__ = ["Exercise", "check", "reference", "show"]
+__all__ = ["Exercise", "check", "progress", "quiet", "reference", "show"]
 
 
 def __getattr__(name: str) -> Any:

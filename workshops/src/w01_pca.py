@@ -27,12 +27,10 @@
 # 9. Students spend the most time on 1.3: tell them beforehand that NumPy returns $W^T$, and let them work out the consequences. Fast students continue with 1.7.
 
 # %%
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
-import numpy as np
-
 import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
+import numpy as np
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about half a minute
 
@@ -140,6 +138,13 @@ for axes in (left, right):
     axes.tick_params(labelsize=13)
 kvae.worksheet.show(figure)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The maximum is at 30°, along the cloud, the minimum at 120°, across it: exactly 90° apart. The curve is a sine wave
+# of period 180°, because $\mathbf w$ and $-\mathbf w$ are the same direction.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Ask why they are exactly 90° apart: $\operatorname{Var}(\mathbf w) = \mathbf w^T C \mathbf w$ with a symmetric $C = X^T X / N$,
 # whose eigenvectors are orthogonal. And why 180° and 0° agree: $\mathbf w$ and $-\mathbf w$ are the same direction. The sign of a component is always arbitrary.
@@ -192,6 +197,13 @@ kvae.worksheet.show(
 )
 
 # %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# They look like blurred differences of digits: white where one group has ink, black where another has. A large first
+# coordinate says that the image has ink in the white places of the first component, and none in the black ones.
+# </details>
+
+# %% [markdown]
 # ## Digits in two dimensions
 #
 # $X_2 = X W_2$ maps every image to a point in the plane, and of all planes this is the one with the greatest variance.
@@ -201,6 +213,13 @@ kvae.worksheet.show(
 # %%
 codes = (x_test.reshape(len(x_test), -1) - mean) @ W_10[:, :2]
 kvae.worksheet.show(kvae.plots.latent_scatter(codes, y_test, title="Test images as points X₂ = X W₂"), dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Only partly. Some, such as 0 and 4, lie apart; in the middle most digits overlap, because two directions hold less
+# than a third of the variance.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Some classes are well separated (4 and 0, for example); in the middle everything overlaps. Two directions hold less than a third of the variance;
@@ -242,6 +261,13 @@ for k in (30, 10, 2, 0):
     shown[f"k = {k}"] = reconstruct(rows, mean, all_components[:, :k])
 pictures = np.stack(list(shown.values())).reshape(len(shown), 10, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=list(shown), title="Reconstructed from k numbers"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# From no numbers you get the mean image, the same for every digit. With 2 you see blurs, with 10 most digits can be
+# read, with 30 the difference is hard to see.
+# </details>
 
 # %% [markdown]
 # ## Exercise 1.5: the energy (6 minutes)
@@ -297,6 +323,12 @@ axes.grid(alpha=0.3)
 kvae.worksheet.show(figure)
 
 # %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# 21 of 64, a third of the number of pixels: neighbouring pixels are correlated.
+# </details>
+
+# %% [markdown]
 # ## Where is the energy low?
 #
 # In the plane, the energy can be drawn. The data are two half moons; the models have zero components and one component.
@@ -319,6 +351,13 @@ class PrincipalComponents:
 moons = kvae.toy.moons(400, seed=0)
 models = {f"PCA, k = {k}": PrincipalComponents(moons, k) for k in (0, 1)}
 kvae.worksheet.show(kvae.plots.energy_surfaces(models, moons), dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# With $k = 0$ only at the mean, where there are no data; with $k = 1$ on a whole line, which passes through the data
+# and then goes on to infinity. So it is not low *only* there.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* It is 0 at a single point, the mean, where there are no data; then along a whole line, out to infinity, while the tips of the moons have high energy. This is the lecture's
@@ -349,6 +388,12 @@ side = max(np.mean(z[:, 0] > 0), np.mean(z[:, 0] < 0))
 print(f"{100 * side:.0f}% of its first coordinates have the same sign")
 pictures = np.stack([as_images(W_10[:, :6]), as_images(W_broken[:6].T)])
 kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=["yours", "broken"], title="The first six components"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# No: by definition no direction has more variance. So the percentage of the colleague cannot be one of a variance.
+# </details>
 
 # %% [markdown]
 # Look at the first component, and compare the second with your first. What has the SVD found? Write `fixed_codes`, which gives test images the
@@ -410,6 +455,12 @@ drawn = sample(noise, mean, all_components[:, :30], sigma[:30] ** 2 / len(X))
 kvae.worksheet.show(
     kvae.plots.image_grid(drawn.reshape(2, 10, *data.image_shape), title="Sampled from a Gaussian with PCA's variances")
 )
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Digits of a sort: smooth, with strokes, but no particular digit. A Gaussian fills the space between the digits too.
+# </details>
 
 # %% [markdown]
 # ## Summary

@@ -30,12 +30,12 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 from keras import layers, ops
-
-import kvae
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes one or two minutes
 EPOCHS = {"digits": 60, "mnist": 3}[DATASET]
@@ -125,7 +125,7 @@ def train(encoder, decoder):
     """Your autoencoder, built from two networks and trained."""
     model = Autoencoder(encoder, decoder)
     model.compile(optimizer=keras.optimizers.Adam(3e-3))
-    model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+    model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
     return model
 
 
@@ -138,6 +138,13 @@ def networks(k, hidden=(128, 64)):
 flat = train(*networks(k=2))
 codes = ops.convert_to_numpy(flat.encoder(x_test[:2000]))
 kvae.worksheet.show(kvae.plots.latent_scatter(codes, data.y_test[:2000], title="Two numbers per digit"), dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Partly, and better than in PCA's plane, though it has never seen a label. The codes are neither centred at 0 nor do
+# they fill the square: there are holes, in which no image was ever encoded.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Compare with PCA's plane in worksheet 1. Let students find the three problems from the lecture in the figure: there are holes; the
@@ -171,6 +178,13 @@ for name, x_hat in {"PCA": pca.reconstruct(x_test), "linear": linear(x_test), "d
     print(f"{name:>6}, k = {K}: mean squared error of the test images {test_error(x_hat):.2f}")
 pictures = np.stack([ops.convert_to_numpy(row) for row in rows.values()])
 kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=list(rows), title="Eight numbers per image"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The linear autoencoder ends up where PCA does, up to what training has not finished. The deep one is better: its
+# surface can be curved.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The linear autoencoder finds PCA's plane but not PCA's axes: any basis of the plane is equally good. Ask fast students to try `K = 32`.
@@ -241,6 +255,13 @@ decoded = np.stack([ops.convert_to_numpy(deep.decoder(z)) for z in rows.values()
 kvae.worksheet.show(kvae.plots.image_grid(decoded, row_labels=list(rows), title="Decoded codes"))
 
 # %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The first row. Among the random codes a few look like digits, since they have the right centre and widths; those of
+# $\mathcal N(\mathbf 0, \mathbf I)$ hardly do.
+# </details>
+
+# %% [markdown]
 # ## Exercise 2.5: how far from the training codes? (6 minutes)
 #
 # The decoder was trained on the training codes only. How far is a code from the nearest of them?
@@ -278,6 +299,13 @@ decoded = [ops.convert_to_numpy(deep.decoder(z_random[some])) for some in (order
 kvae.worksheet.show(
     kvae.plots.image_grid(np.stack(decoded), row_labels=["nearest", "farthest"], title="Random codes, decoded")
 )
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The nearest row. Codes of test images are about half as far from the training codes as random ones: new digits land
+# where digits are.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The Gaussian has the right centre and widths and still misses: in eight dimensions the codes lie in a few thin clouds, and most of the Gaussian
@@ -323,6 +351,12 @@ print(f"largest difference between W₃ and W₂ᵀ: {float(ops.max(ops.abs(W_3 
 rows = {"original": x_test[:10], "deep": deep(x_test[:10]), "broken": broken(x_test[:10])}
 pictures = np.stack([ops.convert_to_numpy(row) for row in rows.values()])
 kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=list(rows), title="Are the weights tied?"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Much worse: its error is about four times the deep network's. Half as many kernels do not explain that.
+# </details>
 
 # %% [markdown]
 # $W_3$ should *be* $W_2^T$. When was it last equal to it? Write `call` of the fixed layer, which holds the encoder's layer as `self.dense`.
@@ -401,6 +435,13 @@ line = interpolate(z_test[start], z_test[end], 11).astype("float32")
 blend = interpolate(x_test[start].ravel(), x_test[end].ravel(), 11).reshape(11, *data.image_shape)
 pictures = np.stack([ops.convert_to_numpy(deep.decoder(line)), blend])
 kvae.worksheet.show(kvae.plots.image_grid(pictures, row_labels=["codes", "pixels"], title="From a 0 to a 1"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# In the middle of the first row is a digit, or nearly one: strokes move. In the second, both digits are there at
+# once, each half as bright.
+# </details>
 
 # %% [markdown]
 # ## Summary

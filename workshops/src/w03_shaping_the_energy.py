@@ -34,12 +34,12 @@ import os
 import warnings
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 from keras import ops
-
-import kvae
 
 DATASET = "digits"  # for sparse coding; or "mnist" for 28×28 pixels, which takes a little longer
 EPOCHS = 200
@@ -51,6 +51,13 @@ elsewhere = np.random.default_rng(0).uniform(*np.transpose(box), (5000, 2)).asty
 models = {"PCA": kvae.baselines.PCA(1).fit(x_train)}
 models["mixture"] = kvae.baselines.GMM(8).fit(x_train)
 kvae.worksheet.show(kvae.plots.energy_surfaces(models, x_test, limits=box, title="Two energies: dark is low"), dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# PCA's energy is a valley along a straight line, which cuts through both moons and leaves the picture. The mixture's
+# follows the moons and rises away from them on all sides.
+# </details>
 
 # %% [markdown]
 # ## Low is easy
@@ -110,6 +117,14 @@ for k in (4, 20):
     models[f"K-means, K = {k}"] = Centres(kvae.baselines.KMeans(k).fit(x_train).components)
 shown = {name: models[name] for name in ("K-means, K = 4", "K-means, K = 20")}
 kvae.worksheet.show(kvae.plots.energy_surfaces(shown, x_test, limits=box, title="K-means: K wells"), dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# With 4 centres, four round wells, which are wider than the moons and miss their ends; with 20, a chain of wells
+# along the moons. With as many centres as points the energy is 0 on each training point and higher between them: it
+# has learnt the points by heart.
+# </details>
 
 # %% [markdown]
 # ## Exercise 3.2: is it higher elsewhere? (6 minutes)
@@ -200,7 +215,7 @@ def train(build):
     model = build()
     rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * 10)
     model.compile(optimizer=keras.optimizers.Adam(rate), steps_per_execution=10)
-    model.fit(x_train, epochs=EPOCHS, batch_size=100, verbose=0)
+    model.fit(x_train, epochs=EPOCHS, batch_size=100, verbose=0, callbacks=[kvae.worksheet.progress()])
     return model
 
 
@@ -217,6 +232,13 @@ for axes, model, name in zip(figure.subplots(1, 2), (plain, denoising), ("plain"
     axes.set(aspect="equal", xlim=box[0], ylim=box[1], xticks=[], yticks=[])
     axes.set_title(name, fontsize=15)
 kvae.worksheet.show(figure, dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Without noise they are short nearly everywhere, also where there are no data: $G$ copies. With noise they are short
+# on the moons and long elsewhere, and point to the moons.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The plain autoencoder copies wherever it can: all it has learnt is that $G(\mathbf x) = \mathbf x$ near the data. The denoising one maps a noisy point to the mean of
@@ -268,6 +290,13 @@ shown = {name: models[name] for name in ("plain autoencoder", "denoising", "cont
 kvae.worksheet.show(kvae.plots.energy_surfaces(shown, x_test, limits=box, title="The same network, shaped"), dpi=60)
 
 # %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The plain network's dark area follows the moons only roughly; denoising and contraction keep it closer to them, as
+# their AUROC says. The lowest energy *on* the data has the plain autoencoder, which is not the best at anything else.
+# </details>
+
+# %% [markdown]
 # The plain autoencoder has by far the lowest energy on the data. That is the easy half. (The mixture's energy is in nats, not a squared distance: its
 # mean cannot be compared with the others, but its AUROC can.)
 #
@@ -315,6 +344,12 @@ labels = ["PCA", "", "sparse", ""]
 kvae.worksheet.show(kvae.plots.image_grid(atoms, row_labels=labels, title="What images are made of"))
 
 # %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Local strokes, each of which an image has or has not. PCA's components are spread over the whole image.
+# </details>
+
+# %% [markdown]
 # ## Exercise 3.6: find the bug (6 minutes)
 #
 # K-means alternates: each point chooses its nearest centre (that is $\mathbf z$), then each centre moves to the mean of the points that chose it. A colleague has
@@ -349,6 +384,12 @@ figure = kvae.plots.energy_surfaces(shown, x_test, limits=box, title="Where are 
 for axes, each in zip(figure.axes, (right.components, w), strict=False):  # the last axes belong to the colour bar
     axes.scatter(*each.T, s=120, color="#ffa90e", edgecolors="black", marker="X")
 kvae.worksheet.show(figure, dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Spread out along both moons, as with kvae's K-means.
+# </details>
 
 # %% [markdown]
 # All twelve centres (crosses) started on the data; now they crowd together where there are none. Fix the line.
@@ -411,6 +452,13 @@ for axes, steps in zip(figure.subplots(1, 3), (1, 5, 20), strict=True):
     axes.set(aspect="equal", xlim=box[0], ylim=box[1], xticks=[], yticks=[])
     axes.set_title(f"after {steps} step{'s' * (steps > 1)}", fontsize=15)
 kvae.worksheet.show(figure, dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# After one step nearer to the moons, after five mostly on them, and after twenty on them: they stay there, because
+# $G(\mathbf x) = \mathbf x$ there.
+# </details>
 
 # %% [markdown]
 # ## Summary

@@ -28,13 +28,12 @@
 # worksheet 6 where the exact line has gone. Fast students continue with 4.7.
 
 # %%
-import os
+import kvae
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import numpy as np
 from scipy.stats import Covariance, multivariate_normal
 
-import kvae
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels
@@ -52,9 +51,9 @@ def linear_model(latent_dim):
     return directions[:, -latent_dim:] * np.sqrt(variances[-latent_dim:] - rest), np.sqrt(rest)
 
 
-def exact_log_p(x, w, s):
+def exact_log_p(x, W, s):
     """log p(x) = log N(x; b, WWᵀ + s²I): for a linear decoder the integral over z has a closed form."""
-    covariance = Covariance.from_cholesky(np.linalg.cholesky(w @ w.T + s**2 * np.eye(len(b))))
+    covariance = Covariance.from_cholesky(np.linalg.cholesky(W @ W.T + s**2 * np.eye(len(b))))
     return multivariate_normal(b, covariance).logpdf(x)
 
 
@@ -70,9 +69,9 @@ def canvas(title, x_label, y_label):
 
 
 rng = np.random.default_rng(0)
-w, s = linear_model(LATENT_DIM)
+W, s = linear_model(LATENT_DIM)
 z = rng.standard_normal((10, LATENT_DIM))
-rows = np.stack([x_test[:10], z @ w.T + b]).clip(0, 1).reshape(2, 10, *data.image_shape)
+rows = np.stack([x_test[:10], z @ W.T + b]).clip(0, 1).reshape(2, 10, *data.image_shape)
 print(f"{len(b)} pixels, {LATENT_DIM} latent dimensions, s = {s:.3f}")
 kvae.worksheet.show(kvae.plots.image_grid(rows, row_labels=["real", "Wz + b"], title="Samples of a linear decoder"))
 
@@ -118,12 +117,12 @@ log_likelihood = kvae.worksheet.check("4.1", log_likelihood)
 #
 # The integral is an expectation over the prior, so we can average:
 #
-# $$p(\mathbf x) = \mathbb E_{p(\mathbf z)}[p(\mathbf x \mid \mathbf z)] \approx \frac1S \sum_{s=1}^{S} p(\mathbf x \mid \mathbf z_s), \qquad \mathbf z_s \sim p(\mathbf z)$$
+# $$p(\mathbf x) = \mathbb E_{p(\mathbf z)}[p(\mathbf x \mid \mathbf z)] \approx \frac1S \sum_{r=1}^{S} p(\mathbf x \mid \mathbf z_r), \qquad \mathbf z_r \sim p(\mathbf z)$$
 #
 # This estimate is unbiased. But we work with *logarithms*, some of them below $-1000$, and $e^{-1000}$ is 0 in floating point. Factor out the largest
-# one first: with $M = \max_s a_s$,
+# one first: with $M = \max_r a_r$,
 #
-# $$\log \frac1S \sum_s e^{a_s} = M + \log \frac1S \sum_s e^{a_s - M}$$
+# $$\log \frac1S \sum_r e^{a_r} = M + \log \frac1S \sum_r e^{a_r - M}$$
 #
 # <details><summary>Hint</summary>
 #
@@ -149,19 +148,19 @@ log_mean = kvae.worksheet.check("4.2", log_mean)
 
 # %%
 x = x_test[0]
-from_prior = log_likelihood(x, rng.standard_normal((10_000, LATENT_DIM)) @ w.T + b, s)
+from_prior = log_likelihood(x, rng.standard_normal((10_000, LATENT_DIM)) @ W.T + b, s)
 for share in (0.5, 0.99, 1.0):
     print(
         f"{share:>4.0%} of 10,000 codes from the prior have a log p(x|z) of at most {np.quantile(from_prior, share):.0f} nats"
     )
-print(f"exact: log p(x) = {exact_log_p(x, w, s):.1f} nats")
+print(f"exact: log p(x) = {exact_log_p(x, W, s):.1f} nats")
 
 dims = [1, 2, 4, 8, 16, 32]
 errors = []
 for latent_dim in dims:
-    w_k, s_k = linear_model(latent_dim)
-    decoded = rng.standard_normal((10_000, latent_dim)) @ w_k.T + b
-    errors.append([log_mean(log_likelihood(x, decoded, s_k)) - exact_log_p(x, w_k, s_k) for x in x_test[:10]])
+    W_k, s_k = linear_model(latent_dim)
+    decoded = rng.standard_normal((10_000, latent_dim)) @ W_k.T + b
+    errors.append([log_mean(log_likelihood(x, decoded, s_k)) - exact_log_p(x, W_k, s_k) for x in x_test[:10]])
 
 figure, axes = canvas("10,000 samples of the prior", "latent dimensions", "estimate − exact log p(x), nats")
 axes.axhline(0, color=COLORS[2], linewidth=2.5, label="exact")
@@ -173,6 +172,13 @@ axes.set_xscale("log", base=2)
 axes.set_xticks(dims, dims)
 axes.legend(fontsize=TICK_SIZE, loc="lower left")
 kvae.worksheet.show(figure)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It is good up to about eight dimensions. Beyond that it is too low nearly always: the average depends on rare codes
+# that explain the image, and ten thousand samples do not contain one. Being unbiased does not help a sample of one.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Up to eight dimensions the estimate is good; then it drops, and it is always too low. Unbiased means right on average over very
@@ -198,7 +204,7 @@ def with_one(x):
 
 
 codes = rng.standard_normal((20 * len(b), LATENT_DIM))
-invented = codes @ w.T + b + s * rng.standard_normal((len(codes), len(b)))
+invented = codes @ W.T + b + s * rng.standard_normal((len(codes), len(b)))
 coefficients = np.linalg.lstsq(with_one(invented), codes, rcond=None)[0]
 residual = np.std(codes - with_one(invented) @ coefficients, axis=0)
 
@@ -248,16 +254,22 @@ log_weights = kvae.worksheet.check("4.3", log_weights)
 x = x_test[0]
 q_mean, q_std = encode(x)
 z = q_mean + q_std * rng.standard_normal((10_000, LATENT_DIM))
-log_w = log_weights(log_likelihood(x, z @ w.T + b, s), z, q_mean, q_std)
+log_w = log_weights(log_likelihood(x, z @ W.T + b, s), z, q_mean, q_std)
 
 numbers = np.unique(np.geomspace(1, 10_000, 60).astype(int))
 figure, axes = canvas("One image, two ways to sample", "samples", "estimate of log p(x), nats")
-axes.axhline(exact_log_p(x, w, s), color=COLORS[2], linewidth=2.5, label="exact")
+axes.axhline(exact_log_p(x, W, s), color=COLORS[2], linewidth=2.5, label="exact")
 for label, values, color in [("from q(z|x), weighted", log_w, COLORS[4]), ("from the prior", from_prior, COLORS[0])]:
     axes.plot(numbers, [log_mean(values[:n]) for n in numbers], color=color, linewidth=2.5, label=label)
 axes.set_xscale("log")
 axes.legend(fontsize=TICK_SIZE, loc="lower right")
 kvae.worksheet.show(figure)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# From $q$, three or four. From the prior, more than 10,000: the curve is still far below after all of them.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* q needs three or four samples, the prior more than we have time for: its curve is a staircase. Each step is one lucky sample that
@@ -269,7 +281,7 @@ kvae.worksheet.show(figure)
 # How would you notice without an exact value? Look at the weights. If one of them dominates all others, you effectively have one sample, however many you drew. The
 # **effective sample size** turns this into a number between 1 and $S$:
 #
-# $$\mathrm{ESS} = \frac{\left(\sum_s w_s\right)^2}{\sum_s w_s^2}$$
+# $$\mathrm{ESS} = \frac{\left(\sum_r w_r\right)^2}{\sum_r w_r^2}$$
 #
 # A common factor of all weights cancels, so factor out the largest one again.
 #
@@ -329,10 +341,17 @@ figure, axes = canvas("The gap in Jensen's inequality", "log w, nats", "samples"
 axes.hist(log_w, bins=80, range=(np.quantile(log_w, 0.002), log_w.max()), color=COLORS[3])
 axes.axvline(elbo(log_w), color=COLORS[0], linewidth=3, label=f"ELBO, the mean of log w: {elbo(log_w):.2f}")
 axes.axvline(log_mean(log_w), color=COLORS[4], linewidth=3, label=f"log of the mean of w: {log_mean(log_w):.2f}")
-exact = exact_log_p(x, w, s)
+exact = exact_log_p(x, W, s)
 axes.axvline(exact, color=COLORS[2], linewidth=3, linestyle=":", label=f"exact log p(x): {exact:.2f}")
 axes.legend(fontsize=TICK_SIZE, loc="upper left")
 kvae.worksheet.show(figure)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The ELBO is the mean of the histogram; $\log p(\mathbf x)$ lies to the right of it, as the log of a mean is
+# dominated by large weights. If the two were equal, all $\log w$ would be equal: a histogram of one bar.
+# </details>
 
 # %% [markdown]
 # This gap has a name. Substitute $p(\mathbf x \mid \mathbf z)\, p(\mathbf z) = p(\mathbf z \mid \mathbf x)\, p(\mathbf x)$ into $w$ and take the expectation of the log:
@@ -352,7 +371,7 @@ def along_widths(bound):
     values = []
     for width in widths:
         z = q_mean + width * residual * noise
-        values.append(bound(log_likelihood(x, z @ w.T + b, s), z, q_mean, width * residual))
+        values.append(bound(log_likelihood(x, z @ W.T + b, s), z, q_mean, width * residual))
     return np.array(values)
 
 
@@ -366,6 +385,13 @@ axes.set_xticks([0.25, 0.5, 1, 2, 3], ["¼", "½", "1", "2", "3"])
 axes.legend(fontsize=TICK_SIZE, loc="lower left")
 kvae.worksheet.show(figure)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# At 1, where $q$ is nearly the posterior. It falls faster on the right: like $\sigma^2$, on the left only like $\log
+# \sigma$.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* It (nearly) touches at 1: there q is the posterior, up to the error of the regression, because for PCA's W the posterior is diagonal. It falls
 # like log σ on the left and like σ² on the right, so for the same factor, being too wide costs more. Link to training:
@@ -374,12 +400,13 @@ kvae.worksheet.show(figure)
 # %% [markdown]
 # ## Exercise 4.6: find the bug (8 minutes)
 #
-# Lectures 001 and 003 write the ELBO in another way. The prior and $q$ are combined into one term, which has a closed form:
+# Lectures 001 and 003 write the ELBO in another way: the prior and $q$ are combined into one term. Its closed form for Gaussians is in lectures 000 and 004:
 #
 # $$\mathcal L(\mathbf x) = \mathbb E_{q}[\log p(\mathbf x \mid \mathbf z)] - D_{\mathrm{KL}}[q(\mathbf z \mid \mathbf x) \,\|\, p(\mathbf z)], \qquad
 # D_{\mathrm{KL}} = \tfrac12 \sum_{k} \left[\sigma_k^2 + \mu_k^2 - \log \sigma_k^2 - 1\right]$$
 #
-# The encoder of lecture 001 returns $\boldsymbol\mu$ and $\log \boldsymbol\sigma$. A colleague implemented it as below and is pleased with the value.
+# The encoder of lecture 001 returns $\boldsymbol\mu$ and $\log \boldsymbol\sigma$. (The slide calls the covariance $\operatorname{diag}(\boldsymbol\sigma)$; with standard deviations $\sigma_k$ it is
+# $\operatorname{diag}(\boldsymbol\sigma^2)$, as in our table.) A colleague implemented it as below and is pleased with the value.
 #
 # **Predict before you run.** Is the new curve the same as yours? It should be.
 
@@ -400,6 +427,12 @@ axes.set_xscale("log", base=2)
 axes.set_xticks([0.25, 0.5, 1, 2, 3], ["¼", "½", "1", "2", "3"])
 axes.legend(fontsize=TICK_SIZE, loc="lower left")
 kvae.worksheet.show(figure)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It is not: it lies above yours, and for some widths above the exact value, which no lower bound can do.
+# </details>
 
 # %% [markdown]
 # A lower bound that lies above what it bounds is not a lower bound. (Without an exact value, no data set will tell you: such a model simply "beats" all others.)
@@ -424,7 +457,7 @@ def fixed_elbo(log_px, q_mean, q_log_std):
 fixed_elbo = kvae.worksheet.check("4.6", fixed_elbo)
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* log σ was used where the formula has log σ². Lecture 001 has log σ in the encoder and log σ² in the formula, and most code on the web has
+# *For the instructor.* log σ was used where the formula has log σ². Lecture 001 has log σ in the encoder, lectures 000 and 004 have log σ² in the formula, and most code on the web has
 # log σ² in both; neither a shape nor an error distinguishes the two. Since σ < 1, the KL comes out too small and the bound too high.
 
 # %% [markdown]
@@ -432,32 +465,31 @@ fixed_elbo = kvae.worksheet.check("4.6", fixed_elbo)
 #
 # If $q(\mathbf z \mid \mathbf x) = p(\mathbf z \mid \mathbf x)$, then $w = p(\mathbf x)$ for every $\mathbf z$: *one* sample is enough, and the ELBO is exact. For a linear model the posterior is
 # Gaussian with
-# Gaussian with
 #
 # $$\boldsymbol\Sigma = \left(\mathbf I + \tfrac{1}{s^2} \mathbf W^\top \mathbf W\right)^{-1}, \qquad \mathbf m = \tfrac{1}{s^2}\, \boldsymbol\Sigma\, \mathbf W^\top (\mathbf x - \mathbf b)$$
 #
 # <details><summary>Hint</summary>
 #
-# `np.linalg.inv` and `np.eye(w.shape[1])`; `w.T @ w` is `(latent, latent)`.
+# `np.linalg.inv` and `np.eye(W.shape[1])`; `W.T @ W` is `(latent, latent)`.
 # </details>
 
 
 # %%
-def posterior(x, w, b, s):
+def posterior(x, W, b, s):
     """Mean `(latent,)` and covariance `(latent, latent)` of p(z|x)."""
     ### BEGIN SOLUTION
-    covariance = np.linalg.inv(np.eye(w.shape[1]) + w.T @ w / s**2)
-    return covariance @ w.T @ (x - b) / s**2, covariance
+    covariance = np.linalg.inv(np.eye(W.shape[1]) + W.T @ W / s**2)
+    return covariance @ W.T @ (x - b) / s**2, covariance
     ### END SOLUTION
 
 
 posterior = kvae.worksheet.check("4.7", posterior)
 
 # %%
-mean, covariance = posterior(x, w, b, s)
+mean, covariance = posterior(x, W, b, s)
 for _ in range(3):
     z = rng.multivariate_normal(mean, covariance, size=1)
-    log_px = log_likelihood(x, z @ w.T + b, s)
+    log_px = log_likelihood(x, z @ W.T + b, s)
     value = log_px + log_normal(z, 0.0, 1.0) - multivariate_normal(mean, covariance).logpdf(z[0])
     print(f"one sample of p(z|x): log w = {value[0]:.6f}, log p(x) = {exact:.6f}")
 

@@ -30,14 +30,15 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # exercise 5.5 takes gradients with a tf.GradientTape
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 from scipy import stats
 
-import kvae
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes
@@ -156,6 +157,14 @@ style(axes, "", "estimate from ten samples", "count")
 axes.legend(fontsize=TICK_SIZE, loc="upper left")
 kvae.worksheet.show(figure)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The score function's estimates scatter by about 18, the pathwise ones by about 2.5, although both average to 8. The
+# score function multiplies the score by $f$, which is near −20 for every sample: large terms that cancel only on
+# average.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The legend shows mean ± standard deviation. The number of samples that gives
 # the same error grows with the square of the ratio of the standard deviations. With more dimensions the score function gets worse; the pathwise gradient hardly does.
@@ -208,6 +217,13 @@ paths = {
     "pathwise": climb(lambda m, t, e: pathwise(m, t, e).mean(axis=0)),
 }
 kvae.worksheet.show(draw_paths(paths, "Climbing the ELBO, 10 samples per step"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Both arrive. The pathwise gradient stays at the top, with small steps; the score function keeps wandering around it,
+# as far as one in μ.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The −20 nats are what makes it so bad here: they do not change the exact gradient, but they do change the weight of every sample. Without them (REST = 0) the paths look alike, which is the idea of 5.6. Why use the score function at all? It does not need f'. If z is discrete, or f is the score of a game, there is no f': reinforcement
@@ -281,6 +297,13 @@ for axes in (left, right):
     axes.legend(fontsize=TICK_SIZE)
 kvae.worksheet.show(figure)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It is too low for $z < 1$ and too high for $z > 1$, as $\log z$ changes its sign there. Its area is 1.6, not 1: it
+# is no density.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Too low for z < 1, too high for z > 1; its area is E[z] = exp(μ + σ²/2) = 1.6, so it is not a density. An ELBO that uses it is off by E[log z], which φ can increase without limit, so
 # training would diverge.
@@ -302,7 +325,9 @@ def train(posterior="normal", gradient="reparameterized"):
     networks = kvae.networks.mlp(images.image_shape, latent_dim=8, hidden=(128,), posterior=posterior)
     model = kvae.VAE(*networks, posterior=posterior, bound=kvae.bounds.ELBO(gradient=gradient), seed=0)
     model.compile(optimizer=keras.optimizers.Adam(2e-3))
-    return model, model.fit(images.x_train, epochs=EPOCHS, batch_size=64, verbose=0).history
+    return model, model.fit(
+        images.x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()]
+    ).history
 
 
 trained = {
@@ -320,6 +345,13 @@ for axes, key, title in zip(figure.subplots(1, 2), ("elbo", "kl_loss"), ("ELBO",
     if key == "elbo":
         axes.legend(fontsize=TICK_SIZE)
 kvae.worksheet.show(figure)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It stays small: a gradient that is mostly noise does not tell the encoder where to put its codes, and a code in the
+# wrong place costs more than none.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* With the score function, the encoder learns to encode little: a narrow q(z|x) pays off only in the right place, and the gradient that would
@@ -366,6 +398,12 @@ def automatic(surrogate):
 
 paths["theirs"] = climb(automatic(broken_surrogate))
 kvae.worksheet.show(draw_paths(paths, "The colleague's path leaves the hill"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Off the hill: its gradient is not that of the ELBO.
+# </details>
 
 # %% [markdown]
 # Gradients flow through both factors where they should not. Find the path they take, and write the correct loss.

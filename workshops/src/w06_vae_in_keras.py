@@ -31,13 +31,13 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # exercise 6.5 writes a train_step for TensorFlow
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
-
-import kvae
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes longer
 EPOCHS = {"digits": 60, "mnist": 5}[DATASET]
@@ -56,7 +56,7 @@ kvae.worksheet.show(kvae.plots.image_grid(some, title="Black or white pixels: x 
 # | --- | --- | --- |
 # | prior | $p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I)$ | $\mathbf z \in \mathbb R^2$, so that we can plot it |
 # | likelihood | $p_\theta(\mathbf x \mid \mathbf z) = \prod_i \pi_i^{x_i} (1 - \pi_i)^{1 - x_i}$ | the decoder returns the logits of $\boldsymbol\pi$ |
-# | approximate posterior | $q_\phi(\mathbf z \mid \mathbf x) = \mathcal N(\boldsymbol\mu, \operatorname{diag}(\boldsymbol\sigma^2))$ | the encoder returns $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$ |
+# | approximate posterior | $q_\phi(\mathbf z \mid \mathbf x) = \mathcal N(\boldsymbol\mu, \operatorname{diag}(\boldsymbol\sigma^2))$ | the encoder returns $\boldsymbol\mu$ and $\log \boldsymbol\sigma^2$; in lecture 001, $\log \boldsymbol\sigma$ (and $\operatorname{diag}(\boldsymbol\sigma)$, which should be $\boldsymbol\sigma^2$) |
 #
 # We minimise the negative evidence lower bound, averaged over the images:
 #
@@ -184,6 +184,12 @@ print(
     "nats",
 )
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# $d \log 2$, 44.4 nats for $d = 64$: logits of 0 mean that each pixel is a fair coin.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* $d \log 2$: every pixel is a fair coin, 64 · 0.693 = 44.4 nats. If you see a different number before
 # training, there is a bug; this is the cheapest test there is.
@@ -268,13 +274,26 @@ TrainableVAE = kvae.worksheet.check("6.5", TrainableVAE)
 # %% [markdown]
 # ## Training
 #
-# **Predict before you run.** Before training, the reconstruction term is near the number that you wrote down. (The curve starts lower, because its first point is the mean over the first epoch.) Does the loss fall to 0? What would a loss of 0 mean for each of the two terms?
+# **Predict before you run.** Before training, the reconstruction term is near the number that you wrote down: the cell prints it, with the KL. (The curve starts lower, because its first
+# point is the mean over the first epoch.) Does the loss fall to 0? What would a loss of 0 mean for each of the two terms?
 
 # %%
 model = TrainableVAE(encoder, decoder)
 model.compile(optimizer=keras.optimizers.Adam(2e-3))
-history = model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+model(x_train)
+before = [float(loss) for loss in model.losses]
+history = model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
+model(x_train)
+for name, terms in {"before": before, "after": [float(loss) for loss in model.losses]}.items():
+    print(f"{name:>6} training: reconstruction {terms[0]:.1f} + KL {terms[1]:.1f} = {sum(terms):.1f} nats")
 kvae.worksheet.show(kvae.plots.history(history, title="Our VAE"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It does not. The reconstruction term would be 0 only if each pixel were certain, and the KL only if the code said
+# nothing about the image: not both at once.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* It does not: with a KL of 0, z carries no information about x, and then the reconstruction cannot be exact. The
@@ -295,6 +314,13 @@ manifold = images.reshape(12, 12, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(manifold, title="What z decodes to", gap=1))
 
 # %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Yes: a step in the plane changes the image a little. The most probable codes are in the middle of the page and the
+# least probable at its edges; but all images represent equal shares of the prior.
+# </details>
+
+# %% [markdown]
 # Neighbours look alike because, for each training image, the decoder saw a cloud of codes $\boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$ and had to
 # decode all of them to that image; and the KL term pulls the clouds together until there are hardly any gaps.
 #
@@ -306,7 +332,7 @@ kvae.worksheet.show(kvae.plots.image_grid(manifold, title="What z decodes to", g
 keras.utils.set_random_seed(0)
 library = kvae.VAE(*networks(), seed=0)
 library.compile(optimizer=keras.optimizers.Adam(2e-3))
-library.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+library.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
 
 for name, each in {
     "ours": VAE(model.encoder, model.decoder),
@@ -347,7 +373,7 @@ class BrokenVAE(keras.Model):
 keras.utils.set_random_seed(0)
 broken = BrokenVAE(*networks())
 broken.compile(optimizer=keras.optimizers.Adam(2e-3))
-history = broken.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+history = broken.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
 z_mean, z_log_var = ops.split(broken.encoder(x_test), 2, axis=-1)
 print(f"its loss {history.history['loss'][-1]:.2f}, its KL {float(ops.mean(kl(z_mean, z_log_var))):.3f} nats")
 samples = [
@@ -355,6 +381,12 @@ samples = [
     for each in (model, broken)
 ]
 kvae.worksheet.show(kvae.plots.image_grid(np.stack(samples), row_labels=["ours", "broken"], title="Samples"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Not digits. See below why they all look alike.
+# </details>
 
 # %% [markdown]
 # Whatever z is, the decoder draws the same image. As the KL shows, the code is not used: the posterior has **collapsed** onto the prior.

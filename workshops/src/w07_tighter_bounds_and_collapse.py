@@ -30,12 +30,13 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 from keras import ops
 
-import kvae
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes
@@ -50,7 +51,9 @@ def train(latent_dim=8, callbacks=(), **kwargs):
     networks = kvae.networks.mlp(data.image_shape, latent_dim=latent_dim, hidden=(128,))
     model = kvae.VAE(*networks, seed=0, **kwargs)
     model.compile(optimizer=keras.optimizers.Adam(2e-3))
-    curves = model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=list(callbacks)).history
+    curves = model.fit(
+        x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[*callbacks, kvae.worksheet.progress()]
+    ).history
     return model, {name: np.array(values) for name, values in curves.items()}
 
 
@@ -65,7 +68,7 @@ def style(axes, title, x_label, y_label):
 # %% [markdown]
 # ## What β does
 #
-# Lecture 003 gives the KL a weight (it calls it λ; most papers say β):
+# Lecture 003 gives the KL a weight (it calls it λ; most papers say β). Its slide has $-\lambda D$ in the loss; what is to be minimised has a plus there:
 #
 # $$\text{loss} = \underbrace{-\mathbb E_{q_\phi(\mathbf z \mid \mathbf x)}[\log p_\theta(\mathbf x \mid \mathbf z)]}_{\text{reconstruction}}
 # + \beta \underbrace{D_{\mathrm{KL}}[q_\phi(\mathbf z \mid \mathbf x) \,\|\, p(\mathbf z)]}_{\text{nats that the code uses}}$$
@@ -153,6 +156,14 @@ for beta in (0.25, 1.0, 4.0):
 kvae.worksheet.show(bars(by_beta, "KL of each latent dimension"))
 rows = [x_test[:10], *(model.reconstruct(x_test[:10]) for model in by_beta.values())]
 kvae.worksheet.show(kvae.plots.image_grid(np.stack(rows), row_labels=["real", *by_beta], title="Reconstructions"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The smaller β, the more dimensions are used and the sharper the reconstructions; at β = 4 none is used and every
+# image is the same blur. The best ELBO has β = 1, which is what it was trained for; the other two are about equally
+# bad, for opposite reasons.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* β = ¼ reconstructs best but pays too much for its codes: its ELBO is about 3 nats below that of β = 1. β = 4 loses about as much for the opposite reason: it has collapsed to one mean digit for all images. (On MNIST, where a code saves more, that takes a larger β.) Here collapse is not an accident of
@@ -247,6 +258,13 @@ style(axes, "", "samples S", "nats per image")
 axes.legend(fontsize=TICK_SIZE)
 kvae.worksheet.show(figure)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# At $S = 1$ all are the ELBO. It stays constant as $S$ grows; α = ½ and IWAE rise, IWAE to the exact line; α = −2
+# exceeds it. That is allowed: for α < 0 it is no lower bound.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* At S = 1 all four are the ELBO: with a single weight, the exponent cancels. The ELBO stays constant, because more samples only make its estimate less noisy. IWAE rises to the exact line. α = −2 crosses it: for
 # α < 0 and many samples it is no longer a lower bound.
@@ -272,6 +290,13 @@ for name, model in {"trained on the ELBO": flat, "trained on yours": tighter}.it
     value = float(ops.mean(log_weights(model, some, samples=500)))
     truth = kvae.evaluation.grid_log_likelihood(model, some).mean
     print(f"{name:>20}: ELBO {value:.2f}, exact log p(x) {truth:.2f}, gap {truth - value:.2f} nats")
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It is a little higher here, although its ELBO is lower: it was trained for a bound that is closer to $\log p(\mathbf
+# x)$.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The second model has the larger gap: its q need not be close to the posterior everywhere, because the weights correct for it. What counts, log p(x), is better (on MNIST, after only six epochs, the two are about level). So the ELBO does not rank models that were
@@ -323,6 +348,12 @@ def draw_warmups(trainings):
 
 
 kvae.worksheet.show(draw_warmups({"theirs": broken}))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# It should be high while codes are free and then fall as β rises. Here it keeps growing.
+# </details>
 
 # %% [markdown]
 # The callback says β = 1, but the loss says β = 0. Both are right! Keras compiles the training step **once**, at the first batch. A value that is a number at that moment is compiled in as a constant; a `keras.Variable` is read again at each step. `model.beta` *was* a

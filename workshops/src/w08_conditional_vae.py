@@ -30,12 +30,12 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 from keras import layers, ops
-
-import kvae
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes instead of one
 EPOCHS = {"digits": 40, "mnist": 4}[DATASET]
@@ -179,7 +179,9 @@ for name, use in {"plain": 0, "conditional": 1}.items():
     keras.utils.set_random_seed(0)
     models[name] = CVAE(*networks())
     models[name].compile(optimizer=keras.optimizers.Adam(2e-3))
-    models[name].fit([x_train, use * y_train], epochs=EPOCHS, batch_size=64, verbose=0)
+    models[name].fit(
+        [x_train, use * y_train], epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()]
+    )
     models[name]([x_test, use * y_test])
     print(f"{name:>11}: −ELBO on the test images {float(models[name].losses[0]):.1f} nats")
 model = models["conditional"]
@@ -193,6 +195,13 @@ names = [*["plain"] * 3, *["conditional"] * 3]
 kvae.worksheet.show(
     kvae.plots.image_grid(np.concatenate(columns), names, list(DIGITS), title="Samples, requested digit above")
 )
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The conditional one, by more than the 2.3 nats of the label: with only two dimensions, the plain VAE has to spend
+# them on the digit. Asked for a 7 it draws any digit: it has never seen a label.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* For the true distributions the difference is the mutual information of x and y, which is at most $\ln 10$ = 2.3 nats and reaches this value if
@@ -235,6 +244,12 @@ styles = np.array([[-2, 0], [-1, 0], [0, 0], [1, 0], [2, 0], [0, -2], [0, 2]], "
 names = [f"z = ({a:g}, {b:g})".replace("-", "−") for a, b in styles]
 grid = style_by_digit(model.decode, styles, DIGITS).reshape(len(styles), NUM_CLASSES, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(grid, names, list(DIGITS), title="Rows are styles, columns are digits"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# A row has one handwriting: the same slant, width or thickness. A column has one digit.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Along z₀ the 1s lose their flag and gain a foot; slant and width are other typical answers. A latent dimension need not mean the same for a 1 and an 8:
@@ -282,6 +297,13 @@ for name, use in {"plain": 0, "conditional": 1}.items():
     print(f"{name:>11}: a linear classifier predicts the digit from z for {read:.0%} of the test images")
     kvae.worksheet.show(kvae.plots.latent_scatter(z_test, y_test, title=f"Codes, {name}"), dpi=48)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The 4 in its own column, decoded under its own label; a slanted 4 gives slanted digits. The codes of the conditional
+# VAE do not cluster by digit: all share one cloud.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* All digits share the same cloud: z need not repeat what y already says, and each nat of z has a cost.
 # 10% correct predictions would be chance; what exceeds it is style that depends on the digit (1s are narrow), and q(z|x, y) not being perfect.
@@ -324,6 +346,13 @@ for name, each in models.items():
     shares = agreement(judge.predict(each.decode(z, asked if name == "conditional" else 0 * asked)), asked)
     print(f"{name:>11}: agreement {shares.mean():.1%};", " ".join(f"{k}: {a:.2f}" for k, a in enumerate(shares)))
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# If anything above: the images drawn are smoother and more typical than real ones. The same perfect 7 for each
+# request would have 100%: the number does not measure variety.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* If anything, above: the model's images are smoother and more typical than real ones, so they are easier for the judge. And the very same 7
 # a hundred times over has an agreement of 100%: the number does not measure variety. The figure of 8.3 shows it.
@@ -353,7 +382,7 @@ def trained(shuffled):
     pair = kvae.networks.mlp(data.image_shape, **sizes, likelihood=gaussian)
     result = kvae.CVAE(*pair, num_classes=NUM_CLASSES, likelihood=gaussian, seed=0)
     result.compile(optimizer=keras.optimizers.Adam(2e-3))
-    result.fit(x[:1000], y[:1000], epochs=40, batch_size=64, verbose=0)
+    result.fit(x[:1000], y[:1000], epochs=40, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
     return result
 
 
@@ -362,6 +391,12 @@ broken = trained(shuffled)
 print(f"−ELBO on the test images {-broken.elbo(data.x_test, y_test, seed=0).mean():.1f} nats")
 print(f"label agreement {kvae.evaluation.label_agreement(broken, label_judge):.1%}")
 kvae.worksheet.show(kvae.plots.style_by_digit(broken, n_styles=3, title="Broken: one style per row, digits 0 to 9"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The same picture in every column, whichever digit is requested.
+# </details>
 
 # %% [markdown]
 # The label has next to no effect. The model itself is fine; its training data said that $y$ carries **no information** about $\mathbf x$, and that is what it learnt. Fix `shuffled`.

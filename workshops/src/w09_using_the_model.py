@@ -30,12 +30,13 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hide TensorFlow's start-up messages
+import kvae
+
+kvae.worksheet.quiet()  # before Keras: hides its start-up messages
 import keras
 import numpy as np
 from scipy.stats import norm
 
-import kvae
 from kvae import applications
 
 DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes instead of one
@@ -49,7 +50,7 @@ gaussian = kvae.distributions.Normal(sigma=SIGMA)
 networks = kvae.networks.mlp(data.image_shape, LATENT_DIM, hidden=(128, 128), likelihood=gaussian)
 model = kvae.VAE(*networks, likelihood=gaussian, seed=0)
 model.compile(optimizer=keras.optimizers.Adam(2e-3))
-model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0)
+model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
 pca = kvae.baselines.PCA(LATENT_DIM).fit(x_train)
 drawn = model.generate(10, seed=0)
 title = "Test images, their reconstructions, and samples"
@@ -102,6 +103,13 @@ title = "Scores of upright and upside-down digits"
 names = ("upright", "upside down")
 kvae.worksheet.show(kvae.plots.anomalies(x_test, normal, strange, names, unit="−ELBO, nats", title=title), dpi=60)
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# 0, 1 and 8, which look much the same upside down. The average image is *less* anomalous to it than most real digits:
+# it is likely, though it is typical of nothing.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* 0, 1 and 8 hardly change, and a 9 becomes a 6 (but these 6s make poor 9s); 9.2 prints the numbers by digit. The average image is less anomalous than most real ones: high density is
 # not the same as typical, because in many dimensions nearly all of the mass is far from the peak. So a score separates "unlike the data" from "like the
@@ -145,6 +153,12 @@ for name, each in {"the model": model, "PCA": pca}.items():
     print(f"{'squared error, ' + name:>26}: AUROC {auroc(*errors):.3f}")
 by_digit = [auroc(normal[y_test == k], strange[y_test == k]) for k in range(10)]
 print("by digit:", " ".join(f"{k}: {value:.2f}" for k, value in enumerate(by_digit)))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# 7, 3, 4 and 6 are noticed best, 8 and 1 worst. The squared error alone does as well here; PCA's does worse.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Scores without information give ½. An AUROC near 0 is not a bad score but a good one with the wrong sign: ask who had that in 9.1.
@@ -225,6 +239,13 @@ print(f"of {len(means)} codes, effectively {np.median(effective):.0f} contribute
 rows = {name: images[:10] for name, images in {"original": originals, **rows}.items()}
 kvae.worksheet.show(kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Denoising"))
 
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The posterior mean is best. Encoding and decoding is no better than PCA: the encoder has never seen noise, and
+# encodes it. A few hundred of the 20,000 codes contribute.
+# </details>
+
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The encoder is a quick guess at p(z|x), learnt on clean images; it has never seen noise, and encodes the noise too. The posterior weights all codes by what
 # was actually observed. "Most of P(X|z) ≈ 0" (lecture 003) shows in the last number: sampling the prior works in four dimensions with a blurred observation, and
@@ -258,6 +279,12 @@ broken = fill_in(broken_likelihood, flat, known)
 rows = {"known": np.where(known, flat, 0.5), "filled in": broken, "truth": flat}
 images = np.stack(list(rows.values()))[:, :12].reshape(3, 12, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(images, list(rows), title="Broken: filling in the lower half"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# Something dark, which does not fit the upper half.
+# </details>
 
 # %% [markdown]
 # The filled-in half is too dark to match the upper one. What does the model think it has observed there? A pixel that nobody has observed carries no information about the code:
@@ -296,6 +323,12 @@ for name in ("broken", "fixed"):
     print(f"{name}: mean squared error {error:.3f} per hidden pixel")
 images = np.stack(list(rows.values()))[:, :12].reshape(4, 12, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(images, list(rows), title="Filling in the lower half"))
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# A blend of both, grey where a 4 and a 9 differ.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* A blend of both, grey where they differ. A posterior *sample* is one or the other: draw codes with probabilities $w_i$, or see
@@ -344,6 +377,13 @@ for step, rate, error in zip(steps, curves["VAE"]["prior_rate"], curves["VAE"]["
 png = applications.png_rate(x_test)
 print(f"PNG, lossless: {png * pixels:.0f} bits per image, {png:.2f} per pixel")
 kvae.worksheet.show(kvae.plots.rate_distortion(curves, title="Rate and distortion of latent codes"), dpi=60)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# At each doubling about one bit is saved per dimension, four in all. The error hardly changes at first, because the
+# code is uncertain anyway. PCA's curve lies above: a larger error for as many bits.
+# </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* Doubling saves one bit per dimension as long as the step is small compared with the prior. The error hardly changes at first: the posterior
