@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,14 +85,16 @@ def positive_number(value: Any, name: str) -> float:
     return number(value, name, above=0)
 
 
-def positive_number_or(word: str, value: Any, name: str) -> Any:
-    """Return `value` if it is `None` or `word`, or as a float if it is a finite number above 0."""
-    if value is None or (isinstance(value, str) and value == word):
+def positive_number_or(words: str | Sequence[str], value: Any, name: str) -> Any:
+    """Return `value` if it is `None` or one of `words`, or as a float if it is a finite number above 0."""
+    words = [words] if isinstance(words, str) else words
+    if value is None or (isinstance(value, str) and value in words):
         return value
     try:
         return positive_number(value, name)
     except ValueError:
-        raise ValueError(f'`{name}` must be None, "{word}" or a positive number. Received: {name}={value!r}') from None
+        known = ", ".join(f'"{word}"' for word in words)
+        raise ValueError(f"`{name}` must be None, {known} or a positive number. Received: {name}={value!r}") from None
 
 
 def seed(value: Any, name: str = "seed") -> int | None:

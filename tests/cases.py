@@ -13,7 +13,7 @@ import kvae
 from kvae import objectives
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.corruption import Gaussian, Masking
-from kvae.distributions import Categorical, Joint, Normal
+from kvae.distributions import Categorical, Joint, Mixed, Normal, Observed
 from kvae.flows import Coupling, InverseAutoregressive, MaskedAutoregressive, Planar, Posterior, Prior, Radial, Spline
 from kvae.penalties import DIP, L1, MMD, Capacity, Contractive, KLSparsity, TotalCorrelation
 from kvae.priors import Autoregressive, Hierarchical, Mixture, Rescaled, Vamp
@@ -49,10 +49,11 @@ class Case:
     image_shape: tuple
     y: Callable | None = None  # (rng, n) -> labels
     code_shape: tuple = (2,)
+    x: Callable = lambda rng, shape: rng.random(shape, dtype="float32")
 
     def arrays(self, n, seed=0):
         rng = np.random.default_rng(seed)
-        x = rng.random((n, *self.image_shape), dtype="float32")
+        x = self.x(rng, (n, *self.image_shape))
         return x, None if self.y is None else self.y(rng, n)
 
 
@@ -157,6 +158,20 @@ def two_layers():
     return Hierarchical(*kvae.networks.mlp((2,), 3, hidden=(5,), likelihood=Normal()))
 
 
+def mixed():
+    """The likelihood of `rows`."""
+    return Observed(Mixed({"a": "gaussian", "b": "gaussian", "yes": "bernoulli", "city": 3, "n": "negative_binomial"}))
+
+
+def rows(rng, shape):
+    """A table of several kinds of columns, with missing values."""
+    n = shape[0]
+    columns = [rng.normal(size=(n, 2)), rng.integers(2, size=n), np.eye(3)[rng.integers(3, size=n)], rng.poisson(2, n)]
+    x = np.column_stack(columns).astype("float32")
+    x[::3, 0], x[1::4, 3:6] = np.nan, np.nan
+    return x
+
+
 def classes(rng, n):
     return rng.integers(3, size=n)
 
@@ -178,6 +193,7 @@ CASES = {
     "vae-beta": Case(lambda: vae(beta=4.0, num_samples=3, likelihood=Normal(sigma=0.3)), (8, 8, 1)),
     "vae-learned-sigma": Case(lambda: vae((28, 20, 1), likelihood="gaussian", bound=ELBO(free_bits=0.1)), (28, 20, 1)),
     "vae-table": Case(lambda: vae((6,), likelihood="gaussian"), (6,)),
+    "vae-mixed": Case(lambda: vae((7,), likelihood=mixed()), (7,), x=rows),
     "vae-laplace-mixture": Case(lambda: vae(posterior="laplace", prior=Mixture(4)), (8, 8, 1)),
     "vae-log-normal": Case(
         lambda: vae(posterior="log_normal", bound=Renyi(-math.inf), num_samples=3, likelihood="gaussian"), (8, 8, 1)

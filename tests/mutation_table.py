@@ -149,6 +149,30 @@ TABLE = {
             "distributions:kl_between_normals",
         ),
     ],
+    "distributions/mixed.py": [
+        ("wrong = (value != 0) & (value != 1)", "wrong = (value < 0) & (value > 1)", "mixed:wrong_rows_are_refused"),
+        (
+            "and np.nanmin(column) == np.nanmax(column)",
+            "and np.nanmin(column) > np.nanmax(column)",
+            "mixed:named_by_fit",
+        ),
+        ('lambda: Normal(sigma="per_element")', 'lambda: Normal(sigma="learned")', "mixed:density_of_each"),
+        ("            start += size\n", "            start += 1\n", "mixed:wrong_rows_are_refused"),
+        ("if isinstance(part, Categorical) else range", "if size > 1 else range", "mixed:density_of_each"),
+    ],
+    "distributions/column_transformer.py": [
+        ("names.index(last) + 1 if", "names.index(last) if", "mixed:other_dtypes"),
+        ("bool(label != label)", "False", "mixed:frames_come_back"),
+        ("isinstance(each, SimpleImputer) or _is_identity", "_is_identity", "mixed:other_dtypes"),
+        ("if outputs.stop - outputs.start != width:", "if False:", "mixed:wrong_transformers"),
+    ],
+    "data/frames.py": [
+        ("own[gap] = np.nan", "own[gap] = 0.0", "mixed:frames_come_back"),
+        ("return np.round(cells, decimals) + 0.0", "return cells", "mixed:means_are_read"),
+        ("for step in reversed(block.steps)", "for step in block.steps", "mixed:other_dtypes"),
+        ("piece if block.kept is None else piece[:, block.kept]", "piece", "mixed:frames_come_back"),
+        ("(p[:, 0] > 0.5)", "(p[:, 0] > 0.0)", "mixed:means_are_read"),
+    ],
     "distributions/positive.py": [
         ("log_value, params) - log_value", "log_value, params)", "distributions:log_prob_and_mean and log_normal"),
         ("mean + 0.5 * ops.exp(log_var)", "mean + ops.exp(log_var)", "distributions:log_prob_and_mean and log_normal"),
@@ -509,8 +533,8 @@ TABLE = {
         ),
         ("self.likelihood.check(x, name)", "pass", "likelihood:cannot_score"),
         (
-            "lambda z, y: self.likelihood.mean(self.generation",
-            "lambda z, y: (self.generation",
+            "return self._decoded(z, y, self.likelihood.mean)",
+            "return self._decoded(z, y, lambda params: params)",
             "models:verbs and factor-vae",
         ),
     ],
@@ -539,8 +563,8 @@ TABLE = {
         ("np.tile(np.arange(m), n)", "np.repeat(np.arange(m), n)", "models:transfer_style"),
         ("np.repeat(z, m, axis=0)", "np.tile(z, (m, 1))", "models:transfer_style"),
         (
-            "labels, seed, temperature), labels)",
-            "labels, None, temperature), labels)",
+            "labels, seed, temperature), labels, seed)",
+            "labels, None, temperature), labels, seed)",
             "models:is_drawn_from and learned",
         ),
         ('kernel_initializer="zeros")(h)', 'kernel_initializer="ones")(h)', "models:learned_prior_moves"),

@@ -1,6 +1,6 @@
 """Applications of trained models, from arrays to arrays; `kvae.plots` draws the results, `kvae apply` does both."""
 
-from kvae.applications.anomaly import anomaly_score, auroc, realism
+from kvae.applications.anomaly import anomaly_score, auroc, column_scores, realism
 from kvae.applications.compression import bits_back_rate, compress, decompress, png_rate, prior_rate, rate_distortion
 from kvae.applications.interpolation import interpolate
 from kvae.applications.restoration import METHODS, denoise, downsample, inpaint, psnr, super_resolve
@@ -10,6 +10,7 @@ __all__ = [
     "anomaly_score",
     "auroc",
     "bits_back_rate",
+    "column_scores",
     "compress",
     "decompress",
     "denoise",

@@ -14,6 +14,7 @@ from kvae.distributions.counts import NegativeBinomial, Poisson
 from kvae.distributions.discretized_logistic import CategoricalLevels, DiscretizedLogistic
 from kvae.distributions.joint import Joint
 from kvae.distributions.location_scale import Gumbel, Laplace, LocationScale, Logistic, StudentT
+from kvae.distributions.mixed import Mixed
 from kvae.distributions.mixture_density import MixtureDensity
 from kvae.distributions.normal import LEARNED_SPEED, LOG_VAR_RANGE, Normal
 from kvae.distributions.observed import Observed
@@ -38,6 +39,7 @@ __all__ = [
     "LocationScale",
     "LogNormal",
     "Logistic",
+    "Mixed",
     "MixtureDensity",
     "NegativeBinomial",
     "Normal",

@@ -31,11 +31,13 @@ class Distribution(keras.layers.Layer):
         reparameterized: whether the draws of `sample_for_gradient` are differentiable in the parameters.
         discrete: whether codes have parts with finitely many values.
         allows_missing: whether values that are NaN count as missing.
+        generates_draws: whether `generate` returns draws, because means would not be examples: 0.3 of a category.
     """
 
     reparameterized: bool = True
     discrete: bool = False
     allows_missing: bool = False
+    generates_draws: bool = False
     num_parameters: int = 1
     parameter_names: tuple[str, ...] = ()
 
@@ -162,6 +164,9 @@ class Distribution(keras.layers.Layer):
 
     def check(self, value: Array, name: str) -> None:
         """Raise a `ValueError` if the NumPy array `value`, called `name`, lies outside the family's support."""
+
+    def check_training(self, value: Array, name: str) -> None:
+        """Raise a `ValueError` if the family cannot be fitted to all of `value`, which `check` has accepted."""
 
 
 def sum_event(values: Tensor, event_ndim: int) -> Tensor:

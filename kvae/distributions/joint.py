@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -21,7 +21,7 @@ class Joint(Distribution):
     within the classes that the categorical ones find (Dupont 2018, https://arxiv.org/abs/1804.00104, eq. 4). An encoder
     gives the parameters of one part after the other; the KL is the sum of the parts', and exact where theirs are. In
     `posterior(x)` of a model, the parameters of all parts follow each other. As a likelihood it describes the rows of a
-    table whose columns are of several kinds: `Joint([Normal("learned"), Bernoulli(), Categorical(), Poisson()], ...)`.
+    table whose columns are of several kinds; `Mixed` is one whose columns have names. `generate` then returns draws.
 
     Args:
         parts: list of `Distribution`s, such as `[Normal(), Categorical()]`.
@@ -38,6 +38,8 @@ class Joint(Distribution):
     >>> model = kvae.VAE(*networks, posterior=posterior)
     >>> z_mean, z_log_var, logits = model.posterior(x)
     """
+
+    generates_draws = True
 
     def __init__(self, parts: Sequence[Distribution], sizes: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -143,10 +145,19 @@ class Joint(Distribution):
         return ops.concatenate([part.as_input(own) for part, own in each], axis=-1)
 
     def check(self, value: Array, name: str) -> None:
+        for part, place, called in self.pieces(name):
+            self.check_part(part, value[..., place], called)
+
+    def pieces(self, name: str) -> Iterator[tuple[Distribution, Any, str]]:
+        """The pieces of a value `name` that are checked on their own: family, place on the last axis, and a name."""
         start = 0
         for part, size in zip(self.parts, self.sizes, strict=True):
-            part.check(value[..., start : start + size], f"{name}[..., {start}:{start + size}]")
+            yield part, slice(start, start + size), f"{name}[..., {start}:{start + size}]"
             start += size
+
+    def check_part(self, part: Distribution, value: Array, name: str) -> None:
+        """Raise a `ValueError` if `value`, without missing values, lies outside the support of one of the pieces."""
+        part.check(value, name)
 
     def get_config(self) -> dict[str, Any]:
         parts = [keras.saving.serialize_keras_object(part) for part in self.parts]

@@ -11,7 +11,7 @@ from keras import ops
 
 from kvae import checks
 from kvae.distributions.base import Distribution, noise_shape
-from kvae.types import Array, Number, Seed, Tensor
+from kvae.types import Array, Number, Seed, Shape, Tensor
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -34,8 +34,8 @@ class Normal(Distribution):
     Args:
         sigma: where σ comes from. `None`: from the parameters, `[mean, log_var]` on the last axis, one σ per element.
             A float: fixed at that value. `"learned"`: one σ shared by all elements and trained with the model, the
-            calibrated decoder of Rybkin et al. 2021 (https://arxiv.org/abs/2006.13202). With a float or `"learned"`
-            the parameters are the mean alone.
+            calibrated decoder of Rybkin et al. 2021 (https://arxiv.org/abs/2006.13202). `"per_element"`: likewise, one
+            σ for each element, such as a column of a table. In the last three, the parameters are the mean alone.
 
     Raises:
         ValueError: if `sigma` is anything else.
@@ -47,24 +47,32 @@ class Normal(Distribution):
     -0.9189
     """
 
-    def __init__(self, sigma: Number | Literal["learned"] | None = None, **kwargs: Any) -> None:
+    def __init__(self, sigma: Number | Literal["learned", "per_element"] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.sigma = checks.positive_number_or("learned", sigma, "sigma")
+        self.sigma = checks.positive_number_or(("learned", "per_element"), sigma, "sigma")
         self.num_parameters = 2 if sigma is None else 1
         self.parameter_names = ("mean", "log_var") if sigma is None else ("mean",)
+        self.slow_log_var: Any = None
         if sigma == "learned":
-            self.slow_log_var = self.add_weight(shape=(), initializer="zeros", name="slow_log_var", dtype="float32")
+            self._create(())
+
+    def bind(self, event_shape: Shape) -> None:
+        if self.sigma == "per_element" and self.slow_log_var is None:
+            self._create(event_shape)
+
+    def _create(self, shape):
+        self.slow_log_var = self.add_weight(shape=shape, initializer="zeros", name="slow_log_var", dtype="float32")
 
     @property
-    def log_var(self) -> Tensor:
-        """The learned log σ², a scalar tensor; it starts at 0."""
-        return LEARNED_SPEED * ops.convert_to_tensor(self.slow_log_var)
+    def log_var(self) -> Tensor | float:
+        """The learned log σ², a scalar tensor, or one of the shape of an example; it starts at 0."""
+        return 0.0 if self.slow_log_var is None else LEARNED_SPEED * ops.convert_to_tensor(self.slow_log_var)
 
     def mean_and_log_var(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Split `params` into `mean` and `log_var`, each `(..., size)`; `log_var` is a scalar if σ is shared."""
+        """Split `params` into `mean` and `log_var`, each `(..., size)`; a learned `log_var` has no leading axes."""
         if self.sigma is None:
             mean, log_var = ops.split(params, 2, axis=-1)
-        elif self.sigma == "learned":
+        elif isinstance(self.sigma, str):
             mean, log_var = params, self.log_var
         else:
             return params, 2.0 * math.log(self.sigma)

@@ -51,6 +51,7 @@ class Observed(Distribution):
         self.family = family
         self.num_parameters, self.parameter_names = family.num_parameters, family.parameter_names
         self.reparameterized, self.discrete = family.reparameterized, family.discrete
+        self.generates_draws = family.generates_draws
 
     def bind(self, event_shape: Shape) -> None:
         self.family.bind(event_shape)
@@ -90,13 +91,15 @@ class Observed(Distribution):
                 f"`{name}` must have at least one observed value in each example: drop those without. "
                 f"Received: {len(empty)} of {len(value)} without, the first at index {empty[0]}"
             )
-        joint = isinstance(self.family, Joint)
-        parts, sizes = (self.family.parts, self.family.sizes) if joint else ([self.family], [value.shape[-1]])
-        start = 0
-        for part, size in zip(parts, sizes, strict=True):
-            called = f"{name}[..., {start}:{start + size}]" if joint else name
-            _check(part, value[..., start : start + size], missing[..., start : start + size], called)
-            start += size
+        if not isinstance(self.family, Joint):
+            self.family.check(filled(self.family, value, missing, name), name)
+            return
+        for part, place, called in self.family.pieces(name):
+            complete = filled(part, value[..., place], missing[..., place], called)
+            self.family.check_part(part, complete, called)
+
+    def check_training(self, value: Array, name: str) -> None:
+        self.family.check_training(value, name)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "family": keras.saving.serialize_keras_object(self.family)}
@@ -106,8 +109,12 @@ class Observed(Distribution):
         return cls(**{**config, "family": keras.saving.deserialize_keras_object(config["family"])})
 
 
-def _check(family, value, missing, name):
-    """Raise a `ValueError` if what was observed of `value` lies outside the support of a family."""
+def filled(family: Distribution, value: Array, missing: Array, name: str) -> Array:
+    """`value` with 1, which every family allows, or a first category in the place of what is missing, to be checked.
+
+    Raises:
+        ValueError: if parts of a categorical variable are missing.
+    """
     if isinstance(family, Categorical):
         some = missing.any(axis=-1) & ~missing.all(axis=-1)
         if some.any():
@@ -115,8 +122,5 @@ def _check(family, value, missing, name):
                 f"`{name}` must be missing as a whole, or not at all: it is one variable. "
                 f"Received: parts of it in example {np.argwhere(some)[0][0]}"
             )
-        value = value[~missing.any(axis=-1)]
-    elif value.size and not missing.all():
-        value = np.where(missing, np.nanmin(value), value)
-    if value.size and not np.isnan(value).any():
-        family.check(value, name)
+        return np.where(missing, np.eye(1, value.shape[-1])[0], value)
+    return np.where(missing, 1.0, value)

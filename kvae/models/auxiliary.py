@@ -198,7 +198,9 @@ class AuxiliaryVAE(SemiSupervisedVAE):
             (y,) = self.condition(labels)
             params = self._auxiliary_params(None, z[None], y)[0]
             a = self.prior.draw(self.auxiliary_family, params, noise, temperature)
-            return self.likelihood.mean(self.generation(z[None], (y, a))[0])
+            x_params = self.generation(z[None], (y, a))[0]
+            draws = self.likelihood.generates_draws
+            return self.likelihood.sample(x_params, 1, noise)[0] if draws else self.likelihood.mean(x_params)
 
         return in_batches(function, z, labels, batch_size=EVALUATION_BATCH)
 

@@ -80,6 +80,9 @@ class BaseModel(keras.Model):
         """Return `x` as an array that the model can score, or raise a `ValueError` that says how to fix it."""
         return checks.array(x, self.image_shape, name)
 
+    def check_training(self, x: Any) -> None:
+        """Raise a `ValueError` if the model cannot be trained on `x`, an array that `check_images` has accepted."""
+
     def check_condition(self, y: Any, num_examples: int | None) -> Any:
         """Return `y` as arrays for `num_examples` examples, or raise a `ValueError`; ignored without a condition."""
         return None if self.conditions is None else self.conditions.check(y, num_examples)
@@ -213,8 +216,7 @@ class BaseModel(keras.Model):
                 model's `seed`, and many steps run at once unless a callback hears of each batch or `compile` got
                 `steps_per_execution`.
             y: labels, for a model that takes them.
-            *args: as in `keras.Model.fit`.
-            **kwargs: as in `keras.Model.fit`.
+            *args, **kwargs: as in `keras.Model.fit`.
 
         Returns:
             A `keras.callbacks.History`.
@@ -226,6 +228,7 @@ class BaseModel(keras.Model):
         arguments["callbacks"] = guards_first(arguments.get("callbacks"))
         check_same_data(self, arguments)
         x, y = self._admit(arguments)
+        self.check_training(x)
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
             given = keras.utils.unpack_x_y_sample_weight(tuple(validation))
@@ -308,10 +311,7 @@ class BaseModel(keras.Model):
         return (Batch(*gate.shaped(self, x, None if self.conditions is None else y, sample_weight)),)
 
     def _admit(self, arguments):
-        """Take `x`, `y` and `sample_weight` out of the arguments of `fit` and the like; return `(x, y)`, checked.
-
-        Checked weights go back into the arguments.
-        """
+        """Take `x`, `y` and weights out of the arguments of `fit`: `(x, y)`, checked; the weights go back, checked."""
         given = [arguments.pop(name, None) for name in ("x", "y", "sample_weight")]
         if arguments.get("class_weight") is not None:
             gate.check_class_weight(*given[:2])

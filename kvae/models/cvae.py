@@ -99,7 +99,7 @@ class CVAE(VAE):
             temperature: as in `sample_prior`.
 
         Returns:
-            Array `(n, *image_shape)` of pixel means.
+            Array `(n, *image_shape)` of pixel means; of draws for a `distributions.Joint`, whose means are no rows.
 
         Raises:
             ValueError: if labels are missing, empty, or do not fit the model.
@@ -110,7 +110,7 @@ class CVAE(VAE):
         (16, 8, 8, 1)
         """
         labels = self._labels_to_generate(labels)
-        return self.decode(self.sample_prior(conditions.length(labels), labels, seed, temperature), labels)
+        return self._examples(self.sample_prior(conditions.length(labels), labels, seed, temperature), labels, seed)
 
     def transfer_style(self, x: ArrayLike, y: Any, labels: Any) -> Array:
         """Encode images under their own condition and decode their style under others.

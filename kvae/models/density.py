@@ -40,7 +40,7 @@ class PriorModel(EncoderDecoder):
             temperature: as in `sample_prior`.
 
         Returns:
-            Array `(n, *image_shape)` of pixel means.
+            Array `(n, *image_shape)` of pixel means; of draws for a `distributions.Joint`, whose means are no rows.
 
         Raises:
             ValueError: if `n` is not a positive integer.
@@ -51,7 +51,7 @@ class PriorModel(EncoderDecoder):
         (16, 8, 8, 1)
         """
         n = checks.positive_integer(n, "n")
-        return self.decode(self.sample_prior(n, seed=seed, temperature=temperature))
+        return self._examples(self.sample_prior(n, seed=seed, temperature=temperature), None, seed)
 
     def sample_prior(self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0) -> Array:
         """Latent codes from the prior.
@@ -73,6 +73,13 @@ class PriorModel(EncoderDecoder):
             () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
         )
         return ops.convert_to_numpy(self.prior.sample(n, condition, noise, temperature))
+
+    def _examples(self, z, y, seed):
+        """What `generate` makes of codes: pixel means, or draws of a likelihood whose means would not be examples."""
+        if not self.likelihood.generates_draws:
+            return self.decode(z, y)
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seeds(seed, 2)[1])
+        return self._decoded(z, y, lambda params: self.likelihood.sample(params, 1, noise)[0])
 
 
 class DensityModel(PriorModel):

@@ -124,13 +124,7 @@ class EncoderDecoder(BaseModel):
         >>> model.decode(np.zeros((1, 2))).shape
         (1, 8, 8, 1)
         """
-        z = checks.array(z, self.latent_shape, "z")
-        return in_batches(
-            lambda z, y: self.likelihood.mean(self.generation(z[None], self.condition(y))[0]),
-            z,
-            self.check_condition(y, len(z)),
-            batch_size=EVALUATION_BATCH,
-        )
+        return self._decoded(z, y, self.likelihood.mean)
 
     def reconstruct(self, x: ArrayLike, y: Any = None) -> Array:
         """Decode the codes of `x` `(n, *image_shape)`: an array of the same shape.
@@ -145,6 +139,10 @@ class EncoderDecoder(BaseModel):
         x = checks.array(x, self.image_shape, name, self.likelihood.allows_missing)
         self.likelihood.check(x, name)
         return x
+
+    def check_training(self, x: Any) -> None:
+        if isinstance(x, np.ndarray):
+            self.likelihood.check_training(x, "x")
 
     def export(self, filepath: PathLike, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Export what `predict` computes, as `keras.Model.export` does: reconstructions, without losses or sampling.
@@ -179,6 +177,16 @@ class EncoderDecoder(BaseModel):
             for name, value in config.items()
         }
         return cls(**parts)
+
+    def _decoded(self, z, y, read):
+        """What the function `read` makes of the parameters of p(x|z) of codes `z`, an array `(n, *latent_shape)`."""
+        z = checks.array(z, self.latent_shape, "z")
+        return in_batches(
+            lambda z, y: read(self.generation(z[None], self.condition(y))[0]),
+            z,
+            self.check_condition(y, len(z)),
+            batch_size=EVALUATION_BATCH,
+        )
 
     def _check_pair(self, x, y):
         """Checked images and conditions, for `in_batches`."""

@@ -188,10 +188,10 @@ class SemiSupervisedVAE(CVAE):
     def reconstruct(self, x: ArrayLike, y: Any = None) -> Array:
         return super().reconstruct(*self._check_pair(x, y))
 
-    def decode(self, z: ArrayLike, y: Any = None) -> Array:
+    def _decoded(self, z, y, read):
         if y is None or np.any(np.asarray(y) < 0):
             raise ValueError("`y` must hold the class of each code, which nothing else tells. Received: unknown labels")
-        return super().decode(z, y)
+        return super()._decoded(z, y, read)
 
     def elbo_terms(
         self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None

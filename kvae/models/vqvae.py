@@ -182,11 +182,14 @@ class VQVAE(PriorModel):
         Raises:
             ValueError: if they have another shape, or are not such integers.
         """
+        return super().decode(z, y)
+
+    def _decoded(self, z, y, read):
         z = self.quantizer.check_indices(checks.array(z, self.code_shape, "z"), "z")
 
         def function(z):
             vectors = self.quantizer.vectors(ops.cast(z, "int32"))
-            return self.likelihood.mean(self.generation(vectors[None])[0])
+            return read(self.generation(vectors[None])[0])
 
         return in_batches(function, z, batch_size=EVALUATION_BATCH)
 

@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.distributions import Bernoulli, Normal
+from kvae.distributions import Bernoulli, Categorical, Joint, Normal, Observed
+from kvae.distributions.counts import Counts
 from kvae.evaluation.doctor import loss_scale
 from kvae.evaluation.doctor.bounded import bounded
 from kvae.evaluation.doctor.finding import words
@@ -159,17 +160,32 @@ class Figures:
     @functools.cached_property
     def mean_image(self) -> Array | None:
         """log p(x) of each image under a single distribution around the mean image; `None` for other families."""
-        likelihood, mean = self.model.likelihood, self.x.mean(axis=0, dtype="float64")
-        if isinstance(likelihood, Bernoulli):
-            mean = np.clip(mean, 1e-3, 1 - 1e-3)
-            params = np.log(mean) - np.log1p(-mean)
-        elif isinstance(likelihood, Normal):
-            params = mean
-            if likelihood.sigma is None:
-                params = np.concatenate([mean, np.log(np.maximum(self.x.var(axis=0), 1e-12))], axis=-1)
-        else:
+        likelihood = self.model.likelihood
+        params = _shared_params(likelihood, self.x)
+        if params is None:
             return None
         x, params = ops.convert_to_tensor(self.x), ops.convert_to_tensor(params[None], "float32")
         log_prob = likelihood.elementwise_log_prob(x, params)
         log_prob = ops.convert_to_numpy(log_prob).astype("float64")
         return log_prob.reshape(len(self.x), -1).sum(axis=1) * self.density_scale
+
+
+def _shared_params(family, x):
+    """Parameters, for all examples `(n, *shape)`, of the member of a family with their mean; `None` where unknown."""
+    if isinstance(family, Observed):
+        return _shared_params(family.family, x)
+    if isinstance(family, Joint):
+        pieces = np.split(x, np.cumsum(family.sizes)[:-1], axis=-1)
+        each = [_shared_params(part, piece) for part, piece in zip(family.parts, pieces, strict=True)]
+        return None if any(params is None for params in each) else np.concatenate(each, axis=-1)
+    mean = np.nanmean(x, axis=0, dtype="float64")
+    if isinstance(family, Bernoulli):
+        mean = np.clip(mean, 1e-3, 1 - 1e-3)
+        return np.log(mean) - np.log1p(-mean)
+    if isinstance(family, Normal):
+        if family.sigma is not None:
+            return mean
+        return np.concatenate([mean, np.log(np.maximum(np.nanvar(x, axis=0), 1e-12))], axis=-1)
+    if isinstance(family, (Categorical, Counts)) and family.num_parameters == 1:
+        return np.log(np.maximum(mean, 1e-3))
+    return None

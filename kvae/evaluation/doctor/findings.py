@@ -128,7 +128,7 @@ def _sigma(figures):
         np.mean(np.sqrt(figures.squared_noise) < 5 * floor)
     )  # catches all but one in a million draws of width 1e-3
     likelihood = figures.model.likelihood
-    if isinstance(likelihood, Normal) and likelihood.sigma in (None, "learned") and pinned > 0.2:
+    if isinstance(likelihood, Normal) and not isinstance(likelihood.sigma, float) and pinned > 0.2:
         return Finding(
             "sigma",
             "warning",
