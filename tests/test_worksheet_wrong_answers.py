@@ -149,6 +149,12 @@ def test_how_an_array_relates_to_the_right_one(got, said):
     assert any(said in text for text in texts), texts
 
 
+def test_an_axis_of_size_1_is_no_missing_sum():
+    said = [key for key, _ in relations.relations(np.array([[3.0]]), np.array([3.0]), [7])]
+    assert "squeezed" in said
+    assert not any(key[0] == "uncollected" for key in said)
+
+
 def test_other_arrays_are_not_related():
     rng = np.random.default_rng(0)
     for _ in range(50):

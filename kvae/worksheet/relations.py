@@ -134,7 +134,12 @@ def _images(got: Array, want: Array) -> Iterator[tuple[Any, str]]:
 
 
 def _orders(got: Array, want: Array) -> Iterator[tuple[Any, str]]:
-    if got.size != want.size or got.size < 2 or np.ptp(want) < 1e-6:
+    if got.size != want.size:
+        return
+    if got.ndim > want.ndim and _near(np.squeeze(got), np.squeeze(want)):
+        yield "squeezed", f"the values are right, with an axis of size 1 too many: {got.shape}, not {want.shape}"
+        return
+    if got.size < 2 or np.ptp(want) < 1e-6:
         return
     for axes in itertools.permutations(range(got.ndim)):
         if axes != tuple(range(got.ndim)) and _near(got.transpose(axes), want):
@@ -143,12 +148,7 @@ def _orders(got: Array, want: Array) -> Iterator[tuple[Any, str]]:
                 f"transposed: these are the right values, with the axes in another order than {want.shape}",
             )
     if got.shape != want.shape:
-        if got.ndim > want.ndim and _near(np.squeeze(got), np.squeeze(want)):
-            yield (
-                "squeezed",
-                f"the values are right, with an axis of size 1 too many: {got.shape} should be {want.shape}",
-            )
-        elif _near(got.reshape(want.shape), want):
+        if _near(got.reshape(want.shape), want):
             yield "reshaped", f"these are the right values in the shape {got.shape}: reshape them to {want.shape}"
         return
     for axis in range(got.ndim):
@@ -167,7 +167,11 @@ def _collections(got: Array, want: Array) -> Iterator[tuple[Any, str]]:
         for count in range(1, got.ndim + 1):
             for axes in itertools.combinations(range(got.ndim), count):
                 for name, collect in COLLECTIONS.items():
-                    if got.ndim > want.ndim and _near(collect(got, axis=axes), want):
+                    if (
+                        max(got.shape[axis] for axis in axes) > 1
+                        and got.ndim > want.ndim
+                        and _near(collect(got, axis=axes), want)
+                    ):
                         yield (
                             ("uncollected", name, axes),
                             f"the {name} over {_axes(axes)} of these is right: it is missing",

@@ -312,6 +312,10 @@ EXERCISES = {
             ),
             (_tied(lambda h, w, b, f, first: f(h @ ops.transpose(w))), "it follows now; the bias is missing"),
             (
+                _tied(lambda h, w, b, f, first: f(h @ ops.transpose(ops.stop_gradient(w)) + b)),
+                "right numbers, but no gradient reaches the encoder: NumPy and stop_gradient stop it. Use keras.ops",
+            ),
+            (
                 _tied(lambda h, w, b, f, first: h @ ops.transpose(w) + b),
                 "it follows now; the activation is missing",
             ),

@@ -174,6 +174,10 @@ EXERCISES = {
             (_loss(lambda x, e: x, lambda x, e: e), "G sees only the noise: it must see x + ε"),
             (_loss(lambda x, e: x, lambda x, e: x * e), "you multiplied x by the noise: add it"),
             (lambda g, x, e: denoising_loss(g, x, e) / 2, "a mean over the coordinates: sum over axis=-1"),
+            (
+                lambda g, x, e: ops.stop_gradient(denoising_loss(g, x, e)),
+                "right numbers, but no gradient reaches G: NumPy and stop_gradient stop it. Use keras.ops",
+            ),
             (lambda g, x, e: ops.mean(denoising_loss(g, x, e)), "you averaged over the batch too: axis=-1 only"),
             (lambda g, x, e: ops.sum(denoising_loss(g, x, e)), "you summed over the batch too: axis=-1 only"),
             (lambda g, x, e: ops.square(x - g(x + e)), "one number per coordinate: sum over axis=-1"),

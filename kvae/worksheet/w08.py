@@ -16,6 +16,7 @@ from kvae.worksheet.probes import compiled
 
 RNG = np.random.default_rng(8)
 NUM_CLASSES, SIGMA = 10, 0.2
+STOPPED = "right numbers, but no gradient reaches the networks: NumPy and stop_gradient stop it. Use keras.ops"
 
 
 # Reference answers
@@ -238,6 +239,7 @@ EXERCISES = {
             (_bound(lambda r, k: r - k), "you subtracted the KL: −ELBO = reconstruction + KL"),
             (_bound(lambda r, k: -r - k), "this is the ELBO: return its negative, the loss"),
             (_bound(lambda r, k: ops.mean(r + k)), "one number per image: the model takes the mean over the batch"),
+            (_bound(lambda r, k: ops.stop_gradient(r + k)), STOPPED),
             (_bound(scale=1.0), "you scaled ε by the variance σ²; σ = exp(½ log σ²)"),
             (
                 lambda e, d, x, y, noise: minus_elbo(e, d, x, y, 0 * noise),
