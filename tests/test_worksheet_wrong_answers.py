@@ -8,7 +8,7 @@ import pytest
 import wrong_answers
 from keras import ops
 
-from kvae.worksheet import checking, diagnosis, exercise, probes, relations
+from kvae.worksheet import checking, diagnosis, messages, probes, relations
 from kvae.worksheet.exercise import OTHER, Exercise, judge
 
 ANSWERS = list(wrong_answers.table())
@@ -190,4 +190,4 @@ def test_a_private_exercise_needs_no_further_arguments():
     alone = dataclasses.replace(DOUBLE, further=())
     assert judge(alone, lambda x: x + x).state == "right"
     assert probes.flaw(alone, lambda x: x + x, None) == ""
-    assert exercise.parameters(lambda a, *b: a, 3) == ["a", "b", "argument 3"]
+    assert messages.parameters(lambda a, *b: a, 3) == ["a", "b", "argument 3"]

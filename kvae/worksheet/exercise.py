@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kvae.types import Array
-from kvae.worksheet.messages import describe, headline, short, two_numbers
+from kvae.worksheet.messages import describe, headline, parameters, short, two_numbers
 from kvae.worksheet.resources import TimeUpError, within
 
 State: TypeAlias = Literal["right", "wrong", "todo"]
@@ -193,7 +192,8 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
     except (Exception, SystemExit) as error:
         if "ellipsis" in str(error).lower():  # it used a blank
             return Verdict("todo", TODO)
-        why = diagnosis.of_an_error(exercise, answer, headline(error))
+        raised = headline(error)
+        why = _safely(lambda: diagnosis.of_an_error(exercise, answer, raised))
         return Verdict("wrong", describe(error) + (f": {why}" if why else ""))
     try:
         numbers = exercise.numbers(result)
@@ -201,10 +201,17 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
         return Verdict("todo" if str(error) == TODO else "wrong", str(error))
     values = compare(exercise, numbers)
     if not exercise.same(numbers, exercise.expected):
-        why = diagnosis.of_numbers(exercise, answer, numbers)
+        why = _safely(lambda: diagnosis.of_numbers(exercise, answer, numbers))
         return Verdict("wrong", f"{values}: {why}" if why else values)
-    flaw = probes.flaw(exercise, answer, result)
+    flaw = _safely(lambda: probes.flaw(exercise, answer, result))
     return Verdict("wrong", f"{values}: right there, but {flaw}") if flaw else Verdict("right", values)
+
+
+def _safely(find: Callable[[], str]) -> str:
+    """What is found, or "" if the search fails: whatever an answer does elsewhere must not cost its verdict."""
+    with contextlib.suppress(Exception):
+        return find()
+    return ""
 
 
 @contextlib.contextmanager
@@ -236,15 +243,6 @@ def call(answer: Callable[..., Any], *arguments: Any) -> Any:
                 f"write x = x − …, not x -= … or x[…] = …"
             )
     return result
-
-
-def parameters(answer: Any, count: int) -> list[str]:
-    """The names of an answer's parameters, or "argument 1" and so on where they have none."""
-    try:
-        names = list(inspect.signature(answer).parameters)
-    except (TypeError, ValueError):
-        names = []
-    return [names[i] if i < len(names) else f"argument {i + 1}" for i in range(count)]
 
 
 TODO = "not done yet: fill in the blank (replace every `...` and `raise NotImplementedError`)"

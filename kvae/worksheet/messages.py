@@ -1,5 +1,6 @@
 """The wording of messages: an exception, two numbers, anything that an answer returned, each in one line."""
 
+import inspect
 import re
 import traceback
 from typing import Any
@@ -38,3 +39,12 @@ def short(value: Any) -> str:
     except Exception:
         text = f"an object of class {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def parameters(answer: Any, count: int) -> list[str]:
+    """The names of an answer's parameters, or "argument 1" and so on where they have none."""
+    try:
+        names = list(inspect.signature(answer).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [names[i] if i < len(names) else f"argument {i + 1}" for i in range(count)]

@@ -19,10 +19,9 @@ from kvae.worksheet.exercise import (
     NotCompiledError,
     NotNumericError,
     as_tensor,
-    parameters,
     silent,
 )
-from kvae.worksheet.messages import describe, headline
+from kvae.worksheet.messages import describe, headline, parameters
 from kvae.worksheet.resources import TimeUpError, within
 
 SECONDS = 60.0  # at least, because a step is compiled

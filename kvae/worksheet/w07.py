@@ -134,7 +134,8 @@ class _NoTarget(Warmup):
 
 def schedule(answer, epochs=EPOCHS, target=TARGET):
     """β in some epochs of a warm-up."""
-    values = {f"β in epoch {epoch}": answer(epoch, epochs, target) for epoch in (0, 1, 3, epochs + 2)}
+    when = {"epoch 0": 0, "epoch 1": 1, "epoch 3": 3, "an epoch after it": epochs + 2}
+    values = {f"β in {name}": answer(epoch, epochs, target) for name, epoch in when.items()}
     unusual = [value for value in values.values() if value is None or value is Ellipsis]
     return unusual[0] if unusual else values
 
@@ -212,7 +213,7 @@ EXERCISES = {
     "7.3": Exercise(
         title="the importance-weighted bound",
         reference=importance_weighted,
-        further=[((MORE_LOG_W,), OTHER), ((10 * MORE_LOG_W - 900,), EXTREME)],
+        further=[((MORE_LOG_W,), OTHER), ((30 * MORE_LOG_W - 900,), EXTREME)],
         arguments=(LOG_W,),
         at="three samples, two images",
         wrong=[
@@ -245,7 +246,7 @@ EXERCISES = {
     "7.4": Exercise(
         title="the Rényi bound",
         reference=renyi,
-        further=[((MORE_LOG_W, np.float32(-2.0)), OTHER), ((10 * MORE_LOG_W - 900, np.float32(0.6)), EXTREME)],
+        further=[((MORE_LOG_W, np.float32(-2.0)), OTHER), ((30 * MORE_LOG_W - 900, np.float32(0.6)), EXTREME)],
         arguments=(LOG_W, ALPHA),
         at="three samples, two images, α = 0.3",
         wrong=[
