@@ -32,6 +32,7 @@ _HOMES = {
     "VAE": "models",
     "VAEGAN": "models",
     "VQVAE": "models",
+    "explore": "explorer",
     "load_data": "data",
     "load_model": "models",
 }
@@ -62,6 +63,8 @@ __all__ = [
     "distributions",
     "energy",
     "evaluation",
+    "explore",
+    "explorer",
     "flows",
     "ladder",
     "layers",
@@ -93,6 +96,7 @@ if TYPE_CHECKING:
         distributions,
         energy,
         evaluation,
+        explorer,
         flows,
         ladder,
         layers,
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
     )
     from kvae.applications import classifier
     from kvae.data import load_data, toy
+    from kvae.explorer import explore
     from kvae.models import (
         CVAE,
         GAN,

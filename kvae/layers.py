@@ -42,13 +42,18 @@ class TiedDense(keras.layers.Layer):
         self._tied_kernel = lambda: dense.kernel
         return self
 
-    def call(self, inputs: Tensor) -> Tensor:
+    @property
+    def kernel(self) -> Tensor:
+        """The transposed kernel of the other layer, `(inputs, units)`."""
         if self._tied_kernel is None:
             raise ValueError(
                 f"Layer {self.name!r} must be tied to another: call its tie_to, or load the whole model. "
                 "Received: a layer without a kernel"
             )
-        outputs = ops.matmul(inputs, ops.transpose(self._tied_kernel()))
+        return ops.transpose(self._tied_kernel())
+
+    def call(self, inputs: Tensor) -> Tensor:
+        outputs = ops.matmul(inputs, self.kernel)
         return self.activation(outputs if self.bias is None else outputs + self.bias)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -79,6 +79,18 @@ def test_a_run_folder_is_complete(trained):
     assert "negative elbo" in printed
 
 
+def test_explore_writes_a_page_of_the_runs_data(trained):
+    folder, _ = trained
+    said = run_here("explore", "run/model.keras", cwd=folder)
+    text = (folder / "run" / "explore.html").read_text()
+    assert "written to run/explore.html" in said
+    assert "<h1>CVAE on digits</h1>" in text
+    alone = folder / "alone.keras"
+    alone.write_bytes((folder / "run" / "model.keras").read_bytes())
+    assert "use --dataset" in run_here("explore", "alone.keras", "--out", "pages/one.html", cwd=folder)
+    assert (folder / "pages" / "one.html").stat().st_size < len(text)
+
+
 def test_the_metrics_are_the_models(trained, digits):
     folder, _ = trained
     metrics = json.loads((folder / "run" / "metrics.json").read_text())

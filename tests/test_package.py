@@ -22,7 +22,7 @@ LAYERS = [
     ["applications"],
     ["ladder", "plots"],
     ["callbacks"],
-    ["worksheet"],
+    ["explorer", "worksheet"],
     ["cli"],
 ]
 BACKENDS = {"tensorflow", "jax", "torch"}

@@ -12,6 +12,7 @@ from typing import Any
 
 from kvae.cli import parser, streams
 from kvae.cli import workshop as workshops
+from kvae.cli.explore import explore
 from kvae.cli.options import DEFAULTS, DEMO
 from kvae.io import atomic
 
@@ -92,13 +93,14 @@ def generate(arguments: Namespace) -> None:
     import numpy as np
 
     from kvae import checks, plots
+    from kvae.cli import requests
     from kvae.models import load_model
     from kvae.plots.examples import grids_of
 
     checks.positive_integer(arguments.count, "count")
     model = load_model(arguments.model)
-    path = arguments.out or os.path.join(os.path.dirname(arguments.model), _generated_name(arguments))
-    condition = _condition(arguments, model)
+    path = arguments.out or os.path.join(os.path.dirname(arguments.model), requests.file_name(arguments))
+    condition = requests.condition(arguments, model)
     given = {"n": arguments.count} if condition is None else {"labels": condition}
     images = model.generate(**given, seed=arguments.seed, temperature=arguments.temperature)
     if path.endswith(".npz"):
@@ -206,8 +208,10 @@ def workshop(arguments: Namespace) -> int | None:
 
 
 TRAINERS = ("demo", "train", "ladder")
-WRITERS = ("generate", "evaluate", "apply", "data")  # of a file, --out
-COMMANDS = {each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, ladder, data, workshop)}
+WRITERS = ("generate", "evaluate", "apply", "explore", "data")  # of a file, --out
+COMMANDS = {
+    each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, explore, ladder, data, workshop)
+}
 
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -274,42 +278,6 @@ def _import_modules(names: Sequence[str]) -> None:
             if not f"{name}.".startswith(f"{error.name}."):
                 raise  # the module exists, but one that it imports does not
             raise ImportError(wanted) from error
-
-
-def _condition(arguments, model):
-    """What `generate` draws images for: one label per image, one vector per image, or `None`."""
-    import numpy as np
-
-    from kvae.models import capabilities
-
-    if not capabilities.has(model, "condition"):
-        for name in ("label", "attributes"):
-            if getattr(arguments, name) is not None:
-                raise ValueError(f"`{name}` must be left out: this model is a {type(model).__name__}, without labels")
-        return None
-    if capabilities.has(model, "classes"):
-        if arguments.label is None:
-            raise ValueError("`label` is missing: a conditional model needs --label, e.g. --label 7")
-        if arguments.attributes is not None:
-            raise ValueError("`attributes` must be left out: this model takes class labels, so use --label alone")
-        return np.repeat(arguments.label, arguments.count)
-    shapes = [part.shape for part in model.conditions.parts]
-    if len(shapes) != 1 or len(shapes[0]) != 1:
-        raise ValueError(f"The condition must be given in Python, with model.generate. Received: a model of {shapes}")
-    width = shapes[0][0]
-    if arguments.label is not None or arguments.attributes is None or len(arguments.attributes) != width:
-        received = "--label" if arguments.label is not None else arguments.attributes
-        raise ValueError(
-            f"`attributes` must be the {width} numbers of one example (classes of categorical attributes are one-hot): "
-            f"this model needs --attributes{' 0' * min(width, 12)}{' …' * (width > 12)}, without --label. "
-            f"Received: {received}"
-        )
-    return np.tile(np.array(arguments.attributes, "float32"), (arguments.count, 1))
-
-
-def _generated_name(arguments):
-    labels = "" if arguments.label is None else "-label-" + "-".join(map(str, arguments.label))
-    return f"generated{labels}.png"
 
 
 def _train(options: dict[str, Any], arguments: Namespace) -> int:

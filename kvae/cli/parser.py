@@ -111,6 +111,14 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--label", type=int, metavar="Y", help="class of a manifold or traversal; default: 0")
     sub.add_argument("--out", metavar="DIR", help="folder for the pictures; default: next to the model")
 
+    sub = command("explore")
+    model_argument(sub)
+    seed(sub)
+    dataset_argument(sub)
+    help = "hold decoded images instead of the decoder, for one with layers that a page cannot compute"
+    sub.add_argument("--sheet", action="store_true", help=help)
+    sub.add_argument("--out", metavar="FILE", help="HTML file to write; default: explore.html next to the model")
+
     sub = command("ladder")
     seed(sub)
     sub.add_argument("--dataset", default="digits", metavar="NAME", help=options.DATA_HELP + "; default: %(default)s")
