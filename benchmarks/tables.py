@@ -41,7 +41,7 @@ SETTINGS = [  # latent dimensions and hidden units
     {"latent": 5, "hidden": [32]},
     {"latent": 8, "hidden": [64, 64]},
 ]
-VARIANCES = (1e-6, 1e-3, 1e-2, 0.03, 0.1)  # added to those of the mixture
+VARIANCES = (1e-6, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)  # added to those of the mixture
 IMPUTERS = {
     "IterativeImputer": lambda: IterativeImputer(max_iter=20, random_state=0),
     "KNNImputer": KNNImputer,
