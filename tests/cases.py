@@ -144,6 +144,12 @@ def cvae_of_image():
     return kvae.CVAE(*pair, prior="learned", seed=0)
 
 
+def cvae_of_counts():
+    """Counts with a size for each example."""
+    pair = kvae.networks.mlp((6,), 2, hidden=(16,), likelihood="negative_binomial", size_factor=True)
+    return kvae.CVAE(*pair, likelihood="negative_binomial", seed=0)
+
+
 def flows():
     posterior = Posterior([Planar(), Radial(), InverseAutoregressive((8,))], context=1)
     return vae(posterior=posterior, prior=Prior([Spline((8,)), Coupling((8,)), MaskedAutoregressive((8,))]))
@@ -184,6 +190,14 @@ def attributes(rng, n):
     return rng.random((n, 4), dtype="float32")
 
 
+def counts(rng, shape):
+    return rng.poisson(3.0, shape).astype("float32")
+
+
+def log_sizes(rng, n):
+    return rng.normal(size=(n, 1)).astype("float32")
+
+
 def small_images(rng, n):
     return rng.random((n, 4, 6, 1), dtype="float32")
 
@@ -211,7 +225,9 @@ CASES = {
     ),
     "factor-vae": Case(factor_vae, (8, 8, 1)),
     "vae-conv": Case(lambda: vae((14, 10, 3), "conv", (4, 8), likelihood=Normal()), (14, 10, 3)),  # σ per pixel
+    "vae-series": Case(lambda: vae((14, 2), "conv", (4, 8), likelihood="gaussian"), (14, 2)),
     "cvae": Case(cvae, (8, 8, 1), classes),
+    "cvae-counts": Case(cvae_of_counts, (6,), log_sizes, x=counts),
     "cvae-attributes": Case(lambda: cvae(width=4, num_classes=None), (8, 8, 1), attributes),
     "cvae-image": Case(cvae_of_image, (8, 8, 1), small_images),
     "cvae-learned-prior": Case(lambda: cvae(prior="learned"), (8, 8, 1), classes),

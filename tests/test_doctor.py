@@ -9,6 +9,7 @@ import pytest
 from cases import DENSITIES, QUICKLY
 from keras import layers, ops
 from scipy.special import gammaln
+from scipy.stats import nbinom
 
 import kvae
 from kvae import bounds, distributions, networks
@@ -514,6 +515,16 @@ def test_counts(rng):
         model = kvae.VAE(*pair, likelihood=likelihood, seed=0)
         assert not {"pixels", "not_normalised", "likelihood"} & set(named(diagnose(model, counts)))
     assert "not integers" in named(diagnose(model, counts / 8.0))["likelihood"].message
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_the_mean_of_counts_has_their_dispersion(rng):
+    x = rng.negative_binomial(2, 0.4, (100, 3)).astype("float32")
+    family = distributions.NegativeBinomial(dispersion=None)
+    model = kvae.VAE(*networks.mlp((3,), 1, hidden=(2,), likelihood=family), likelihood=family, seed=0)
+    mean, alpha = x.mean(axis=0), (x.var(axis=0) - x.mean(axis=0)) / x.mean(axis=0) ** 2
+    expected = nbinom.logpmf(x, 1 / alpha, 1 / (1 + alpha * mean)).sum(axis=1)
+    np.testing.assert_allclose(figures_of(model, x).mean_image, expected, rtol=1e-3)
 
 
 def test_a_table_is_not_called_an_image(rng):

@@ -184,6 +184,17 @@ def test_threads_generate_what_one_does(name):
     assert len({each.tobytes() for each in unseeded}) > 1
 
 
+def test_rates_are_proportional_to_sizes(tmp_path):
+    model, _, x, log_size = fitted(CASES["cvae-counts"])
+    model.save(tmp_path / "counts.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "counts.keras")):
+        z = each.encode(x, log_size)
+        rates, more = each.decode(z, log_size), each.decode(z, log_size + np.log(3))
+        np.testing.assert_allclose(more, 3 * rates, rtol=1e-5)
+        drawn, more = (each.generate(labels=log_size + shift, seed=0) for shift in (0, np.log(3)))
+        np.testing.assert_allclose(more, 3 * drawn, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", parameters([name for name in DENSITIES if name not in OTHER_BOUNDS], ("vae", "cvae")))
 def test_evaluate_gives_the_mean_elbo(name):
     trained, _, x, y = fitted(CASES[name])

@@ -9,7 +9,7 @@ from cases import QUICKLY
 from keras import layers, ops
 
 import kvae
-from kvae.distributions import Normal
+from kvae.distributions import NegativeBinomial, Normal, Observed, Poisson
 from kvae.networks import conv, mlp
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (28, 20, 1), (32, 32, 3), (64, 64, 3), (9, 7, 2)]
@@ -53,6 +53,36 @@ def test_the_condition_changes_the_output(factory, rng):
         assert not np.allclose(*outputs)
 
 
+@pytest.mark.parametrize("family", [Poisson(), NegativeBinomial(None), Observed(Poisson())])
+def test_a_size_is_added_to_the_log_rates_alone(family, rng):
+    encoder, decoder = mlp((4, 3), 2, hidden=(8,), num_classes=2, likelihood=family, size_factor=True)
+    assert [x.shape for x in encoder.inputs[1:]] == [(None, 2), (None, 1)]
+    z, y, log_size = (rng.normal(size=(5, n)).astype("float32") for n in (2, 2, 1))
+    params, unit = (ops.convert_to_numpy(decoder([z, y, s])) for s in (log_size, 0 * log_size))
+    expected = np.zeros((5, 4, 3 * family.num_parameters))
+    expected[..., :3] = log_size[:, None]
+    np.testing.assert_allclose(params - unit, expected, atol=1e-6)
+
+
+def test_a_size_factor_needs_rates():
+    with pytest.raises(ValueError, match=r"`size_factor` requires a likelihood of counts, .* Received: Bernoulli"):
+        mlp((4,), 2, size_factor=True)
+
+
+@pytest.mark.parametrize("shape", [(64, 2), (9, 1)])
+def test_convolutions_along_time(shape, rng):
+    encoder, decoder = conv(shape, 3, hidden=(4, 8), condition_shape=(shape[0], 2), num_classes=2)
+    assert [x.shape[1:] for x in decoder.inputs] == [(3,), (2,), (shape[0], 2)]
+    assert (encoder.output_shape, decoder.output_shape) == ((None, 6), (None, *shape))
+    assert any(isinstance(layer, layers.Conv1DTranspose) for layer in decoder.layers)
+    z = rng.normal(size=(1, 3)).astype("float32")
+    y, series = np.zeros((1, 2), "float32"), rng.normal(size=(1, shape[0], 2)).astype("float32")
+    drawn = [ops.convert_to_numpy(decoder([z, y, each])) for each in (series, -series)]
+    assert not np.allclose(*drawn)
+    with pytest.raises(ValueError, match=rf"`condition_shape` must be \({shape[0]}, channels\), or .* \(5, 2\)"):
+        conv(shape, 3, condition_shape=(5, 2))
+
+
 def test_an_own_pair_works():
     encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(6)])
     decoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
@@ -79,7 +109,7 @@ def test_bad_arguments(factory, arguments, message):
 
 def test_conv_needs_an_image():
     with pytest.raises(ValueError, match=r"\(height, width, channels\)"):
-        conv((8, 8), 2)
+        conv((8,), 2)
     with pytest.raises(ValueError, match=r"`hidden` must hold at least one"):
         conv((8, 8, 1), 2, hidden=())
 

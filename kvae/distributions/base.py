@@ -162,6 +162,21 @@ class Distribution(keras.layers.Layer):
         """Examples as a network should see them: as they are, unless they spread over orders of magnitude."""
         return value
 
+    def scaled(self, params: Tensor, log_size: Tensor) -> Tensor:
+        """The parameters of distributions whose means are exp(`log_size`) times as large; of counts alone.
+
+        Args:
+            params: tensor `(batch, ..., num_parameters * size)`.
+            log_size: tensor that broadcasts against it.
+
+        Raises:
+            ValueError: if this family has no logarithm of a mean among its parameters.
+        """
+        raise ValueError(
+            "`size_factor` requires a likelihood of counts, whose mean it multiplies: poisson or negative_binomial. "
+            f"Received: {type(self).__name__}"
+        )
+
     def check(self, value: Array, name: str) -> None:
         """Raise a `ValueError` if the NumPy array `value`, called `name`, lies outside the family's support."""
 

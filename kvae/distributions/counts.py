@@ -37,6 +37,10 @@ class Counts(Distribution):
     def as_input(self, value: Tensor) -> Tensor:
         return ops.log1p(value)
 
+    def scaled(self, params: Tensor, log_size: Tensor) -> Tensor:
+        log_mean, *others = super().parameters(params)
+        return ops.concatenate([log_mean + log_size, *others], axis=-1)
+
     def check(self, value: Array, name: str) -> None:
         wrong = (value < 0) | (value > LARGEST_COUNT) | (value != np.rint(value))
         if wrong.any():

@@ -83,6 +83,9 @@ class Observed(Distribution):
         filled = self.family.as_input(ops.where(missing, zeros, value))
         return ops.concatenate([filled, ops.where(missing, zeros, ones)], axis=-1)
 
+    def scaled(self, params: Tensor, log_size: Tensor) -> Tensor:
+        return self.family.scaled(params, log_size)
+
     def check(self, value: Array, name: str) -> None:
         missing = np.isnan(value)
         empty = np.flatnonzero(missing.reshape(len(value), -1).all(axis=1))

@@ -29,6 +29,7 @@ def mlp(
     activation: Activation = "relu",
     code_activation: Activation = None,
     condition_shape: Sequence[int] | None = None,
+    size_factor: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """A multilayer perceptron in each direction; the decoder mirrors the encoder.
 
@@ -46,6 +47,10 @@ def mlp(
         code_activation: of a plain code, "sigmoid" for one in [0, 1]; `None` for a linear one, as a posterior's.
         condition_shape: shape of a condition that is an image or another array, which is flattened; `None` otherwise.
             Together with `num_classes`, `y` is a tuple (label or vector, image).
+        size_factor: whether the last condition is the logarithm of each example's size, `(n, 1)`: the total of a cell's
+            molecules, the length of a text, or the time that events were counted for. The decoder adds it to the
+            logarithm of its rates, which are therefore those at a size of 1, exactly proportional to the size; the
+            encoder sees it. Divide sizes by a typical one, so that most are near 1. For likelihoods of counts.
 
     Returns:
         `(encoder, decoder)`, Functional models. Encoder: `(batch, *image_shape)` to `(batch, parameters · latent_dim)`.
@@ -53,18 +58,25 @@ def mlp(
 
     Raises:
         ValueError: for sizes that are not positive integers, an image shape with its channels in front, unknown names,
-            or a `code_activation` together with a posterior.
+            a `code_activation` together with a posterior, or a `size_factor` with a likelihood that has no rates.
 
     Example:
 
     >>> encoder, decoder = kvae.networks.mlp((8, 8, 1), latent_dim=2)
     >>> encoder.output_shape, decoder.output_shape
     ((None, 4), (None, 8, 8, 1))
+
+    Counts of 50 genes, in cells of which more or fewer molecules were caught:
+
+    >>> networks = kvae.networks.mlp((50,), latent_dim=10, likelihood="negative_binomial", size_factor=True)
+    >>> model = kvae.CVAE(*networks, likelihood="negative_binomial")
+    >>> model.generate(labels=np.log([[0.5], [2.0]]), seed=0).shape  # a small and a large cell
+    (2, 50)
     """
     image_shape, latent_shape, hidden, encoded, outputs = _check(
         image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
-    conditions = _conditions(num_classes, condition_shape)
+    conditions = _conditions(num_classes, condition_shape, size_factor)
 
     def dense_stack(h, sizes):
         for size in sizes:
@@ -80,9 +92,13 @@ def mlp(
 
     inputs = _inputs("z", latent_shape, conditions)
     output_shape = (*image_shape[:-1], outputs)
-    h = dense_stack(_join(*map(_flat, inputs)), reversed(hidden))
-    h = layers.Dense(math.prod(output_shape), name="likelihood")(h)
-    decoder = _functional(inputs, layers.Reshape(output_shape)(h), "decoder")
+    seen = inputs[:-1] if size_factor else inputs
+    h = dense_stack(_join(*map(_flat, seen)), reversed(hidden))
+    h = layers.Reshape(output_shape)(layers.Dense(math.prod(output_shape), name="likelihood")(h))
+    if size_factor:
+        log_size = layers.Reshape((1,) * len(output_shape))(inputs[-1])
+        h = likelihood_family(likelihood).scaled(h, log_size)
+    decoder = _functional(inputs, h, "decoder")
     return encoder, decoder
 
 
@@ -102,10 +118,10 @@ def conv(
     Each entry of `hidden` halves height and width in the encoder (rounding up) and doubles them in the decoder, which
     crops what rounding added, so any image size works. A 2×2 average follows each doubling, without which the stride
     shows as a grid on areas of one colour. See Radford, Metz, Chintala 2016, section 3
-    (https://arxiv.org/abs/1511.06434).
+    (https://arxiv.org/abs/1511.06434). The convolutions of series run along time.
 
     Args:
-        image_shape: `(height, width, channels)`.
+        image_shape: `(height, width, channels)`, or `(time, channels)` of series.
         latent_dim: as in `mlp`.
         hidden: filters of the encoder's convolutions, starting at the image; reversed in the decoder.
         num_classes: length of the condition `y` for a CVAE, which enters the encoder as one more image channel and the
@@ -114,55 +130,61 @@ def conv(
         likelihood: name or `Distribution`.
         activation: of the hidden layers.
         code_activation: of a plain code, as in `mlp`.
-        condition_shape: as in `mlp`; here `(height, width, channels)` of an image. Scaled to the size of `x`, it enters
-            the encoder as more channels; the decoder joins what convolutions make of it to the features of `z`.
+        condition_shape: as in `mlp`; here `(height, width, channels)` of an image, or `(time, channels)` of a series as
+            long as `x`. An image is scaled to the size of `x`. It enters the encoder as more channels; the decoder
+            joins what convolutions make of it to the features of `z`.
 
     Returns:
         `(encoder, decoder)`, with the shapes that `mlp` describes.
 
     Raises:
-        ValueError: as for `mlp`, and for an image shape that does not have three axes.
+        ValueError: as for `mlp`, and for an image shape that has neither three axes nor two.
     """
     image_shape, latent_shape, hidden, encoded, outputs = _check(
         image_shape, latent_dim, hidden, posterior, likelihood, code_activation
     )
     conditions = _conditions(num_classes, condition_shape)
-    if len(image_shape) != 3:
-        raise ValueError(f"`image_shape` must be (height, width, channels) for `conv`. Received: {image_shape}")
+    sides = tuple(image_shape[:-1])
+    if len(sides) not in (1, 2):
+        raise ValueError(
+            "`image_shape` must be (height, width, channels), or (time, channels) of series, for `conv`. "
+            f"Received: {image_shape}"
+        )
     if not hidden:
         raise ValueError(f"`hidden` must hold at least one number of filters. Received: {hidden}")
     for shape in conditions.values():
-        if len(shape) not in (1, 3):
+        if len(shape) not in (1, len(image_shape)) or (len(shape) == 2 and shape[:1] != sides):
+            wanted = "(height, width, channels)" if len(sides) == 2 else f"({sides[0]}, channels)"
             raise ValueError(
-                "`condition_shape` must be (height, width, channels), or (length,) of a vector, for `conv`. "
-                f"Received: {shape}"
+                f"`condition_shape` must be {wanted}, or (length,) of a vector, for `conv`. Received: {shape}"
             )
 
     def normalised(h):
         # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
         return layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(h))
 
-    sizes: list[Shape] = [tuple(image_shape[:2])]  # height and width before each halving
+    sizes: list[Shape] = [sides]  # height and width, or time, before each halving
     for _ in hidden:
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
 
     def halved(h):
         for filters in hidden:  # the bias is left to the normalisation that follows
-            h = normalised(layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h))
+            convolution = _of_rank("Conv{}D", sides)
+            h = normalised(convolution(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h))
         return h
 
     inputs = _inputs("x", image_shape, conditions)
-    vectors, images = _vectors_and_images(inputs[1:], image_shape[:2])
+    vectors, images = _vectors_and_images(inputs[1:], sides)
     if vectors:
-        plane = layers.Dense(math.prod(image_shape[:2]), use_bias=False)(_join(*vectors))
-        images = [layers.Reshape((*image_shape[:2], 1))(plane), *images]
+        plane = layers.Dense(math.prod(sides), use_bias=False)(_join(*vectors))
+        images = [layers.Reshape((*sides, 1))(plane), *images]
     h = layers.Flatten(**LAST)(halved(_join(likelihood_family(likelihood).as_input(inputs[0]), *images)))
     h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
     h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
 
     inputs = _inputs("z", latent_shape, conditions)
-    vectors, images = _vectors_and_images(inputs[1:], image_shape[:2])
+    vectors, images = _vectors_and_images(inputs[1:], sides)
     h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(_flat(inputs[0]), *vectors))
     h = normalised(layers.Reshape((*sizes[-1], hidden[-1]))(h))
     if images:
@@ -205,12 +227,12 @@ def checked_shape(shape: Any, name: str) -> Shape:
     return shape
 
 
-def _conditions(num_classes, condition_shape):
-    """The conditions' shapes by the names of their inputs: a vector, an image, both or neither."""
+def _conditions(num_classes, condition_shape, size_factor=False):
+    """The conditions' shapes by the names of their inputs: a vector and an image, or one or neither; last a size."""
     shapes: list[Shape] = [] if num_classes is None else [(checks.positive_integer(num_classes, "num_classes"),)]
     if condition_shape is not None:
         shapes.append(checked_shape(condition_shape, "condition_shape"))
-    return dict(zip(("y", "y_image"), shapes, strict=False))
+    return dict(zip(("y", "y_image"), shapes, strict=False)) | ({"log_size": (1,)} if size_factor else {})
 
 
 def _inputs(name, shape, conditions):
@@ -218,9 +240,9 @@ def _inputs(name, shape, conditions):
 
 
 def _vectors_and_images(inputs, size):
-    """The inputs that are vectors, and those that are images, scaled to a size."""
-    images = [each for each in inputs if len(each.shape) == 4]
-    scaled = [each if each.shape[1:3] == size else Resize(*size)(each) for each in images]
+    """The inputs that are vectors, and those that are images, scaled to a size, or series."""
+    images = [each for each in inputs if len(each.shape) > 2]
+    scaled = [each if each.shape[1:-1] == size else Resize(*size)(each) for each in images]
     return [each for each in inputs if len(each.shape) == 2], scaled
 
 
@@ -236,16 +258,24 @@ def doubled(h: Any, filters: int, size: Shape, **kwargs: Any) -> Any:
     """A transposed convolution of stride 2, averaged over 2×2 neighbours and cut to `size`.
 
     The weights that make one pixel are not those that make the next, which draws a grid on flat areas (Odena, Dumoulin,
-    Olah 2016, https://doi.org/10.23915/distill.00003). The average of four neighbours holds each weight once.
+    Olah 2016, https://doi.org/10.23915/distill.00003). The average of four neighbours holds each weight once. With one
+    number in `size`, all of this runs along one axis.
     """
-    h = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", **kwargs, **LAST)(h)
-    return _crop(layers.AveragePooling2D(2, strides=1, padding="same", **LAST)(h), size)
+    h = _of_rank("Conv{}DTranspose", size)(filters, 4, strides=2, padding="same", **kwargs, **LAST)(h)
+    return _crop(_of_rank("AveragePooling{}D", size)(2, strides=1, padding="same", **LAST)(h), size)
 
 
 def _crop(h, size):
-    """Cut `h` `(batch, height, width, filters)` down to `size` at the bottom and right."""
-    extra = [(0, have - want) for have, want in zip(h.shape[1:3], size, strict=True)]
-    return layers.Cropping2D(extra, **LAST)(h) if any(more for _, more in extra) else h
+    """Cut `h` `(batch, *sides, filters)` down to `size` at the bottom and right, or at the end."""
+    extra = [(0, have - want) for have, want in zip(h.shape[1:-1], size, strict=True)]
+    if not any(more for _, more in extra):
+        return h
+    return layers.Cropping1D(extra[0])(h) if len(extra) == 1 else layers.Cropping2D(extra, **LAST)(h)
+
+
+def _of_rank(name, sides):
+    """The Keras layer for examples with these sides: "Conv{}D" is Conv1D for series, Conv2D for images."""
+    return getattr(layers, name.format(len(sides)))
 
 
 def _functional(inputs, outputs, name):

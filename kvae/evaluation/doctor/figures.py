@@ -186,6 +186,10 @@ def _shared_params(family, x):
         if family.sigma is not None:
             return mean
         return np.concatenate([mean, np.log(np.maximum(np.nanvar(x, axis=0), 1e-12))], axis=-1)
-    if isinstance(family, (Categorical, Counts)) and family.num_parameters == 1:
-        return np.log(np.maximum(mean, 1e-3))
+    if isinstance(family, (Categorical, Counts)):
+        mean = np.maximum(mean, 1e-3)
+        if family.num_parameters == 1:
+            return np.log(mean)
+        dispersion = (np.nanvar(x, axis=0) - mean) / mean**2  # of a negative binomial, by its moments
+        return np.log(np.concatenate([mean, np.maximum(dispersion, 1e-6)], axis=-1))
     return None
