@@ -68,7 +68,11 @@ def dataset(found: Dataset) -> None:
         print(f"{height} high, {width} wide, {channels} channel(s), pixel mean {found.x_train.mean():.3f}")
     else:
         mean, deviation = found.x_train.mean(), found.x_train.std()
-        print(f"series or table of {found.image_shape[0]} values, mean {mean:.3f}, standard deviation {deviation:.3f}")
+        size, *others = found.image_shape
+        what = f"series or table of {size} values"
+        if others:
+            what = f"series of {size} times and {others[0]} channel(s)"
+        print(f"{what}, mean {mean:.3f}, standard deviation {deviation:.3f}")
     if found.y_train is None:
         return
     if found.num_classes:

@@ -37,7 +37,8 @@ class Dataset:
     """Images, series or tables, and labels, split into a training and a test set.
 
     Attributes:
-        x_train: float32 images `(n, height, width, channels)` in [0, 1], or series or tables `(n, features)`.
+        x_train: float32 images `(n, height, width, channels)` in [0, 1], or series or tables `(n, features)`, or series
+            `(n, time, channels)`.
         y_train: int64 labels `(n,)`, or float32 attributes `(n, k)`; `None` for unlabelled data.
         x_test: as `x_train`.
         y_test: as `y_train`.
@@ -65,7 +66,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> Shape:
-        """Shape of one example, `(height, width, channels)`, or `(features,)` of a series or table."""
+        """Shape of one example, `(height, width, channels)`, or `(features,)` or `(time, channels)` of others."""
         return self.x_train.shape[1:]
 
     def batches(
@@ -146,7 +147,8 @@ def load_data(
             possible. Integers above 1 in arrays of images are divided by 255.
 
             Arrays `(n, features)` other than `images` are series or tables. They keep their values, which a Gaussian
-            likelihood can model: standardise them first.
+            likelihood can model: standardise them first. So do series of several channels, `(n, time, channels)`, in an
+            `.npz` file as the array `series`, or as `series_train` and `series_test`.
 
             "shapes" are a square, an ellipse or a heart (the label) in 4 scales, 8 rotations by less than a quarter
             turn and 12 × 12 positions, each combination once: no two images are the same. They take 226 MB.
@@ -173,7 +175,7 @@ def load_data(
         raise ValueError(f"`binarization` must be one of {BINARIZATIONS}. Received: {binarization!r}")
     arrays, stem, others = _read(name, image_size, channels)
     x_train, y_train, x_test, y_test = arrays
-    if binarization is not None and x_train.ndim == 2:
+    if binarization is not None and x_train.ndim < 4:
         raise ValueError(f"`binarization` must be None for series and tables. Received: {binarization!r}")
     if binarization == "static":
         rng = np.random.default_rng(checks.seed(seed))

@@ -56,9 +56,10 @@ def from_npy(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
 
 
 def _from_arrays(arrays, path):
-    train, test = (_first(arrays, f"x_{part}", part) for part in ("train", "test"))
+    train, test = (_first(arrays, f"x_{part}", part, f"series_{part}") for part in ("train", "test"))
     if train is not None and test is not None:
-        x_train, x_test = images(train, "x_train"), images(test, "x_test")
+        series = "series_train" in arrays
+        x_train, x_test = images(train, "x_train", series=series), images(test, "x_test", series=series)
         if x_train.shape[1:] != x_test.shape[1:]:
             raise ValueError(
                 f"{path}: training and test images must have the same shape. Received: {x_train.shape}, {x_test.shape}"
@@ -76,11 +77,11 @@ def _from_arrays(arrays, path):
                     f"Received: vectors of shape {y_train.shape[1:]} and {y_test.shape[1:]}"
                 )
         return (x_train, y_train, x_test, y_test), class_names
-    x = _first(arrays, "images", "x")
+    x, series = _first(arrays, "images", "x", "series"), "series" in arrays
     if x is None:
         raise ValueError(
-            f"{path} must contain the arrays x_train and x_test (and optionally y_train and y_test), or images (and "
-            f"optionally labels). Received: {sorted(arrays) or 'no arrays'}"
+            f"{path} must contain the arrays x_train and x_test (and optionally y_train and y_test), or images or "
+            f"series (and optionally labels). Received: {sorted(arrays) or 'no arrays'}"
         )
     if x.ndim == 2 and "images" in arrays:  # flattened, most likely
         raise ValueError(
@@ -89,7 +90,7 @@ def _from_arrays(arrays, path):
         )
     (y,), class_names = _classes(_first(arrays, "labels", "y", "attributes"))
     arrays.clear()  # only one copy of the images should be in memory besides the result
-    return split(x, labels(y), "images"), class_names
+    return split(x, labels(y), "series" if series else "images", series), class_names
 
 
 def _first(arrays, *keys):
@@ -143,41 +144,43 @@ def _one_hot(column):
     return blocks
 
 
-def images(x: Array, name: str, rows: Array | None = None) -> Array:
+def images(x: Array, name: str, rows: Array | None = None, series: bool = False) -> Array:
     """Convert images, or those at the indices `rows`, to float32 in [0, 1], with a channel axis.
 
-    A series or a table, `(n, features)`, is converted to float32 and keeps its values.
+    A table, `(n, features)`, is converted to float32 and keeps its values; so do `series`, `(n, time, channels)`.
     """
-    if x.ndim == 2:
+    if x.ndim == 2 or (series and x.ndim == 3):
         with np.errstate(over="ignore"):  # infinity in float32 is found by the check
             table = (x if rows is None else x[rows]).astype("float32")
         return checks.array(table, x.shape[1:], name)
+    fix = ""
     if x.ndim == 3:
         x = x[..., None]
-    if x.ndim != 4:
+        fix = ": call the array series in an .npz file if it is one, (n, time, channels)"
+    if x.ndim != 4 or series:
         raise ValueError(
             f"`{name}` must have shape (n, height, width) or (n, height, width, channels), or (n, features) for series "
-            f"and tables. Received: shape {x.shape}"
+            f"and tables, (n, time, channels) for series in an array of that name. Received: shape {x.shape}"
         )
     if rows is None:
         x = checks.array(x, x.shape[1:], name)
     if x.dtype.kind in "iu" and x.max() > 1:
-        _in_range(x, name, 255)
+        _in_range(x, name, 255, fix)
         return np.divide(x if rows is None else x[rows], np.float32(255), dtype="float32")
-    _in_range(x, name, 1)
+    _in_range(x, name, 1, fix)
     return (x if rows is None else x[rows]).astype("float32", copy=False)
 
 
-def _in_range(x, name, most):
+def _in_range(x, name, most, fix):
     if x.min() < 0 or x.max() > most:
         raise ValueError(
-            f"`{name}` must contain floats in [0, 1] or integers in 0..255. "
+            f"`{name}` must contain floats in [0, 1] or integers in 0..255{fix}. "
             f"Received: values from {x.min():g} to {x.max():g}"
         )
 
 
-def split(x: Array, y: Array | None, name: str) -> tuple[Any, ...]:
-    """Convert images as `images` does, and split them 80/20 with a fixed seed, stratified by class if possible.
+def split(x: Array, y: Array | None, name: str, series: bool = False) -> tuple[Any, ...]:
+    """Convert images or `series` as `images` does, and split them 80/20 with a fixed seed, if possible by class.
 
     Converting the parts instead of the whole, once it is complete and finite, saves a copy.
     """
@@ -198,5 +201,5 @@ def split(x: Array, y: Array | None, name: str) -> tuple[Any, ...]:
     train, test = train_test_split(
         rows, test_size=TEST_FRACTION, random_state=SPLIT_SEED, stratify=y if stratified else None
     )
-    x_train, x_test = (images(x, name, part) for part in (train, test))
+    x_train, x_test = (images(x, name, part, series) for part in (train, test))
     return x_train, None if y is None else y[train], x_test, None if y is None else y[test]

@@ -1,4 +1,7 @@
-"""Figures of the results of `kvae.applications`: of images, or of series and tables `(n, features)` as lines."""
+"""Figures of the results of `kvae.applications`: of images, or of series and tables as lines.
+
+Arrays `(n, features)` are series or tables, arrays `(n, time, channels)` series.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def anomalies(
     """Plot histograms of anomaly scores below the images with the lowest and the highest scores.
 
     Args:
-        x: images `(n, height, width, channels)`, or `(n, features)`.
+        x: images `(n, height, width, channels)`, or `(n, features)` or `(n, time, channels)`.
         scores: their scores `(n,)`, from `applications.anomaly_score`.
         strange: scores `(m,)` of known anomalies, if any; plotted as a second histogram.
         names: the legend's labels for the two sets of scores.
@@ -74,7 +77,7 @@ def inpainting(x: ArrayLike, mask: ArrayLike, samples: ArrayLike, rows: int = 8,
     span black to white) and the true image.
 
     Args:
-        x: true images `(n, height, width, channels)`, or `(n, features)`.
+        x: true images `(n, height, width, channels)`, or `(n, features)` or `(n, time, channels)`.
         mask: bools, `True` where a pixel is known, with the shape of an image or of `x`.
         samples: array `(samples, *x.shape)`, from `applications.inpaint`.
         rows: int, number of images to plot.
@@ -101,7 +104,7 @@ def denoising(x: ArrayLike, noisy: ArrayLike, samples: ArrayLike, rows: int = 8,
     """Plot noisy images and their denoised versions, with columns as in `inpainting`.
 
     Args:
-        x: clean images `(n, height, width, channels)`, or `(n, features)`.
+        x: clean images `(n, height, width, channels)`, or `(n, features)` or `(n, time, channels)`.
         noisy: array like `x`.
         samples: array `(samples, *x.shape)`, from `applications.denoise`.
         rows: int, number of images to plot.
@@ -183,10 +186,10 @@ def rate_distortion(
 
 def _are_images(x):
     """Whether the examples are images, and not series or tables; raise a `ValueError` for other shapes."""
-    if x.ndim not in (2, 4):
+    if x.ndim not in (2, 3, 4):
         raise ValueError(
-            "`x` must have shape (n, height, width, channels), or (n, features) for series and tables. "
-            f"Received: shape {x.shape}"
+            "`x` must have shape (n, height, width, channels), or (n, features) or (n, time, channels) for series and "
+            f"tables. Received: shape {x.shape}"
         )
     return x.ndim == 4
 
