@@ -72,7 +72,7 @@ def test_constant_and_single_values_are_drawn():
         (lambda: plots.line_grid(np.full((1, 1, 4), np.inf)), "must be finite"),
         (lambda: plots.line_grid(np.full((1, 1, 4), np.nan)), "NaN alone"),
         (lambda: plots.line_grid(np.zeros((1, 2, 4)), ["a", "b"]), "one label per row or column, here 1"),
-        (lambda: plots.anomalies(np.zeros((3, 4, 1)), np.zeros(3)), r"or \(n, features\) for series.*\(3, 4, 1\)"),
+        (lambda: plots.anomalies(np.zeros(3), np.zeros(3)), r"or \(n, features\) or \(n, time.*shape \(3,\)"),
         (lambda: plots.line_samples(np.zeros((3, 4)), [0]), "one entry per example: 3"),
         (
             lambda: plots.line_reconstructions(np.zeros((3, 4)), np.zeros((3, 5))),
@@ -100,6 +100,16 @@ def test_restored_series_are_drawn_with_mean_and_spread(rng):
     np.testing.assert_allclose(points[..., 1].reshape(3, 7, 30), expected, atol=1e-6)
     labels = [text.get_text() for text in plots.denoising(x, x, samples).axes[0].get_xticklabels()]
     assert labels == ["noisy", "sample 1", "sample 2", "sample 3", "mean", "spread", "truth"]
+
+
+def test_gaps_are_left_out(rng):
+    x, reconstruction = rng.normal(size=(6, 4)), rng.normal(size=(6, 4))
+    x[:4, 0], x[:, 1], x[5, 3] = np.nan, np.nan, np.nan
+    expected = np.nanmean((x - reconstruction) ** 2)
+    assert kvae.evaluation.reconstruction_mse(x, reconstruction) == pytest.approx(expected)
+    names = plots.lines_beside_pca(x, reconstruction, reconstruction, x[:, 2:3], x[:, 2:3]).axes[0].get_yticklabels()
+    assert names[1].get_text() == f"model\nMSE {expected:.4f}"
+    assert len(plots.feature_histograms(x, reconstruction).axes) == 4
 
 
 def test_anomalous_series_are_drawn_by_score(rng):
@@ -170,3 +180,25 @@ def test_a_run_on_a_table(tmp_path, rng, small_pictures):
     shown = run_here("data", "table.npz", "--out", "table.png", cwd=tmp_path)
     assert "32 training and 8 test examples, series or table of 5 values" in shown
     assert "training examples per label: a: 16, b: 16" in shown
+
+
+def test_runs_on_counts_and_on_series(tmp_path, rng, small_pictures):
+    np.savez(tmp_path / "counts.npz", x=rng.poisson(3, size=(40, 5)))
+    np.savez(tmp_path / "waves.npz", series=3 * rng.normal(size=(40, 8, 2)))
+    np.save(tmp_path / "waves.npy", 3 * rng.normal(size=(40, 8, 2)))
+    train = ("train", "--model", "vae", "--epochs", "1", "--hidden", "8")
+    run_here(*train, "--dataset", "counts.npz", "--likelihood", "poisson", "--out", "counts", cwd=tmp_path)
+    shown = run_here("evaluate", "counts/model.keras", cwd=tmp_path)
+    assert all(name in shown for name in ("zeros", "generated zeros", "dispersion", "generated dispersion"))
+    run_here("plot", "counts/model.keras", "--kind", "histograms", cwd=tmp_path)
+    refused = run_here("apply", "denoise", "counts/model.keras", "--count", "4", "--sigma", "9", cwd=tmp_path, code=1)
+    assert "counts do not have Gaussian noise" in refused
+    series = (*train, "--likelihood", "gaussian", "--out", "waves")
+    assert "call the array series" in run_here(*series, "--dataset", "waves.npy", cwd=tmp_path, code=1)
+    run_here(*series, "--dataset", "waves.npz", cwd=tmp_path)
+    assert "series of 8 times and 2 channel(s)" in run_here("data", "waves.npz", cwd=tmp_path)
+    run_here("apply", "anomaly", "waves/model.keras", "--count", "4", cwd=tmp_path)
+    assert (tmp_path / "waves" / "anomaly.png").is_file()
+    no_rows = np.zeros((2, 3, 2, 2))
+    np.savez(tmp_path / "images.npz", series=no_rows)
+    assert "(n, time, channels) for series" in run_here("data", "images.npz", cwd=tmp_path, code=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from kvae import checks
 from kvae.applications import posterior_codes
@@ -60,6 +61,11 @@ def denoise(
     """
     _check(model, method)
     noisy = checks.array(noisy, model.image_shape, "noisy")
+    if not np.isfinite(ops.convert_to_numpy(model.likelihood.as_input(ops.convert_to_tensor(noisy)))).all():
+        raise ValueError(
+            f"`noisy` must have a logarithm log(1 + x), which the encoder of a {type(model.likelihood).__name__} "
+            f"likelihood takes: counts do not have Gaussian noise. Received: values from {noisy.min():g}"
+        )
     observation = posterior_codes.Observation(noisy, np.ones_like(noisy), sigma=checks.positive_number(sigma, "sigma"))
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 

@@ -14,6 +14,7 @@ from kvae.cli import options as run_options
 from kvae.cli import run_folder
 from kvae.data import DATASETS, Dataset, binarize, load_data
 from kvae.data.datasets import has_image_files
+from kvae.distributions.counts import Counts
 from kvae.evaluation import reference_cards
 from kvae.evaluation.doctor import codebooks
 from kvae.evaluation.samples import mse_of_model
@@ -110,6 +111,13 @@ def evaluate(
     if capabilities.has(model, "networks"):
         metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
         metrics["pca_reconstruction_mse"] = mse_of_model(fit_pca(model.latent_dim, data.x_train), x_test)
+    if capabilities.has(model, "prior") and isinstance(getattr(model, "likelihood", None), Counts):
+        drawn = evaluation.draw(model, len(x_test), y_test, seed)
+        for name, x in (("", x_test), ("generated_", drawn)):
+            statistics = evaluation.count_statistics(x)
+            metrics[f"{name}zeros"] = float(np.mean(statistics["zeros"]))
+            known = statistics["dispersion"][~np.isnan(statistics["dispersion"])]  # not of columns of zeros
+            metrics[f"median_{name}dispersion"] = float(np.median(known)) if len(known) else None
     if capabilities.has(model, "codebook"):
         metrics["perplexity"] = float(codebooks.perplexities(model.code_usage(x_test)).mean())
     if capabilities.has(model, "adversary"):

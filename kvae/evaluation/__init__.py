@@ -2,6 +2,7 @@
 
 from kvae.evaluation import reference_cards
 from kvae.evaluation.annealed import annealed_log_likelihood
+from kvae.evaluation.counts import count_statistics, draw
 from kvae.evaluation.disentanglement import disentanglement
 from kvae.evaluation.doctor.diagnose import diagnose
 from kvae.evaluation.doctor.finding import Finding
@@ -38,8 +39,10 @@ __all__ = [
     "aggregate_mismatch",
     "annealed_log_likelihood",
     "bits_per_dimension",
+    "count_statistics",
     "diagnose",
     "disentanglement",
+    "draw",
     "frechet_distance",
     "grid_log_likelihood",
     "impute",

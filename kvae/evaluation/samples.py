@@ -16,6 +16,8 @@ ROWS = 1000  # images at a time
 def reconstruction_mse(x: ArrayLike, reconstruction: ArrayLike) -> float:
     """Compute the mean squared error per pixel of reconstructions, both arrays `(n, *image_shape)`.
 
+    Values of `x` that are NaN, missing, are left out.
+
     Raises:
         ValueError: if the shapes differ.
 
@@ -45,11 +47,13 @@ def mse_of_model(model: Any, x: ArrayLike, y: Any = None) -> float:
 
 def _mse(x, reconstruction):
     """The mean squared error per pixel of what a function gives for slices of rows."""
-    total = 0.0
+    total, number = 0.0, 0
     for start in range(0, len(x), ROWS):  # so that no copy of all images is made
         rows = slice(start, start + ROWS)
-        total += float(np.sum(np.square(x[rows].astype("float64") - reconstruction(rows))))
-    return total / x.size
+        seen = ~np.isnan(x[rows])
+        total += float(np.sum(np.square(x[rows].astype("float64") - reconstruction(rows)), where=seen))
+        number += int(seen.sum())
+    return total / number
 
 
 def mode_coverage(samples: ArrayLike, modes: ArrayLike, tolerance: float = 0.5) -> float:

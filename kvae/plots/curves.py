@@ -163,7 +163,7 @@ def _beside_pca(
 ) -> Figure:
     """Draw `rows`, originals and two reconstructions, above the codes of two methods."""
     if errors is None:
-        errors = tuple(np.mean((rows[1:] - rows[0]) ** 2, axis=tuple(range(1, rows.ndim))))
+        errors = tuple(np.nanmean((rows[1:] - rows[0]) ** 2, axis=tuple(range(1, rows.ndim))))
     names = ["real", f"model\nMSE {errors[0]:.4f}", f"PCA\nMSE {errors[1]:.4f}"]
     figure = new_figure(13, 11, title)
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 5))

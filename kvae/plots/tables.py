@@ -29,9 +29,9 @@ def feature_histograms(
     impossible combinations.
 
     Args:
-        x: array `(n, features)`. The first 16 features are plotted.
-        samples: array `(m, features)`, such as `model.generate(1000)`. With a Gaussian likelihood these are means, and
-            spread less than the data: add the noise of the likelihood to compare the two.
+        x: array `(n, features)`, NaN where a value is missing. The first 16 features are plotted.
+        samples: array `(m, features)`, such as `kvae.evaluation.draw(model, 1000)`. What `model.generate` gives are
+            means, which spread less than the data.
         feature_names: one string per feature; `None` for their numbers.
         title: str.
 
@@ -47,7 +47,7 @@ def feature_histograms(
     >>> figure = kvae.plots.feature_histograms(table, table[:100], ["age", "height", "weight"])
     """
     x = np.asarray(x)
-    x = checks.array(x, x.shape[1:2] or ("features",), "x")
+    x = checks.array(x, x.shape[1:2] or ("features",), "x", may_be_missing=True)
     samples = checks.array(samples, x.shape[1:], "samples")
     if feature_names is not None and len(feature_names) != x.shape[1]:
         raise ValueError(f"There must be one name per feature, here {x.shape[1]}. Received: {len(feature_names)} names")
@@ -60,9 +60,11 @@ def feature_histograms(
         if feature >= count:
             axes.remove()
             continue
-        both = x[:, feature], samples[:, feature]
+        both = x[~np.isnan(x[:, feature]), feature], samples[:, feature]
         bins = np.histogram_bin_edges(np.concatenate(both), BINS)
         for values, color, label in zip(both, (COLORS[0], COLORS[2]), ("data", "samples"), strict=True):
+            if not len(values):
+                continue
             filled = {"histtype": "stepfilled", "alpha": 0.45} if label == "data" else {"histtype": "step"}
             axes.hist(values, bins, density=True, color=color, label=label, linewidth=2.5, **filled)
         name = f"feature {feature}" if feature_names is None else str(feature_names[feature])[:24]
