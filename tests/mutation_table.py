@@ -173,6 +173,77 @@ TABLE = {
         ("piece if block.kept is None else piece[:, block.kept]", "piece", "mixed:frames_come_back"),
         ("(p[:, 0] > 0.5)", "(p[:, 0] > 0.0)", "mixed:means_are_read"),
     ],
+    "distributions/counts.py": [
+        (
+            "ops.exp(log_mean) - log_gamma(value + 1.0)\n",
+            "ops.exp(log_mean)\n",
+            "likelihoods:counts_have_the_probabilities",
+        ),
+        ("- (value + 1.0 / alpha) *", "- (value + alpha) *", "likelihoods:counts_have_the_probabilities"),
+        (
+            'initializer="zeros", name="log_dispersion"',
+            'initializer="ones", name="log_dispersion"',
+            "likelihoods:starts_at",
+        ),
+        ("return ops.log1p(value)", "return value", "likelihoods:networks_see"),
+        ("[log_mean + log_size, *others]", "[log_mean, *others]", "networks:log_rates_alone"),
+        (
+            "ops.round(super().tempered(value, params, temperature))",
+            "super().tempered(value, params, temperature)",
+            "likelihoods:tempered",
+        ),
+        (
+            "ops.broadcast_to(1.0 / alpha, shape)",
+            "ops.broadcast_to(alpha, shape)",
+            "likelihoods:negative_binomial_draws",
+        ),
+        (
+            "log_ratio <= _poisson_log_prob(whole, rate)",
+            "log_ratio <= _poisson_log_prob(whole, rate) + 1.0",
+            "likelihoods:poisson_draws",
+        ),
+        ("return ops.where(k < 16.0, direct, series)", "return direct", "likelihoods:accept_draws"),
+        ("| (value > LARGEST_COUNT)", "", "likelihoods:outside_the_support"),
+    ],
+    "distributions/continuous_bernoulli.py": [
+        ("square * (1.0 / 180.0", "square * (1.0 / 90.0", "likelihoods:continuous_bernoulli"),
+        ("1.0 / size - 1.0 / ops.expm1(size)", "1.0 / size - 1.0 / ops.exp(size)", "likelihoods:continuous_bernoulli"),
+        ("return ops.where(params > 0.0,", "return ops.where(params < 0.0,", "likelihoods:continuous_bernoulli"),
+    ],
+    "distributions/discretized_logistic.py": [
+        ("above = (k * width + 0.5 * width", "above = (k * width + width", "likelihoods:grey_levels"),
+        ("k > self.levels - 1.5", "k > self.levels - 0.5", "likelihoods:grey_levels"),
+        ('dtype="float32") / (n - 1.0)', 'dtype="float32") / n', "likelihoods:start_apart"),
+        ("ops.argmax(log_weights + gumbel", "ops.argmax(gumbel", "likelihoods:grey_levels"),
+        ("ops.softplus((loc - 1.0) / scale)", "ops.softplus((loc + 1.0) / scale)", "likelihoods:grey_levels"),
+        ("noisy = log_probs - ops.log(", "noisy = log_probs + ops.log(", "likelihoods:grey_levels"),
+        ("if (off > 0.05).any():", "if (off > 0.9).any():", "likelihoods:outside_the_support"),
+    ],
+    "distributions/categorical.py": [
+        ("ops.multiply(value, ops.log_softmax(params, axis=-1))", "ops.multiply(value, params)", "categorical"),
+        ("return ops.softmax(params, axis=-1)", "return ops.log_softmax(params, axis=-1)", "categorical"),
+        ("np.abs(total - 1.0) > 1e-3", "np.abs(total - 1.0) > 1.5", "likelihoods:outside_the_support"),
+    ],
+    "distributions/observed.py": [
+        ("return ops.where(missing, 0.0, log_prob)", "return log_prob", "missing:log_likelihood_is"),
+        ("ops.where(missing, zeros, ones)]", "ones]", "likelihoods:networks_see"),
+        ("np.where(missing, np.nanmin(value), value)", "np.where(missing, -1.0, value)", "missing:training_with_gaps"),
+        (".reshape(len(value), -1).all(axis=1)", ".reshape(len(value), -1).any(axis=1)", "missing:log_likelihood_is"),
+    ],
+    "evaluation/counts.py": [
+        ("np.sum(x == 0, axis=0) / number", "np.mean(x == 0, axis=0)", "likelihoods:count_statistics"),
+        ('"dispersion": variance / mean}', '"dispersion": variance}', "likelihoods:count_statistics"),
+        ("model.likelihood.sample(params, 1, noise)[0]", "model.likelihood.mean(params)", "likelihoods:draws_are"),
+    ],
+    "evaluation/imputation.py": [
+        (
+            "ops.log_softmax(sample.log_weights(), axis=0)",
+            "ops.log_softmax(0.0 * sample.log_weights(), axis=0)",
+            "missing:imputed",
+        ),
+        ("ops.reshape(ops.transpose(chosen),", "ops.reshape(chosen,", "missing:imputed"),
+        ("filled = np.where(np.isnan(x), filled, x)\n", "", "missing:imputed"),
+    ],
     "distributions/positive.py": [
         ("log_value, params) - log_value", "log_value, params)", "distributions:log_prob_and_mean and log_normal"),
         ("mean + 0.5 * ops.exp(log_var)", "mean + ops.exp(log_var)", "distributions:log_prob_and_mean and log_normal"),
@@ -637,6 +708,10 @@ TABLE = {
         ("reversed(hidden)", "hidden", "autoencoder:counted_once"),
         ("BatchNormalization(momentum=0.9)", "BatchNormalization(momentum=0.99)", "networks:dcgan"),
         ("have - want) for have, want in", "want - have) for have, want in", "networks:test_shapes and conv"),
+        ("else inputs\n    h = dense_stack", "else inputs[:1]\n    h = dense_stack", "networks:the_condition_changes"),
+        ("inputs[:-1] if size_factor else inputs", "inputs", "models:rates_are_proportional"),
+        ("layers.Reshape((1,) * len(output_shape))(inputs[-1])", "inputs[-1]", "networks:log_rates_alone"),
+        ("and shape[:1] != sides)", "and False)", "networks:along_time"),
     ],
     "corruption.py": [
         (

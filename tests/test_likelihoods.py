@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from cases import CASES
 from keras import ops
 from scipy import integrate, special, stats
 
 import kvae
 from kvae import distributions
-from kvae.distributions.counts import poisson_draws
+from kvae.distributions.counts import _poisson_log_prob, poisson_draws
 from kvae.distributions.log_gamma import log_gamma, log_rising_power
 
 LEVELS = np.arange(256, dtype="float32")[:, None] / 255
@@ -80,9 +81,34 @@ def test_poisson_draws_of_large_rates():
         assert stats.kstest(z, "norm").pvalue > 1e-3
 
 
+def test_the_probabilities_that_accept_draws_do_not_cancel():
+    k = np.array([15, 16, 20, 10**6 - 2000, 10**6 + 300])
+    rate = np.array([12, 14, 20, 10**6, 10**6])
+    found = values(_poisson_log_prob(*(ops.convert_to_tensor(each.astype("float32")) for each in (k, rate))))
+    np.testing.assert_allclose(found, stats.poisson.logpmf(k, rate), atol=1e-3)
+
+
 def test_negative_binomial_draws():
     drawn = draws(distributions.NegativeBinomial(0.4), np.log(6.0))
     assert fits(drawn, stats.nbinom.pmf(np.arange(400), 2.5, 1 / 3.4)) > 1e-3
+
+
+def test_the_dispersion_starts_at_one():
+    family = distributions.NegativeBinomial()
+    family.bind((2,))
+    np.testing.assert_array_equal(values(family.log_dispersion), [0, 0])
+
+
+def test_tempered_counts_are_counts():
+    params = ops.full((1,), np.log(4.0))
+    found = [values(distributions.Poisson().tempered(ops.full((1,), k), params, t))[0] for k, t in [(10, 0.4), (0, 3)]]
+    np.testing.assert_allclose(found, [6, 0])  # 4 + 0.4 · 6 = 6.4, and no count below 0
+
+
+def test_networks_see_logarithms_of_counts_and_which_are_missing():
+    x = ops.convert_to_tensor(np.array([[0, 3, np.nan]], "float32"))
+    seen = values(distributions.Observed(distributions.Poisson()).as_input(x))
+    np.testing.assert_allclose(seen, [[0, np.log(4), 0, 1, 1, 0]], rtol=1e-6)
 
 
 def test_one_dispersion_for_each_element_is_learned():
@@ -154,6 +180,11 @@ def test_discretized_logistic_is_a_difference_of_distribution_functions():
     np.testing.assert_allclose(found, np.log(np.diff(cdf)), rtol=1e-4, atol=1e-4)
 
 
+def test_the_components_of_a_mixture_start_apart():
+    loc = distributions.DiscretizedLogistic(num_components=3).components(ops.zeros((1, 9)))[1]
+    np.testing.assert_allclose(values(loc)[:, 0, 0], [0, 0.5, 1])
+
+
 def test_far_from_the_data_the_gradient_is_finite():
     far = log_prob(distributions.DiscretizedLogistic(), LEVELS[:, 0], 50.0, -7.0)
     assert np.isfinite(far).all()
@@ -210,6 +241,7 @@ WRONG = {
         r"counts, whole numbers from 0 .*Received: 2.5 in column 1 of example 0",
     ),
     "negative": ("negative_binomial", np.array([[1, 2], [3, -1]]), r"Received: -1 in column 1 of example 1"),
+    "beyond float32": ("poisson", np.array([[1, 2.0**25]]), r"to 16,777,216, .*Received: 3.35544e\+07 in column 1"),
     "noise": ("discretized_logistic", np.array([[0, 0.5 / 255]]), r"hold the 256 levels k/255 .*Received: 0.00196"),
     "not one-hot": (
         "categorical",
@@ -226,6 +258,48 @@ def test_data_outside_the_support_are_refused_in_one_line(name):
     model = kvae.VAE(*kvae.networks.mlp((2,), 1, hidden=(2,), likelihood=likelihood), likelihood)
     with pytest.raises(ValueError, match=rf"^`x.*{message}"):
         model.elbo(x)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([[1.0], [0.0]], r"must be finite: .* in 1 of 2 examples, the first at index 1"),
+        ([[-1.0], [1.0]], r"must be finite: .* in 1 of 2 examples, the first at index 0"),
+        ([[np.nan], [1.0]], r"must be finite: .* in 1 of 2 examples, the first at index 0"),
+        ([[1.0]], r"must have one entry per example: 2. Received: 1"),
+        ([1.0, 2.0], r"must have shape \(n, 1\): add the channel axis .*Received: shape \(2,\)"),
+    ],
+)
+def test_bad_sizes_are_refused_in_one_line(sizes, message):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_size = np.log(sizes)
+    with pytest.raises(ValueError, match=rf"^`labels` {message}"):
+        CASES["cvae-counts"].build().elbo(np.ones((2, 6)), log_size)
+
+
+def test_draws_are_values_and_not_means():
+    encoder, decoder = kvae.networks.mlp((3,), 1, hidden=(2,), likelihood="poisson")
+    decoder.set_weights([np.zeros_like(each) for each in decoder.get_weights()])
+    decoder.get_layer("likelihood").bias.assign(np.log([0.5, 4.0, 100.0]))
+    drawn = kvae.evaluation.draw(kvae.VAE(encoder, decoder, "poisson"), 2500, seed=0)
+    statistics = kvae.evaluation.count_statistics(drawn)
+    np.testing.assert_allclose(statistics["mean"], [0.5, 4, 100], rtol=0.1)
+    np.testing.assert_allclose(statistics["dispersion"], 1, rtol=0.1)
+    np.testing.assert_allclose(statistics["zeros"], np.exp([-0.5, -4, -100]), atol=0.03)
+    assert (drawn[:1000] != drawn[1000:2000]).any(axis=0).all()  # noise of its own for each part
+
+
+def test_count_statistics(rng):
+    x = rng.negative_binomial(2, 0.3, size=(50, 4)).astype("float32")
+    x[:, 2] = 0
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[:, 3] = np.nan
+    found = kvae.evaluation.count_statistics(x)
+    for column in range(3):
+        seen = x[~np.isnan(x[:, column]), column].astype("float64")
+        expected = [seen.mean(), np.mean(seen == 0), np.nan if column == 2 else seen.var() / seen.mean()]
+        np.testing.assert_allclose([each[column] for each in found.values()], expected, rtol=1e-6)
+    assert all(np.isnan(each[3]) for each in found.values())
 
 
 @pytest.mark.parametrize(
