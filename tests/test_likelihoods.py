@@ -289,6 +289,13 @@ def test_draws_are_values_and_not_means():
     assert (drawn[:1000] != drawn[1000:2000]).any(axis=0).all()  # noise of its own for each part
 
 
+def test_only_models_with_a_density_are_drawn_from():
+    with pytest.raises(ValueError, match=r"`model` must have densities p\(x\|z\), .*Received: GAN"):
+        kvae.evaluation.draw(CASES["gan"].build(), 3)
+    with pytest.raises(ValueError, match=r"`y` must hold the class of each example to draw. Received: unknown"):
+        kvae.evaluation.draw(CASES["semisupervised"].build(), 3)
+
+
 def test_count_statistics(rng):
     x = rng.negative_binomial(2, 0.3, size=(50, 4)).astype("float32")
     x[:, 2] = 0

@@ -160,7 +160,10 @@ def transfer(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 def histograms(model: Any, data: Dataset, label: int | None) -> Figure:
     """Each feature of the test data above that of as many samples, for tables."""
     x, y = _test(model, data, SCATTER_POINTS)
-    samples = evaluation.draw(model, len(x), y, seed=0)
+    if capabilities.has(model, "density"):
+        samples = evaluation.draw(model, len(x), y, seed=0)
+    else:  # means
+        samples = model.generate(len(x), seed=0) if y is None else model.generate(labels=y, seed=0)
     return plots.feature_histograms(x, samples, title="Features of test data and samples")
 
 

@@ -111,7 +111,7 @@ def evaluate(
     if capabilities.has(model, "networks"):
         metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
         metrics["pca_reconstruction_mse"] = mse_of_model(fit_pca(model.latent_dim, data.x_train), x_test)
-    if capabilities.has(model, "prior") and isinstance(getattr(model, "likelihood", None), Counts):
+    if capabilities.has(model, "density") and isinstance(model.likelihood, Counts):
         drawn = evaluation.draw(model, len(x_test), y_test, seed)
         for name, x in (("", x_test), ("generated_", drawn)):
             statistics = evaluation.count_statistics(x)

@@ -20,7 +20,7 @@ def draw(model: Any, n: int, y: Any = None, seed: int | None = None) -> Array:
     Of counts these are counts, of a Gaussian likelihood they have its noise: what data should be compared with.
 
     Args:
-        model: a model that generates.
+        model: a model with a density, such as a `VAE` or `CVAE`.
         n: number of examples.
         y: the condition of each, for a conditional model.
         seed: int for a reproducible draw; `None` for a random one.
@@ -29,7 +29,7 @@ def draw(model: Any, n: int, y: Any = None, seed: int | None = None) -> Array:
         Array `(n, *image_shape)`.
 
     Raises:
-        ValueError: if the model cannot generate, `n` is not a positive integer, or `y` does not fit.
+        ValueError: if the model has no density, `n` is not a positive integer, or `y` does not fit.
 
     Example:
 
@@ -38,9 +38,11 @@ def draw(model: Any, n: int, y: Any = None, seed: int | None = None) -> Array:
     >>> np.unique(kvae.evaluation.draw(model, 100, seed=0))[:3]
     array([0., 1., 2.], dtype=float32)
     """
-    capabilities.needs(model, "prior")
+    capabilities.needs(model, "density")
     n = checks.positive_integer(n, "n")
     y = model.check_condition(y, n)
+    if capabilities.has(model, "classifier") and np.any(y < 0):
+        raise ValueError("`y` must hold the class of each example to draw. Received: unknown labels")
     one, other = checks.seeds(seed, 2)
     z = model.sample_prior(n, y, one)
 
