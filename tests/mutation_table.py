@@ -227,7 +227,7 @@ TABLE = {
     "distributions/observed.py": [
         ("return ops.where(missing, 0.0, log_prob)", "return log_prob", "missing:log_likelihood_is"),
         ("ops.where(missing, zeros, ones)]", "ones]", "likelihoods:networks_see"),
-        ("np.where(missing, np.nanmin(value), value)", "np.where(missing, -1.0, value)", "missing:training_with_gaps"),
+        ("return np.where(missing, 1.0, value)", "return value", "missing:training_with_gaps"),
         (".reshape(len(value), -1).all(axis=1)", ".reshape(len(value), -1).any(axis=1)", "missing:log_likelihood_is"),
     ],
     "evaluation/counts.py": [
@@ -1179,7 +1179,7 @@ TABLE = {
         ("stratify=y if stratified else None", "stratify=None", "data:test_the_split"),
         ("and x.max() > 1:\n", "and x.max() >= 1:\n", "data:binary_integers"),
         ("np.float32(255), dtype", "np.float32(256), dtype", "data:keras_layout"),
-        ("_in_range(x, name, 255)", "_in_range(x, name, 1000)", "data:bad_npz"),
+        ("_in_range(x, name, 255, fix)", "_in_range(x, name, 1000, fix)", "data:bad_npz"),
         ("if x.min() < 0 or x.max() > most:", "if x.max() > most:", "data:bad_npz"),
         (
             "return x_train, None if y is None else y[train],",
