@@ -102,9 +102,10 @@ class ELBO(Bound):
 
     Args:
         kl: "closed_form", where posterior and prior have one (else the mean over the samples), or "monte_carlo".
-        free_bits: nats, at least 0, that each latent dimension may use at no cost: the KL of dimension j is
-            max(λ, its mean over the batch), Kingma et al. 2016 (https://arxiv.org/abs/1606.04934), eq. 15. Above 0
-            the loss exceeds the negative ELBO. Requires a closed-form KL per dimension.
+        free_bits: nats, at least 0, that each latent dimension, or layer of a `HierarchicalVAE`, may use at no cost:
+            the KL of dimension j is max(λ, its mean over the batch), Kingma et al. 2016
+            (https://arxiv.org/abs/1606.04934), eq. 15. Above 0 the loss exceeds the negative ELBO. Requires a
+            closed-form KL per dimension.
         gradient: as in `Bound`, without "reweighted_wake_sleep"; those without the score require `kl="monte_carlo"`.
 
     Raises:

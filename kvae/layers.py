@@ -1,4 +1,4 @@
-"""Layers for networks of your own: weights tied to another layer's, images sampled along a flow or resized."""
+"""Layers for networks of your own: tied weights, images sampled along a flow or resized, a product of Gaussians."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kvae import checks
+from kvae.distributions import Normal
 from kvae.types import Activation, Shape, Tensor
 
 
@@ -205,6 +206,42 @@ class Resize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "height": self.height, "width": self.width}
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class PrecisionWeighted(keras.layers.Layer):
+    """The normalised product of two normal densities, with which a ladder merges what image and prior say of a code.
+
+    Precisions add up, 1/σ² = 1/σ₁² + 1/σ₂², and the mean is weighted by them, μ = σ² (μ₁/σ₁² + μ₂/σ₂²) (Sønderby et al.
+    2016, https://arxiv.org/abs/1602.02282, section 2).
+
+    Inputs: a list of two tensors `(..., 2 · size)`, `[mean, log_var]` on the last axis. Outputs: the same for the
+    product, in float32.
+
+    Args:
+        **kwargs: as in `keras.layers.Layer`.
+
+    Example:
+
+    >>> one, other = np.float32([[0.0, 0.0]]), np.float32([[4.0, np.log(3.0)]])  # N(0, 1) and N(4, 3)
+    >>> mean, log_var = ops.convert_to_numpy(kvae.layers.PrecisionWeighted()([one, other]))[0]
+    >>> round(float(mean), 4), round(float(np.exp(log_var)), 4)
+    (1.0, 0.75)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.family = Normal()
+        self.built = True
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        (one, log_var), (other, other_log_var) = map(self.family.mean_and_log_var, inputs)
+        weight = ops.sigmoid(other_log_var - log_var)  # of the first: σ₂² / (σ₁² + σ₂²)
+        mean = weight * one + (1.0 - weight) * other
+        return ops.concatenate([mean, -ops.logaddexp(-log_var, -other_log_var)], axis=-1)
+
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
+        return input_shape[0]
 
 
 def _check_shapes(shapes):

@@ -108,6 +108,18 @@ def adversarial_autoencoder():
     return kvae.AdversarialAutoencoder(*pair, kvae.networks.discriminator((2,), hidden=(8,)), seed=0)
 
 
+def hierarchical(image_shape=(8, 8, 1), network="ladder", likelihood="bernoulli", sizes=None, **kwargs):
+    sizes = sizes or {"latent_dims": (3, 2), "hidden": (8, 6)}
+    pair = getattr(kvae.networks, network)(image_shape, **sizes, likelihood=likelihood)
+    return kvae.HierarchicalVAE(*pair, likelihood=likelihood, seed=0, **kwargs)
+
+
+def residual(**kwargs):
+    """Two layers at two resolutions, with grids of 5×4 and 3×2 vectors of 2 as codes."""
+    sizes = {"latent_dim": 2, "hidden": (4, 4), "num_blocks": 1}
+    return hierarchical((9, 7, 3), "top_down", Normal(), sizes, **kwargs)
+
+
 def sampled_autoencoder():
     pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), posterior=None)
     return kvae.models.SampledAutoencoder(*pair, prior=Rescaled(Mixture(3)), seed=0)
@@ -223,6 +235,8 @@ CASES = {
     "vae-two-layers": Case(
         lambda: vae(bound=Renyi(0.5, "score_function"), num_samples=3, prior=two_layers()), (8, 8, 1)
     ),
+    "hierarchical": Case(hierarchical, (8, 8, 1), None, (5,)),
+    "hierarchical-residual": Case(lambda: residual(bound=ELBO(free_bits=0.5), num_samples=2), (9, 7, 3), None, (52,)),
     "factor-vae": Case(factor_vae, (8, 8, 1)),
     "vae-conv": Case(lambda: vae((14, 10, 3), "conv", (4, 8), likelihood=Normal()), (14, 10, 3)),  # σ per pixel
     "vae-series": Case(lambda: vae((14, 2), "conv", (4, 8), likelihood="gaussian"), (14, 2)),
@@ -287,9 +301,9 @@ DENSITIES = {  # models whose log-likelihood is estimated
 # The first case of each model: for what depends on its class alone.
 EACH_MODEL = [*{name.split("-")[0]: name for name in reversed(CASES)}.values(), "autoencoder-sampled"]
 # Those of them that take different batches, and one without classes: for what only depends on how batches come. They
-# reach a VAEGAN or EnergyNetwork, an IntroVAE or VQVAE, and an AuxiliaryVAE as they do a GAN, a VAE and a
-# SemiSupervisedVAE.
-FED = {*EACH_MODEL, "cvae-attributes"} - {"vaegan", "energy-noise", "introvae", "auxiliary", "vqvae"}
+# reach a VAEGAN or EnergyNetwork, an IntroVAE, VQVAE or HierarchicalVAE, and an AuxiliaryVAE as they do a GAN, a VAE
+# and a SemiSupervisedVAE.
+FED = {*EACH_MODEL, "cvae-attributes"} - {"vaegan", "energy-noise", "introvae", "auxiliary", "vqvae", "hierarchical"}
 FED = FED - {"autoencoder-sampled"}
 KINDS = {name: case for name, case in CASES.items() if name in FED}
 OTHER_BOUNDS = (
@@ -298,6 +312,7 @@ OTHER_BOUNDS = (
     "vae-importance-weighted",
     "vae-two-layers",
     "cvae-mixture",
+    "hierarchical-residual",
     "factor-vae",
     "semisupervised",
     "auxiliary",

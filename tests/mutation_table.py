@@ -609,6 +609,49 @@ TABLE = {
             "models:verbs and factor-vae",
         ),
     ],
+    "layers.py": [
+        ("ops.sigmoid(other_log_var - log_var)", "ops.sigmoid(log_var - other_log_var)", "hierarchies:product_of_two"),
+        (
+            "-ops.logaddexp(-log_var, -other_log_var)",
+            "ops.logaddexp(log_var, other_log_var)",
+            "hierarchies:product_of_two",
+        ),
+    ],
+    "networks/descent.py": [
+        (
+            "self.family.kl_divergence(q, self.family, p,",
+            "self.family.kl_divergence(p, self.family, q,",
+            "hierarchies:kl_of_each_layer_is_logged",
+        ),
+        ("[z[i], *above[1:]], training)", "[0 * z[i], *above[1:]], training)", "hierarchies:moments_of_the_prior"),
+    ],
+    "networks/ladders.py": [
+        ("VarianceScaling(1.0 / num_layers,", "VarianceScaling(1.0,", "hierarchies:start_small"),
+        ('block(h, 2 * latent_dim, "zeros")', 'block(h, 2 * latent_dim, "ones")', "hierarchies:start_small"),
+        ("layers.Add()([prior, difference])", "difference", "hierarchies:start_small"),
+    ],
+    "models/hierarchical.py": [
+        ("ops.sum(kl, axis=-1)", "ops.mean(kl, axis=-1)", "hierarchies:kl_of_each_layer_is_logged"),
+        ("kl[:, i] for i in", "kl[:, 0] for i in", "hierarchies:kl_of_each_layer_is_logged"),
+        (
+            "kl = ops.mean(by_sample(",
+            "kl = ops.sum(by_sample(",
+            "hierarchies:kl_of_each_layer_is_exact",
+        ),
+        (
+            "by_sample(self.decoder.log_prob(z, priors))",
+            "by_sample(self.decoder.log_prob(z, posteriors))",
+            "hierarchies:one_descent",
+        ),
+        (
+            "by_sample(self.decoder.log_prob(z, posteriors))",
+            "by_sample(self.decoder.log_prob(z, priors))",
+            "hierarchies:one_descent",
+        ),
+        ("decoder.family.mean(posterior)", "decoder.family.mean(prior)", "hierarchies:code_is_the_mean"),
+        ("prior, seeds[i], temperature)", "prior, seeds[i], 1.0)", "hierarchies:moments_of_the_prior"),
+        ("prior, seeds[i], temperature)", "prior, 0, temperature)", "hierarchies:moments_of_the_prior"),
+    ],
     "models/vae.py": [
         (
             "reconstruction_loss, kl = -ops.mean(sample.log_likelihood, axis=0)",
@@ -628,7 +671,7 @@ TABLE = {
             "bounds:models_loss_is",
         ),
         ("training, log_posterior)", "False, log_posterior)", "bounds:training_mode"),
-        ("if free_bits:\n", "if False:\n", "priors:what_does_not_fit"),
+        ("if free_bits and not self", "if False and not self", "priors:what_does_not_fit"),
     ],
     "models/cvae.py": [
         ("np.tile(np.arange(m), n)", "np.repeat(np.arange(m), n)", "models:transfer_style"),
@@ -1116,6 +1159,11 @@ TABLE = {
             "rows_at_once = len(x)",
             "latent_usage:chunks_do_not",
             "A larger memory, not another number.",
+        ),
+        (
+            'np.concatenate(parts).mean(axis=0, dtype="float64")',
+            'np.concatenate(parts).sum(axis=0, dtype="float64")',
+            "hierarchies:kl_of_each_layer_is_exact",
         ),
     ],
     "evaluation/samples.py": [

@@ -17,8 +17,8 @@ class PosteriorSample(NamedTuple):
         log_prior: log p(z_s), `(samples, batch)`, summed over latent dimensions.
         log_posterior: log q(z_s|x), `(samples, batch)`.
         kl: KL(q(z|x) ‖ p(z)) in closed form, `(batch,)`; `None` where there is no closed form.
-        kl_per_dimension: its part of each latent dimension, `(batch, *latent_shape)`; `None` where q or p(z) does not
-            factorise.
+        kl_per_dimension: its part of each latent dimension, `(batch, *latent_shape)`, or of each stochastic layer of a
+            hierarchy, `(batch, layers)`; `None` where q or p(z) does not factorise.
     """
 
     log_likelihood: Tensor

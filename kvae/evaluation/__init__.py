@@ -14,6 +14,7 @@ from kvae.evaluation.latent_usage import (
     active_units,
     aggregate_mismatch,
     kl_per_dimension,
+    kl_per_layer,
     mutual_information,
 )
 from kvae.evaluation.likelihood import LogLikelihood, bits_per_dimension, log_likelihood, prior_log_likelihood
@@ -48,6 +49,7 @@ __all__ = [
     "impute",
     "inference_gap",
     "kl_per_dimension",
+    "kl_per_layer",
     "label_agreement",
     "log_likelihood",
     "mode_coverage",

@@ -13,6 +13,8 @@ from kvae import checks, priors
 from kvae.distributions import Distribution
 from kvae.evaluation.compiled import Compiled, chunks
 from kvae.evaluation.likelihood import check_data, encoded
+from kvae.models import HierarchicalVAE
+from kvae.models.batches import in_batches
 from kvae.types import Array, ArrayLike
 
 ROWS = 1000  # examples at a time
@@ -75,8 +77,7 @@ def active_units(
     top = None
     if isinstance(model.prior, priors.Hierarchical):
         top = ActiveUnits(_top_means(model, params, num_samples, seed).var(axis=0, ddof=1), threshold)
-    means = ops.convert_to_numpy(model.posterior_family.mean(ops.convert_to_tensor(params)))
-    means = means.reshape(len(x), model.latent_dim)
+    means = in_batches(model.code, params, batch_size=ROWS).reshape(len(x), model.latent_dim)
     return ActiveUnits(means.var(axis=0, ddof=1, dtype="float64"), threshold, top)
 
 
@@ -132,6 +133,47 @@ def kl_per_dimension(model: Any, x: ArrayLike, y: Any = None, num_samples: int =
     compiled = Compiled(function, seed)
     parts = [compiled.run(*part)[: rows.stop - rows.start] for rows, part in chunks((encoded(model, x, y), y), ROWS)]
     return np.concatenate(parts).reshape(len(x), model.latent_dim).mean(axis=0, dtype="float64")
+
+
+def kl_per_layer(model: Any, x: ArrayLike, num_samples: int = 50, seed: int | None = 0) -> Array:
+    """Estimate the part of the KL that each stochastic layer of a hierarchy has, averaged over examples.
+
+    E_q[KL(q(z_l|z_>l, x) ‖ p(z_l|z_>l))], from posterior samples of the layers above. A layer whose part is near 0 has
+    collapsed: what is generated hardly depends on it.
+
+    Args:
+        model: a `HierarchicalVAE`.
+        x: images `(n, *image_shape)`.
+        num_samples: int, posterior samples per example.
+        seed: int for reproducible samples; `None` for random ones.
+
+    Returns:
+        Array `(layers,)`, nats, the layer next to the image first; its sum is the mean KL.
+
+    Raises:
+        ValueError: for another model, or if images do not fit it.
+
+    Example:
+
+    >>> model = kvae.HierarchicalVAE(*kvae.networks.ladder((8, 8, 1), latent_dims=(8, 4), hidden=(16, 8)))
+    >>> kvae.evaluation.kl_per_layer(model, x).shape
+    (2,)
+    """
+    if not isinstance(model, HierarchicalVAE):
+        raise ValueError(
+            f"`model` must be a HierarchicalVAE: use kl_per_dimension for others. Received: {type(model).__name__}"
+        )
+    x, _ = check_data(model, x, None)
+    num_samples = checks.positive_integer(num_samples, "num_samples")
+
+    def function(noise, x, params):
+        _, sample, _ = model.sample_and_score(x, params, (), num_samples, noise)
+        return sample.kl_per_dimension
+
+    compiled = Compiled(function, seed)
+    pairs = chunks((x, encoded(model, x, None)), max(1, ROWS // num_samples))
+    parts = [compiled.run(*part)[: rows.stop - rows.start] for rows, part in pairs]
+    return np.concatenate(parts).mean(axis=0, dtype="float64")
 
 
 def mutual_information(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 10, seed: int | None = 0) -> float:

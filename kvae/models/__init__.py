@@ -8,6 +8,7 @@ from kvae.models.auxiliary import AuxiliaryVAE
 from kvae.models.cvae import CVAE
 from kvae.models.energy_network import EnergyNetwork
 from kvae.models.factor_vae import FactorVAE
+from kvae.models.hierarchical import HierarchicalVAE
 from kvae.models.introvae import IntroVAE
 from kvae.models.loading import load_model
 from kvae.models.predictive_sparse import PredictiveSparseDecomposition
@@ -28,6 +29,7 @@ __all__ = [
     "AuxiliaryVAE",
     "EnergyNetwork",
     "FactorVAE",
+    "HierarchicalVAE",
     "IntroVAE",
     "PredictiveSparseDecomposition",
     "SampledAutoencoder",

@@ -163,18 +163,22 @@ class VAE(DensityModel):
         self.likelihood.bind(self.image_shape)
         prior.bind(self.posterior_family, self.latent_shape, self.image_shape, self.inference)
         free_bits = getattr(self.bound, "free_bits", 0.0)
-        if free_bits:
-            params = ops.zeros((1, *self.encoder.output_shape[1:]), "float32")
-            condition = () if self.conditions is None else self.conditions.zeros()
-            if prior.kl(self.posterior_family, params, condition)[1] is None:
-                raise ValueError(
-                    f"`bound` must not use free bits where there is no closed-form KL per dimension, as here with a "
-                    f"{type(prior).__name__} prior. Received: free_bits={free_bits}"
-                )
+        if free_bits and not self._has_kl_of_parts(prior):
+            raise ValueError(
+                f"`bound` must not use free bits where there is no closed-form KL per dimension, as here with a "
+                f"{type(prior).__name__} prior. Received: free_bits={free_bits}"
+            )
         return prior
 
-    def get_config(self) -> dict[str, Any]:
-        parts = {
+    def _has_kl_of_parts(self, prior):
+        """Whether the KL to a bound prior has a closed form for each of the parts that free bits are given to."""
+        params = ops.zeros((1, *self.encoder.output_shape[1:]), "float32")
+        condition = () if self.conditions is None else self.conditions.zeros()
+        return prior.kl(self.posterior_family, params, condition)[1] is not None
+
+    def _parts(self):
+        """The arguments of the constructor that are objects."""
+        return {
             "encoder": self.encoder,
             "decoder": self.decoder,
             "likelihood": self.likelihood,
@@ -183,9 +187,11 @@ class VAE(DensityModel):
             "prior": self.prior,
             "penalty": self.penalties,
         }
+
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            **{name: keras.saving.serialize_keras_object(part) for name, part in self._parts().items()},
             "beta": self._initial_beta,
             "num_samples": self.num_samples,
             "seed": self.seed,

@@ -7,25 +7,31 @@ to `x`: a one-hot label, an attribute vector, an image, or several of these. Cod
 
 from kvae.networks.auxiliary_variable import auxiliary, check_auxiliary
 from kvae.networks.contract import apply, check_decoder, check_judge, check_pair, condition_shapes, tile
+from kvae.networks.descent import TopDown, check_top_down
 from kvae.networks.grids import grid
 from kvae.networks.judges import classifier, discriminator
+from kvae.networks.ladders import ladder, top_down
 from kvae.networks.pairs import conv, mlp
 
 NETWORKS = {"mlp": mlp, "conv": conv}
 
 __all__ = [
     "NETWORKS",
+    "TopDown",
     "apply",
     "auxiliary",
     "check_auxiliary",
     "check_decoder",
     "check_judge",
     "check_pair",
+    "check_top_down",
     "classifier",
     "condition_shapes",
     "conv",
     "discriminator",
     "grid",
+    "ladder",
     "mlp",
     "tile",
+    "top_down",
 ]

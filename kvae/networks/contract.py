@@ -57,7 +57,7 @@ def check_pair(
             addition to `x`.
     """
     for network, role, family in ((encoder, "encoder", posterior), (decoder, "decoder", likelihood)):
-        _check_functional(network, role, family, conditional)
+        check_functional(network, role, family, conditional)
     seen = condition_shapes(encoder) if decoder_sees is None else tuple(decoder_sees)
     if seen != condition_shapes(decoder):
         raise ValueError(
@@ -73,7 +73,7 @@ def check_pair(
             f"must give {(*places, needed)} per example, {needed / size:.3g} parameter(s) per latent dimension{plain}. "
             f"Received: encoder output {encoder.output_shape}"
         )
-    _check_output(decoder, tuple(encoder.inputs[0].shape[1:]), likelihood)
+    check_output(decoder, tuple(encoder.inputs[0].shape[1:]), likelihood)
     if posterior is not None:
         outputs.check(encoder, "encoder", posterior)
     outputs.check(decoder, "decoder", likelihood)
@@ -87,12 +87,13 @@ def check_decoder(decoder: Network, likelihood: Distribution, image_shape: Shape
         likelihood: `Distribution` that it parameterises.
         image_shape: shape of one example.
     """
-    _check_functional(decoder, "decoder", likelihood, False)
-    _check_output(decoder, image_shape, likelihood)
+    check_functional(decoder, "decoder", likelihood, False)
+    check_output(decoder, image_shape, likelihood)
     outputs.check(decoder, "decoder", likelihood)
 
 
-def _check_output(decoder, image_shape, likelihood):
+def check_output(decoder: Network, image_shape: Shape, likelihood: Distribution) -> None:
+    """Raise a `ValueError` unless a network gives the parameters of images of a shape."""
     *sides, channels = image_shape
     expected = (*sides, likelihood.num_outputs(channels))
     if tuple(decoder.output_shape[1:]) != expected:
@@ -103,7 +104,7 @@ def _check_output(decoder, image_shape, likelihood):
         )
 
 
-def _check_functional(network, role, family, conditional):
+def check_functional(network: Network, role: str, family: Distribution | None, conditional: bool) -> None:
     """Raise a `ValueError` unless a network is Functional, with the inputs of its role and one output."""
     inputs = getattr(network, "inputs", None)
     if not isinstance(network, keras.Model) or not inputs:

@@ -16,8 +16,8 @@ from kvae.distributions.counts import Counts
 from kvae.evaluation.doctor import loss_scale
 from kvae.evaluation.doctor.bounded import bounded
 from kvae.evaluation.doctor.finding import words
-from kvae.evaluation.latent_usage import active_units, factorises, kl_per_dimension
-from kvae.models import VAE, conditions
+from kvae.evaluation.latent_usage import active_units, factorises, kl_per_dimension, kl_per_layer
+from kvae.models import VAE, HierarchicalVAE, conditions
 from kvae.models.batches import in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.outputs import Range
@@ -104,6 +104,11 @@ class Figures:
             return None
         dead = self.units.variances <= self.units.threshold
         return float(kl_per_dimension(self.model, self.x, self.y)[dead].sum())
+
+    @functools.cached_property
+    def layer_kl(self) -> Array | None:
+        """The KL of each stochastic layer of a hierarchy, `(layers,)`, nats; `None` for other models."""
+        return kl_per_layer(self.model, self.x, SAMPLES) if isinstance(self.model, HierarchicalVAE) else None
 
     def _elbo(self, x, y):
         terms = self.model.elbo_terms(x, y, num_samples=SAMPLES, seed=self._seeds["train"])

@@ -10,6 +10,8 @@ from kvae.distributions import LOG_VAR_RANGE, Normal
 from kvae.evaluation.doctor import bounded, first_look
 from kvae.evaluation.doctor.finding import Finding
 
+COLLAPSED = 0.1  # nats, of the KL of a model or of a layer
+
 
 def _bounded(figures):
     return bounded.finding(figures.bounded)
@@ -171,7 +173,7 @@ def _overfitting(figures):
 
 def _collapse(figures):
     kl = float(figures.kl.mean())
-    if figures.active and kl > 0.1:
+    if figures.active and kl > COLLAPSED:
         return None
     return Finding(
         "collapse",
@@ -181,6 +183,23 @@ def _collapse(figures):
         "first anything reported above; then callbacks.KLWarmup(10), bounds.ELBO(free_bits=0.1), a higher "
         "learning rate or a weaker decoder.",
         kl,
+    )
+
+
+def _collapsed_layers(figures):
+    if not figures.active or figures.layer_kl is None:
+        return None
+    kl = figures.layer_kl
+    dead = [i + 1 for i in range(len(kl)) if kl[i] < COLLAPSED]
+    if not dead:
+        return None
+    return Finding(
+        "collapsed_layers",
+        "warning",
+        f"Layers of codes have collapsed: {', '.join(map(str, dead))} of {len(kl)}, whose KLs are "
+        f"{', '.join(f'{nats:.2g}' for nats in kl)} nats from the image up. What is generated hardly depends on them.",
+        "callbacks.KLWarmup(10), bounds.ELBO(free_bits=1.0), which each layer has at no cost, or fewer layers.",
+        float(len(dead)),
     )
 
 
@@ -259,6 +278,7 @@ CHECKS = (  # causes before consequences
     _sigma,
     _overfitting,
     _collapse,
+    _collapsed_layers,
     _dead_units,
     _pinned,
     _prior,

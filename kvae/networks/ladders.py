@@ -1,0 +1,189 @@
+"""Networks of hierarchies of stochastic layers: dense ladders, and convolutional top-down residual ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from kvae import checks
+from kvae.distributions import Distribution, likelihood_family
+from kvae.layers import PrecisionWeighted
+from kvae.networks.descent import TopDown
+from kvae.networks.pairs import LAST, checked_shape, doubled
+from kvae.types import Activation
+
+
+def ladder(
+    image_shape: Sequence[int],
+    latent_dims: Sequence[int] = (32, 16),
+    hidden: Sequence[int] = (256, 128),
+    likelihood: str | Distribution = "bernoulli",
+    activation: Activation = "relu",
+) -> tuple[keras.Model, TopDown]:
+    """Multilayer perceptrons for a ladder VAE (Sønderby et al. 2016, https://arxiv.org/abs/1602.02282, section 2).
+
+    Between the image, the first layer of codes and the next ones are two dense layers in each direction. The encoder
+    gives a mean and a variance for each layer of codes, and q(z_l|z_>l, x) is their product with the prior that
+    descends from the layers above, in which each side counts by its precision. There is no batch normalization, which
+    the paper needed for five layers.
+
+    Args:
+        image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables.
+        latent_dims: latent dimensions of each stochastic layer, starting at the image.
+        hidden: units of the dense layers below each, starting at the image.
+        likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
+        activation: of the hidden layers.
+
+    Returns:
+        `(encoder, decoder)` for a `HierarchicalVAE`: a Functional model and a `TopDown`.
+
+    Raises:
+        ValueError: for sizes that are not positive integers, or as many of `hidden` as of `latent_dims`.
+
+    Example:
+
+    >>> model = kvae.HierarchicalVAE(*kvae.networks.ladder((8, 8, 1), latent_dims=(8, 4, 2), hidden=(32, 16, 8)))
+    >>> model.decoder.shapes
+    [(8,), (4,), (2,)]
+    """
+    image_shape = checked_shape(image_shape, "image_shape")
+    sizes = checked_shape(latent_dims, "latent_dims")
+    hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
+    if len(hidden) != len(sizes):
+        raise ValueError(f"`hidden` must hold one size for each of `latent_dims` {sizes}. Received: {hidden}")
+    family = likelihood_family(likelihood)
+    output_shape = (*image_shape[:-1], family.num_outputs(image_shape[-1]))
+
+    def dense(h, size):
+        for _ in range(2):
+            h = layers.Dense(size, activation=activation)(h)
+        return h
+
+    x = keras.Input(image_shape, name="x")
+    h = layers.Flatten(**LAST)(family.as_input(x))
+    features, generators, posteriors = [], [], []
+    below = math.prod(output_shape)  # numbers that describe what is below a layer
+    for i, (size, units) in enumerate(zip(sizes, hidden, strict=True)):
+        h = dense(h, units)
+        features.append(layers.Dense(2 * size)(h))
+        z = keras.Input((size,), name="z")
+        outputs = layers.Dense(below)(dense(z, units))
+        generators.append(keras.Model(z, outputs if i else layers.Reshape(output_shape)(outputs)))
+        own, prior = keras.Input((2 * size,), name="features"), keras.Input((2 * size,), name="prior")
+        is_top = i == len(sizes) - 1
+        posteriors.append(
+            keras.Model(own, layers.Identity()(own))
+            if is_top
+            else keras.Model([own, prior], PrecisionWeighted()([own, prior]))
+        )
+        below = 2 * size
+    encoder = keras.Model(x, features[0] if len(features) == 1 else layers.Concatenate()(features), name="encoder")
+    return encoder, TopDown(generators, posteriors, name="decoder")
+
+
+def top_down(
+    image_shape: Sequence[int],
+    latent_dim: int = 4,
+    hidden: Sequence[int] = (32, 64),
+    num_blocks: int = 2,
+    likelihood: str | Distribution = "bernoulli",
+    activation: Activation = "gelu",
+) -> tuple[keras.Model, TopDown]:
+    """Residual convolutions whose codes are grids, at laptop size (Child 2021, https://arxiv.org/abs/2011.10650).
+
+    Each entry of `hidden` halves height and width (rounding up); at each of these resolutions there are `num_blocks`
+    stochastic layers. A state descends from the top: the prior of a layer is a function of it, the posterior of it and
+    of the encoder's features, and z is added to it through a convolution, followed by a residual block. As in its
+    authors' code, the last convolutions of residual blocks and those of z start 1/√L as large in a hierarchy of L
+    layers, and those of priors at 0. A posterior is given by its difference from the prior in mean and log-variance
+    (Vahdat & Kautz 2020, https://arxiv.org/abs/2007.03898, section 3.2).
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        latent_dim: numbers at each place of a code.
+        hidden: filters at each resolution, starting at the image.
+        num_blocks: stochastic layers at each resolution.
+        likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
+        activation: of the hidden layers.
+
+    Returns:
+        `(encoder, decoder)` for a `HierarchicalVAE`: a Functional model and a `TopDown`.
+
+    Raises:
+        ValueError: for sizes that are not positive integers, or an image shape that does not have three axes.
+
+    Example:
+
+    >>> model = kvae.HierarchicalVAE(*kvae.networks.top_down((8, 8, 1), latent_dim=2, hidden=(8, 8)))
+    >>> model.decoder.shapes
+    [(4, 4, 2), (4, 4, 2), (2, 2, 2), (2, 2, 2)]
+    """
+    image_shape = checked_shape(image_shape, "image_shape")
+    if len(image_shape) != 3:
+        raise ValueError(f"`image_shape` must be (height, width, channels) for `top_down`. Received: {image_shape}")
+    latent_dim = checks.positive_integer(latent_dim, "latent_dim")
+    hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
+    if not hidden:
+        raise ValueError("`hidden` must hold at least one number of filters. Received: ()")
+    num_blocks = checks.positive_integer(num_blocks, "num_blocks")
+    family = likelihood_family(likelihood)
+    num_layers = len(hidden) * num_blocks
+
+    def small():  # a new one each time, because one of them draws the same numbers again
+        return keras.initializers.VarianceScaling(1.0 / num_layers, "fan_avg", "uniform")
+
+    def active(h):
+        return layers.Activation(activation)(h)
+
+    def conv(h, filters, size=1, **kwargs):
+        return layers.Conv2D(filters, size, padding="same", **kwargs, **LAST)(h)
+
+    def block(h, filters, last):
+        """Convolutions through half as many filters, the last of which starts as `last` says."""
+        middle = -(-h.shape[-1] // 2)
+        h = conv(active(conv(active(h), middle)), middle, 3)
+        return conv(active(h), filters, kernel_initializer=last)
+
+    def residual(h):
+        return layers.Add()([h, block(h, h.shape[-1], small())])
+
+    x = keras.Input(image_shape, name="x")
+    h = family.as_input(x)
+    features, sizes = [], [image_shape[:2]]  # height and width of the image, and at each resolution
+    for filters in hidden:
+        h = conv(h, filters, 4, strides=2)
+        sizes.append(tuple(h.shape[1:3]))
+        for _ in range(num_blocks):
+            h = residual(h)
+            features.append(conv(active(h), -(-filters // 2)))
+    flat = [layers.Flatten(**LAST)(each) for each in features]
+    encoder = keras.Model(x, flat[0] if len(flat) == 1 else layers.Concatenate()(flat), name="encoder")
+
+    generators, posteriors = [], []
+    for i, seen in enumerate(features):
+        resolution, is_top = i // num_blocks, i == num_layers - 1
+        filters, places = hidden[resolution], sizes[resolution + 1]
+        z = keras.Input((*places, latent_dim), name="z")
+        state, prior = (
+            keras.Input((*places, filters), name="state"),
+            keras.Input((*places, 2 * latent_dim), name="prior"),
+        )
+        own = keras.Input(seen.shape[1:], name="features")
+        if is_top:
+            posteriors.append(keras.Model(own, block(own, 2 * latent_dim, "glorot_uniform")))
+        else:
+            difference = block(layers.Concatenate()([own, state]), 2 * latent_dim, "glorot_uniform")
+            posteriors.append(keras.Model([own, prior, state], layers.Add()([prior, difference])))
+        h = conv(z, filters, kernel_initializer=small())
+        h = residual(h if is_top else layers.Add()([state, h]))
+        if i == 0:
+            outputs = conv(active(doubled(active(h), filters, sizes[0])), family.num_outputs(image_shape[-1]), 3)
+        else:
+            if i % num_blocks == 0:  # the layer below has the next resolution
+                h = doubled(active(h), hidden[resolution - 1], sizes[resolution])
+            outputs = [block(h, 2 * latent_dim, "zeros"), h]
+        generators.append(keras.Model(z if is_top else [z, state], outputs))
+    return encoder, TopDown(generators, posteriors, name="decoder")
