@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 
 from kvae import checks
-from kvae.evaluation.compiled import Compiled, chunks
 from kvae.models import capabilities
 from kvae.types import Array, ArrayLike
-
-ROWS = 1000  # drawn at a time
 
 
 def draw(model: Any, n: int, y: Any = None, seed: int | None = None) -> Array:
@@ -44,17 +41,7 @@ def draw(model: Any, n: int, y: Any = None, seed: int | None = None) -> Array:
     if capabilities.has(model, "classifier") and np.any(y < 0):
         raise ValueError("`y` must hold the class of each example to draw. Received: unknown labels")
     one, other = checks.seeds(seed, 2)
-    z = model.sample_prior(n, y, one)
-
-    def function(noise, z, y=None):
-        params = model.generation(z[None], model.condition(y))[0]
-        return model.likelihood.sample(params, 1, noise)[0]
-
-    compiled = Compiled(function, other)
-    drawn = np.empty((n, *model.image_shape), "float32")
-    for rows, parts in chunks((z, y), ROWS):
-        drawn[rows] = compiled.run(*parts)[: rows.stop - rows.start]
-    return drawn
+    return model.draw(model.sample_prior(n, y, one), y, other)
 
 
 def count_statistics(x: ArrayLike) -> dict[str, Array]:

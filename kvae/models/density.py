@@ -74,12 +74,25 @@ class PriorModel(EncoderDecoder):
         )
         return ops.convert_to_numpy(self.prior.sample(n, condition, noise, temperature))
 
+    def draw(self, z: ArrayLike, y: Any = None, seed: int | None = None) -> Array:
+        """Values drawn from p(x|z) of codes, where `decode` gives their means.
+
+        Args:
+            z: codes `(n, *latent_shape)`.
+            y: the condition of each, for a conditional model.
+            seed: int for a reproducible draw; `None` for the next of the model's own stream.
+
+        Returns:
+            Array `(n, *image_shape)`.
+        """
+        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
+        return self._decoded(z, y, lambda params: self.likelihood.sample(params, 1, noise)[0])
+
     def _examples(self, z, y, seed):
         """What `generate` makes of codes: pixel means, or draws of a likelihood whose means would not be examples."""
         if not self.likelihood.generates_draws:
             return self.decode(z, y)
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seeds(seed, 2)[1])
-        return self._decoded(z, y, lambda params: self.likelihood.sample(params, 1, noise)[0])
+        return self.draw(z, y, None if seed is None else checks.seeds(seed, 2)[1])
 
 
 class DensityModel(PriorModel):

@@ -35,7 +35,7 @@ import kvae
 NOISE, SAMPLES, LATENT_DIM, BINS, AXES = 0.1, 20, 16, 20, (-3, -2, -1)
 LUMA, SCALE = np.array([0.299, 0.587, 0.114]), np.array([0.35, 0.28])  # blue − luma and red − luma per unit of chroma
 LOSSES = {"L2 only": (0, 0, 0), "+ hist": (1, 0, 0), "+ mah": (1, 0.1, 0), "+ grad": (1, 0.1, 1)}
-mlp = functools.partial(kvae.networks.mlp, hidden=(128, 128), likelihood="gaussian")
+mlp = functools.partial(kvae.networks.mlp, hidden=(128, 128), likelihood="gaussian", activation="gelu")  # ReLUs may die
 GAUSSIAN, coverage = kvae.distributions.Normal(), kvae.evaluation.mode_coverage
 
 
