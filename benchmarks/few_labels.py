@@ -3,7 +3,8 @@
 Run `python benchmarks/few_labels.py mnist` (100 labels, five draws of them) or `digits` (5 labels a class, ten draws).
 Each run stops after `--minutes` of training, and keeps its error after each of 20 stretches of it, the curve of error
 against minutes. M1, with one of three classifiers of its codes, sees no label, so all draws share one, trained for
-`--m1-minutes`, by default half of `--minutes`; M1+M2 takes the rest. Finished runs are skipped; `--short` is one draw of a minute.
+`--m1-minutes`, by default half of `--minutes`; M1+M2 takes the rest. Finished runs are skipped; `--short` is one draw
+of a minute.
 """
 
 import argparse

@@ -233,7 +233,6 @@ TABLE = {
     "evaluation/counts.py": [
         ("np.sum(x == 0, axis=0) / number", "np.mean(x == 0, axis=0)", "likelihoods:count_statistics"),
         ('"dispersion": variance / mean}', '"dispersion": variance}', "likelihoods:count_statistics"),
-        ("model.likelihood.sample(params, 1, noise)[0]", "model.likelihood.mean(params)", "likelihoods:draws_are"),
     ],
     "evaluation/imputation.py": [
         (
@@ -532,6 +531,7 @@ TABLE = {
         ),
     ],
     "models/density.py": [
+        ("self.likelihood.sample(params, 1, noise)[0]", "self.likelihood.mean(params)", "likelihoods:draws_are"),
         ("return log_likelihood - kl", "return log_likelihood + kl", "grid:log_likelihood and true_posterior_the_elbo"),
         (
             "return ops.mean(sample.log_likelihood, axis=0), sample.total_kl()",

@@ -48,7 +48,7 @@ def _others(exercise: Exercise, answer: Any, result: Any) -> str:
     said = _elsewhere(exercise, answer)
     if said or not exercise.tensors or not callable(answer) or not isinstance(exercise.arguments, tuple):
         return said
-    return _dtype(exercise, result) or _gradient(exercise, answer) or _compiled(exercise, answer)
+    return _other_dtype(exercise, result) or _gradient(exercise, answer) or _compiled(exercise, answer)
 
 
 def _container(exercise: Exercise, result: Any) -> str:
@@ -73,7 +73,7 @@ def _elsewhere(exercise: Exercise, answer: Any) -> str:
     return ""
 
 
-def _dtype(exercise: Exercise, result: Any) -> str:
+def _other_dtype(exercise: Exercise, result: Any) -> str:
     right = exercise.result(exercise.reference)
     if isinstance(result, dict) or not ops.is_tensor(right) or not ops.is_tensor(result):
         return ""

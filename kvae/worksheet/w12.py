@@ -85,7 +85,7 @@ def _compared(distance=ops.square, weight=0.5, constant=lambda m: 0.5 * m * np.l
     return wrong
 
 
-def _losses(encoder=None, decoder=None, discriminator=None):
+def _wrong(encoder=None, decoder=None, discriminator=None):
     """A wrong `network_losses`: other losses of some networks."""
 
     def wrong(*terms):
@@ -262,29 +262,29 @@ EXERCISES = {
         points=2,
         wrong=[
             (
-                _losses(encoder=lambda k, f, o, j, b, g: b * k + f + o),
+                _wrong(encoder=lambda k, f, o, j, b, g: b * k + f + o),
                 "the encoder has no part in the GAN: it would hide in x̃ what is hard to draw",
             ),
-            (_losses(encoder=lambda k, f, o, j, b, g: f), "the encoder's KL is missing: its codes must fit the prior"),
+            (_wrong(encoder=lambda k, f, o, j, b, g: f), "the encoder's KL is missing: its codes must fit the prior"),
             (
-                _losses(encoder=lambda k, f, o, j, b, g: b * k),
+                _wrong(encoder=lambda k, f, o, j, b, g: b * k),
                 "the encoder's feature loss is missing: codes say nothing",
             ),
-            (_losses(encoder=lambda k, f, o, j, b, g: k + f), "β is missing in the encoder's loss"),
-            (_losses(encoder=lambda k, f, o, j, b, g: b * k + g * f), "γ belongs to the decoder's loss only"),
-            (_losses(decoder=lambda k, f, o, j, b, g: f + o), "γ is missing in the decoder's loss"),
-            (_losses(decoder=lambda k, f, o, j, b, g: f + g * o), "γ weights the feature loss, not the GAN's"),
-            (_losses(decoder=lambda k, f, o, j, b, g: g * f), "without the GAN's term nothing makes the decoder sharp"),
-            (_losses(decoder=lambda k, f, o, j, b, g: o), "the feature loss is missing: x̃ need not resemble x"),
+            (_wrong(encoder=lambda k, f, o, j, b, g: k + f), "β is missing in the encoder's loss"),
+            (_wrong(encoder=lambda k, f, o, j, b, g: b * k + g * f), "γ belongs to the decoder's loss only"),
+            (_wrong(decoder=lambda k, f, o, j, b, g: f + o), "γ is missing in the decoder's loss"),
+            (_wrong(decoder=lambda k, f, o, j, b, g: f + g * o), "γ weights the feature loss, not the GAN's"),
+            (_wrong(decoder=lambda k, f, o, j, b, g: g * f), "without the GAN's term nothing makes the decoder sharp"),
+            (_wrong(decoder=lambda k, f, o, j, b, g: o), "the feature loss is missing: x̃ need not resemble x"),
             (
-                _losses(decoder=lambda k, f, o, j, b, g: g * f - j),
+                _wrong(decoder=lambda k, f, o, j, b, g: g * f - j),
                 "−judging has hardly a gradient while D still wins: use fooling, −log D",
             ),
-            (_losses(decoder=lambda k, f, o, j, b, g: g * f + j), "this decoder helps D: its GAN term is fooling"),
-            (_losses(decoder=lambda k, f, o, j, b, g: g * f + o + b * k), "the decoder has no part in the KL"),
-            (_losses(discriminator=lambda k, f, o, j, b, g: o), "D is not to be fooled: its loss is judging"),
+            (_wrong(decoder=lambda k, f, o, j, b, g: g * f + j), "this decoder helps D: its GAN term is fooling"),
+            (_wrong(decoder=lambda k, f, o, j, b, g: g * f + o + b * k), "the decoder has no part in the KL"),
+            (_wrong(discriminator=lambda k, f, o, j, b, g: o), "D is not to be fooled: its loss is judging"),
             (
-                _losses(discriminator=lambda k, f, o, j, b, g: j + f),
+                _wrong(discriminator=lambda k, f, o, j, b, g: j + f),
                 "D must not minimise the feature loss: features that are always 0 would do",
             ),
             (lambda *terms: network_losses(*terms)[::-1], "the order is encoder, decoder, discriminator"),
