@@ -16,6 +16,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough: on TensorFlow")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch, without_graphs, small_pictures):
     monkeypatch.chdir(tmp_path)
