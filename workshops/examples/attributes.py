@@ -52,9 +52,8 @@ def drawn(num_values):
     return images[..., :3], images[..., 3:], attributes[:, :4]
 
 
-def sprites(path):
+def sprites(file):
     """As `drawn`, from the file; an outline holds the share of each pixel that the figure covers."""
-    file = np.load(path)
     images = file["images"][:, 8:, 8:56].reshape(-1, HEIGHT, 2, WIDTH, 2, 3) / np.float32(255)
     outlines = images.max(axis=-1, keepdims=True) > 0
     return images.mean(axis=(2, 4)), outlines.mean(axis=(2, 4)), file["attributes"][:, :4].astype("int64")
@@ -89,7 +88,8 @@ def main():
     epochs, hidden = args.epochs or (1 if args.short else 8), (8,) if args.short else (32, 64)
     keras.utils.set_random_seed(args.seed)
     rng, file = np.random.default_rng(args.seed), args.data / "sprites64.npz"
-    x, outlines, attributes = sprites(file) if file.is_file() and not args.short else drawn(3 if args.short else 5)
+    found = (file.is_file() and not args.short) or print(f"Using figures of four coloured blocks, without {file}")
+    x, outlines, attributes = sprites(np.load(file)) if found else drawn(3 if args.short else 5)
     ends, t = rng.uniform(0.2, 0.8, (2, len(x), 1, 1, 3)), np.linspace(0, 1, HEIGHT)[:, None, None]
     x = (x + (1 - outlines) * ((1 - t) * ends[0] + t * ends[1])).astype("float32")
     y = np.eye(attributes.max() + 1, dtype="float32")[attributes].reshape(len(x), -1)

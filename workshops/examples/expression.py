@@ -90,7 +90,7 @@ def main():
     args = parser.parse_args()
     keras.utils.set_random_seed(args.seed)
     rng, file = np.random.default_rng(args.seed), args.data / "frey_faces.npz"
-    found = file.is_file() and not args.short
+    found = (file.is_file() and not args.short) or print(f"Using a drawn face, without {file}")
     video = np.load(file)["images"][..., None] / np.float32(255) if found else drawn(400 if args.short else 2000, rng)
     s = np.repeat(np.arange(len(video)), 8)
     t = s + rng.integers(1, FURTHEST + 1, len(s)) * rng.choice([-1, 1], len(s))
