@@ -187,11 +187,11 @@ def judge(exercise: Exercise, answer: Any) -> Verdict:
         return Verdict("todo", TODO)
     except TimeUpError:
         return Verdict("wrong", f"it took longer than {exercise.seconds:g} s: is there an endless loop?")
-    except (ChangedArgumentError, NotCompiledError) as error:
-        return Verdict("wrong", str(error))
     except (Exception, SystemExit) as error:
-        if "ellipsis" in str(error).lower():  # it used a blank
+        if "ellipsis" in f"{error} {error.__cause__}".lower():  # it used a blank
             return Verdict("todo", TODO)
+        if isinstance(error, (ChangedArgumentError, NotCompiledError)):
+            return Verdict("wrong", str(error))
         raised = headline(error)
         why = _safely(lambda: diagnosis.of_an_error(exercise, answer, raised))
         return Verdict("wrong", describe(error) + (f": {why}" if why else ""))
