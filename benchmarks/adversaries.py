@@ -7,13 +7,10 @@ and in these features; the picture shows samples and reconstructions, a row per 
 and 4).
 """
 
-import argparse
-from pathlib import Path
-
 import keras
 import numpy as np
 from few_labels import Until
-from papers import arguments_of, kept, markdown, write_table
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 import kvae
 
@@ -90,10 +87,7 @@ def panel(data, folder, methods):
 
 def main():
     """Train what is missing, print the table and draw the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="digits, mnist, or an .npz file")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training, a method")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser = comparison(__doc__, METHODS, 10.0)
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the adversarial methods")
     parser.add_argument("--judge", type=float, default=0.3, help="the discriminator's rate is that times this")
     parser.add_argument("--batch", type=int, default=128)
@@ -101,12 +95,10 @@ def main():
     parser.add_argument("--gamma", type=float, help="weight of the feature loss in VAE/GAN")
     parser.add_argument("--beta", type=float, help="weight of the KL in VAE/GAN")
     given = arguments_of(parser)
-    data = kvae.load_data(given.data or given.dataset)
+    data, folder = data_and_folder(given, "adversaries")
     setting = dict(SETTINGS.get(given.dataset, SETTINGS["file"]))
     setting |= {name: getattr(given, name) for name in ("rate", "judge", "batch", "seed")}
     setting |= {name: value for name in ("gamma", "beta", "hidden") if (value := getattr(given, name)) is not None}
-    folder = given.out or Path("runs") / f"adversaries_{Path(given.dataset).stem}"
-    folder.mkdir(parents=True, exist_ok=True)
     labels = data.y_train if data.num_classes else np.argmax(data.y_train, axis=1)
     features = kvae.evaluation.Features(data.x_train, labels, seed=0)
     rows = []

@@ -9,14 +9,12 @@ The likelihood is a mass over 256 levels (17 of digits), the discretized logisti
 a mixture of them.
 """
 
-import argparse
 import math
-from pathlib import Path
 
 import keras
 import numpy as np
 from few_labels import Until
-from papers import arguments_of, kept, markdown, write_table
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 import kvae
 from kvae import evaluation
@@ -78,17 +76,12 @@ def run(data, method, minutes, short, **setting):
 
 def main():
     """Train what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="mnist, digits, or an .npz file")
-    parser.add_argument("--minutes", type=float, default=20.0, help="of training, for each method")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser = comparison(__doc__, METHODS, 20.0)
     parser.add_argument("--components", type=int, default=1, help="of the mixture of logistics")
     given = arguments_of(parser)
-    data = kvae.load_data(given.data or given.dataset)
+    data, folder = data_and_folder(given, "codes")
     setting = {**SETTINGS, **(SHORT if given.short else {}), "components": given.components, "seed": given.seed}
     setting["levels"] = 17 if given.dataset == "digits" else 256
-    folder = given.out or Path("runs") / f"codes_{Path(given.dataset).stem}"
-    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for method in given.methods:
         minutes = 0.05 if given.short else given.minutes

@@ -11,13 +11,11 @@ level added, (k + u) / 256, and its density in units of levels. This bounds the 
 van den Oord, Bethge 2016, section 3.1), so that the numbers compare.
 """
 
-import argparse
 import math
-from pathlib import Path
 
 import numpy as np
 from codes import bits, trained
-from papers import arguments_of, kept, markdown, write_table
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 import kvae
 from kvae import evaluation
@@ -89,16 +87,11 @@ def run(data, method, minutes, short, **setting):
 
 def main():
     """Train what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="mnist, digits, or an .npz file")
-    parser.add_argument("--minutes", type=float, default=20.0, help="of training, for each method")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser = comparison(__doc__, METHODS, 20.0)
     given = arguments_of(parser)
-    data = kvae.load_data(given.data or given.dataset)
+    data, folder = data_and_folder(given, "hierarchies")
     setting = {**SETTINGS, **(SHORT if given.short else {}), "seed": given.seed}
     setting["levels"] = 17 if given.dataset == "digits" else 256
-    folder = given.out or Path("runs") / f"hierarchies_{Path(given.dataset).stem}"
-    folder.mkdir(parents=True, exist_ok=True)
     minutes = 0.05 if given.short else given.minutes
     rows = []
     for method in given.methods:

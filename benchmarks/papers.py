@@ -1,5 +1,6 @@
 """Common parts of the paper reproductions: saved runs, data, networks, curves and tables."""
 
+import argparse
 import json
 import sys
 import time
@@ -26,6 +27,22 @@ def arguments_of(parser):
     parser.add_argument("--data", default=None, help="an .npz file instead of Keras's MNIST or ../shared's Frey Face")
     parser.add_argument("--seed", default=0, type=int)
     return parser.parse_args()
+
+
+def comparison(doc, methods, minutes):
+    """The parser of a program that trains several methods for as long each, with its docstring as the help."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="digits, mnist, or an .npz file")
+    parser.add_argument("--minutes", type=float, default=minutes, help="of training, for each method")
+    parser.add_argument("--methods", nargs="+", default=list(methods), choices=methods)
+    return parser
+
+
+def data_and_folder(given, program):
+    """The data set of a comparison, and the folder of its results, which is made."""
+    folder = given.out or Path("runs") / f"{program}_{Path(given.dataset).stem}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return kvae.load_data(given.data or given.dataset), folder
 
 
 def load(dataset, path=None, binarization=None):

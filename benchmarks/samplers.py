@@ -7,13 +7,10 @@ Fréchet distance between test images and as many samples, by the features of a 
 error of the reconstructions of test images; the picture has a row of samples for each row of the table.
 """
 
-import argparse
-from pathlib import Path
-
 import keras
 import numpy as np
 from few_labels import Until
-from papers import arguments_of, kept, markdown, write_table
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 import kvae
 from kvae.penalties import MMD, CodeNorm, DecoderDecay, DecoderGradient
@@ -104,10 +101,7 @@ def panel(data, folder, rows):
 
 def main():
     """Train and fit what is missing, print the table and draw the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", help="digits, mnist, or an .npz file")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training, a method")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser = comparison(__doc__, METHODS, 10.0)
     parser.add_argument("--fit-epochs", type=int, default=50, help="of flows and second stages")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     parser.add_argument("--batch", type=int, default=128)
@@ -117,13 +111,11 @@ def main():
     parser.add_argument("--mmd", type=float, default=100.0, help="weight of the MMD of WAE-MMD")
     parser.add_argument("--gamma", type=float, default=10.0, help="weight of the adversary of AAE")
     given = arguments_of(parser)
-    data = kvae.load_data(given.data or given.dataset)
+    data, folder = data_and_folder(given, "samplers")
     names = ("rate", "batch", "norm", "decay", "smooth", "mmd", "gamma", "seed")
     setting = dict(SETTINGS.get(given.dataset, SETTINGS["file"])) | {name: getattr(given, name) for name in names}
     setting["hidden"] = list(setting["hidden"])
     minutes, epochs = (0.1, 2) if given.short else (given.minutes, given.fit_epochs)
-    folder = given.out or Path("runs") / f"samplers_{Path(given.dataset).stem}"
-    folder.mkdir(parents=True, exist_ok=True)
     labels = data.y_train if data.num_classes else np.argmax(data.y_train, axis=1)
     features = kvae.evaluation.Features(data.x_train, labels, seed=0)
     rows = []
