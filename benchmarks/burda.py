@@ -127,9 +127,7 @@ def build(start, bound, gradient, data):
     labels, two_layers = start == "labels", start == "2"
     width = 100 if two_layers else LATENT
     classes = {"num_classes": 10} if labels else {}
-    encoder, decoder = kvae.networks.mlp(data.image_shape, width, hidden=(200, 200), activation="tanh", **classes)
-    mean = np.clip(data.x_train.mean(axis=0), 1e-3, 1 - 1e-3).ravel()
-    decoder.get_layer("likelihood").bias.assign(np.log(mean / (1 - mean)))
+    encoder, decoder = networks(data, width, **classes)
     prior = "learned" if labels else "standard"
     if two_layers:
         normal = kvae.distributions.Normal()
@@ -138,6 +136,14 @@ def build(start, bound, gradient, data):
     objective = kvae.bounds.ImportanceWeighted(gradient) if bound == "iwae" else "elbo"
     model = kvae.CVAE if labels else kvae.VAE
     return model(encoder, decoder, bound=objective, prior=prior, seed=SEED, **classes)
+
+
+def networks(data, latent_dim, **given):
+    """The paper's encoder and decoder of one stochastic layer; arguments as of `kvae.networks.mlp`."""
+    encoder, decoder = kvae.networks.mlp(data.image_shape, latent_dim, hidden=(200, 200), activation="tanh", **given)
+    mean = np.clip(data.x_train.mean(axis=0), 1e-3, 1 - 1e-3).ravel()
+    decoder.get_layer("likelihood").bias.assign(np.log(mean / (1 - mean)))
+    return encoder, decoder
 
 
 def train(model, data, k, mode, folder, rate):

@@ -29,20 +29,21 @@ def arguments_of(parser):
     return parser.parse_args()
 
 
-def comparison(doc, methods, minutes):
+def comparison(doc, methods, minutes=None):
     """The parser of a program that trains several methods for as long each, with its docstring as the help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="digits, mnist, or an .npz file")
-    parser.add_argument("--minutes", type=float, default=minutes, help="of training, for each method")
+    if minutes is not None:
+        parser.add_argument("--minutes", type=float, default=minutes, help="of training, for each method")
     parser.add_argument("--methods", nargs="+", default=list(methods), choices=methods)
     return parser
 
 
-def data_and_folder(given, program):
+def data_and_folder(given, program, binarization=None):
     """The data set of a comparison, and the folder of its results, which is made."""
     folder = given.out or Path("runs") / f"{program}_{Path(given.dataset).stem}"
     folder.mkdir(parents=True, exist_ok=True)
-    return kvae.load_data(given.data or given.dataset), folder
+    return kvae.load_data(given.data or given.dataset, binarization), folder
 
 
 def load(dataset, path=None, binarization=None):

@@ -43,6 +43,16 @@ def parameters(names, everywhere):
     return [pytest.param(name, marks=() if name in everywhere else alike) for name in names]
 
 
+def of_cases(names, everywhere=None):
+    """As `parameters`, of names of `CASES`: all but the first case of each model are among the long tests."""
+    return [
+        pytest.param(
+            *param.values, marks=[*param.marks, *([] if param.values[0] in EACH_MODEL else [pytest.mark.long])]
+        )
+        for param in parameters(names, everywhere or names)
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     build: Callable  # () -> model

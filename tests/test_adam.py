@@ -82,6 +82,7 @@ def test_an_update_of_the_users_own_is_left_alone():
     fuse_adam(None)
 
 
+@pytest.mark.long
 def test_sparse_gradients_go_the_way_of_keras():
     def rows(fuse):
         model = keras.Sequential([keras.layers.Embedding(6, 2, embeddings_initializer="ones"), keras.layers.Flatten()])

@@ -196,6 +196,7 @@ def test_a_frozen_discriminator_gives_the_features_and_is_not_trained():
     assert not capabilities.has(again, "adversary")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_minimises_its_own_loss_alone(name):
     """A step of size h along the gradient of the sum lowers a network's own loss by h times its squared norm."""
@@ -232,6 +233,7 @@ def test_each_network_minimises_its_own_loss_alone(name):
         assert before - after == pytest.approx(norm, rel=0.05)
 
 
+@pytest.mark.long
 def test_a_checkpoint_goes_on_to_the_bit(tmp_path):
     def fitted(epochs, callbacks=()):
         model = compiled(built("vaegan"), optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
@@ -272,6 +274,7 @@ def guessing(model, bias=1.0):
     return model
 
 
+@pytest.mark.long
 def test_a_discriminator_that_has_won(digits):
     model = built("gan")
     model.compile(optimizer=keras.optimizers.SGD(0.0), discriminator_optimizer=keras.optimizers.Adam(1e-2))
@@ -339,6 +342,7 @@ def test_options_become_the_model_and_its_optimizers(digits, given, cls, optimiz
     assert getattr(model, "soft", False) is False
 
 
+@pytest.mark.long
 def test_a_gan_is_trained_evaluated_and_drawn(tmp_path, monkeypatch, capsys, small_pictures):
     monkeypatch.chdir(tmp_path)
     metrics, _ = runs.train({"model": "gan", "epochs": 1, "hidden": [8]}, "run", verbose=False)

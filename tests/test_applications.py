@@ -123,6 +123,7 @@ def test_metropolis_samples_the_true_posterior(linear_gaussian, by):  # noqa: F8
         np.testing.assert_allclose(np.cov(z[:, i], rowvar=False), covariance, atol=0.2 * covariance.max())
 
 
+@pytest.mark.long
 def test_gibbs_has_the_right_mean_and_too_little_spread(linear_gaussian):  # noqa: F811
     model, x, _ = linear_gaussian
     mean, covariance = linear_posterior(model, x[:4], KNOWN, SIGMA)
@@ -132,6 +133,7 @@ def test_gibbs_has_the_right_mean_and_too_little_spread(linear_gaussian):  # noq
     assert 0.3 < np.trace(np.cov(z[:, 0], rowvar=False)) / np.trace(covariance) < 1.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("noise", [None, 0.8])
 def test_optimising_finds_the_posteriors_mode(linear_gaussian, noise, monkeypatch):  # noqa: F811
     model, x, _ = linear_gaussian
@@ -192,6 +194,7 @@ def test_inpainting_beats_the_mean_image(vae, method):
     assert not np.allclose(other, samples, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", applications.METHODS)
 def test_denoising_raises_the_psnr(vae, method, rng):
     noisy = X + 0.5 * rng.standard_normal(X.shape)
@@ -200,6 +203,7 @@ def test_denoising_raises_the_psnr(vae, method, rng):
     assert applications.psnr(X, clean.mean(axis=0)).mean() > applications.psnr(X, noisy).mean() + 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", applications.METHODS)
 def test_super_resolution_beats_repeated_pixels(vae, method):
     small = applications.downsample(X, 2)
@@ -221,6 +225,7 @@ def test_labels_reach_encoder_decoder_and_prior(cvae, without_graphs):
         applications.inpaint(cvae, X, LOWER)
 
 
+@pytest.mark.long
 def test_an_autoencoder_restores_a_little_without_a_density(autoencoder):
     mask = np.ones((8, 8, 1), bool)
     mask[4] = False
@@ -253,6 +258,7 @@ def test_anomaly_scores_are_what_they_are_named_after(vae, pca, autoencoder):
         np.testing.assert_allclose(applications.anomaly_score(model, X, method="reconstruction"), squares, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_noise_is_stranger_than_digits(vae, rng):
     noise = rng.random(X.shape, dtype="float32")
     for method in ("elbo", "importance", "reconstruction"):

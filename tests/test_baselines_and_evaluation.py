@@ -131,6 +131,7 @@ def test_gmm_samples_have_the_mixtures_moments():
     assert not np.array_equal(gmm.sample(5, seed=1), gmm.sample(5, seed=2))
 
 
+@pytest.mark.long
 def test_sparse_coding_finds_the_code_that_minimises_its_energy(digits):
     coding = kvae.baselines.SparseCoding(20, sparsity=0.5).fit(digits.x_train[:300])
     x, w = digits.x_test[:50].reshape(-1, 64).astype("float64"), coding.components

@@ -120,6 +120,7 @@ def test_beta_weighs_the_log_ratio(sample):
             np.testing.assert_allclose(loss, -renyi(log_weights, bound.alpha), rtol=1e-5)
 
 
+@pytest.mark.long
 @given(LOG_WEIGHTS)
 @settings(max_examples=30)
 def test_alpha_of_one_zero_and_minus_infinity_meet_their_neighbours(log_weights):

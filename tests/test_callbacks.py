@@ -112,6 +112,7 @@ def test_labels_must_be_as_many_as_images(tmp_path):
         callbacks.PCABaseline(tmp_path, X, X_TEST, y_test=Y)
 
 
+@pytest.mark.long
 def test_training_does_not_notice_the_pictures(tmp_path, figures):
     def weights(*pictures):
         model = make_vae(jit_compile="auto")
@@ -191,6 +192,7 @@ def test_manifold_is_of_the_label_asked_for(tmp_path, figures):
     np.testing.assert_allclose(drawn(figures[0]), drawn(plots.latent_manifold(model, 3, 7)))
 
 
+@pytest.mark.long
 def test_pca_baseline_logs_both_errors(tmp_path):
     model = make_vae()
     baseline = callbacks.PCABaseline(tmp_path / "runs", X, X_TEST, y_test=Y_TEST, every=2)

@@ -180,6 +180,7 @@ def test_bad_input_is_one_line(given, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.long
 def test_the_temperature_falls_to_its_end_and_is_saved(tmp_path, pixels):
     model = small(posterior=Joint([Normal(), Categorical(2.0)], [2, 3]), latent_dim=5)
     model.compile(**QUICKLY)

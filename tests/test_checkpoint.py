@@ -67,6 +67,7 @@ def uninterrupted(digits, tmp_path_factory):
     return folder, *train(digits, folder)
 
 
+@pytest.mark.long
 def test_a_training_that_was_killed_ends_as_one_that_was_not(digits, tmp_path, uninterrupted):
     _, whole, history, lines = uninterrupted
     parts, again, lines_again = train(digits, tmp_path, kills=(1, 3))
@@ -76,6 +77,7 @@ def test_a_training_that_was_killed_ends_as_one_that_was_not(digits, tmp_path, u
     assert lines == lines_again
 
 
+@pytest.mark.long
 def test_other_seeds_give_other_weights(digits, uninterrupted):
     _, first, *_ = uninterrupted
     keras.utils.set_random_seed(0)
@@ -127,6 +129,7 @@ def test_a_bad_checkpoint_is_named_and_changes_nothing(digits, tmp_path, damage,
     assert all(np.array_equal(a, b) for a, b in zip(weights, other.get_weights(), strict=True))
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_in_one_line_and_keeps_the_last_good_one(digits, tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
     trained = model(digits)

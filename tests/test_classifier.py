@@ -33,6 +33,7 @@ def test_it_starts_from_the_encoders_features(encoder, digits, features, width):
     np.testing.assert_allclose(model.predict(x, verbose=0).sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_fine_tuning_leaves_the_autoencoders_own_encoder(encoder, digits):
     before = encoder.get_weights()
     model = fitted(from_encoder(encoder, 10), digits, epochs=1)
@@ -40,6 +41,7 @@ def test_fine_tuning_leaves_the_autoencoders_own_encoder(encoder, digits):
     assert all(np.array_equal(a, b) for a, b in zip(before, encoder.get_weights(), strict=True))
 
 
+@pytest.mark.long
 def test_a_frozen_encoder_does_not_move_and_its_head_learns(encoder, digits):
     model = from_encoder(encoder, 10, frozen=True)
     assert sum(np.prod(w.shape) for w in model.trainable_variables) == 12 * 10 + 10

@@ -110,6 +110,7 @@ def test_a_config_repeats_its_run(trained):
         assert again[name] == pytest.approx(first[name], rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_run_is_not_overwritten_without_force(trained, small_pictures):
     folder, _ = trained
     before = (folder / "run" / "model.keras").read_bytes()
@@ -472,6 +473,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default::UserWarning:kvae")  # of other versions
 def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch, capsys, small_pictures):
     monkeypatch.chdir(tmp_path)
@@ -522,6 +524,7 @@ def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path, monkeyp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_an_interrupted_evaluation_is_finished_by_a_resumption(tmp_path, monkeypatch, capsys, small_pictures):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
@@ -538,6 +541,7 @@ def test_an_interrupted_evaluation_is_finished_by_a_resumption(tmp_path, monkeyp
     assert {path.name for path in (tmp_path / "run").iterdir()} == set(run_folder.FILES)
 
 
+@pytest.mark.long
 def test_numbers_that_are_missing_or_low_come_with_a_reason(tmp_path, digits, capsys):
     """One test image gave NaN, which is not JSON; classes that training lacks were judged without a word."""
     rows = digits.y_train < 3

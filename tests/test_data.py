@@ -127,6 +127,7 @@ def test_dynamic_binarization_is_fresh_at_each_use_and_repeats_from_the_seed():
     assert scipy.stats.binomtest(int(first.sum()), first.size, 0.3).pvalue > 1e-3
 
 
+@pytest.mark.long
 def test_a_dynamic_data_set_trains(digits):
     data = kvae.load_data("digits", binarization="dynamic")
     x, _ = collect(data.batches("test"))

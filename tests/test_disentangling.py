@@ -19,6 +19,7 @@ def drawn():
 # Images from known factors.
 
 
+@pytest.mark.long
 def test_shapes_are_drawn_once_for_each_combination_of_factors(drawn):
     assert drawn.image_shape == (64, 64, 1)
     assert drawn.x_train.dtype == drawn.x_test.dtype == "float32"
@@ -232,6 +233,7 @@ def frames_of(path):
         return [np.asarray(frame.convert("L"), "float32") for frame in ImageSequence.Iterator(film)]
 
 
+@pytest.mark.long
 def test_a_film_has_a_frame_for_every_other_epoch_and_the_last(digits, tmp_path):
     model, x = digits_vae(), digits.x_train[:64]
     samples = kvae.callbacks.SampleGrid(tmp_path / "new", every=2, columns=2)

@@ -120,6 +120,7 @@ MEANS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_a_healthy_model_has_one_line_with_its_figures(digits, trained, likelihood):
     model = trained[likelihood]
@@ -364,6 +365,7 @@ def test_families_are_distributions(family, support):
     assert loss_scale.density_scale(family, (5, 4, 3)) == (1.0, support)
 
 
+@pytest.mark.long
 def test_a_mean_over_many_pixels_is_not_taken_for_a_density_on_the_unit_interval():
     class Mean(distributions.Bernoulli):
         def elementwise_log_prob(self, value, params):
@@ -391,6 +393,7 @@ def test_bounds_weigh_both_terms_by_one(bound):
     assert loss_scale.bound_weights(bounds.get(bound), 5) == pytest.approx((1.0, 1.0), abs=1e-4)
 
 
+@pytest.mark.long
 def test_a_prior_that_draws_samples_is_no_fault(digits):
     pair = networks.mlp((4,), 2, hidden=(8,), likelihood=distributions.Normal())
     model = build(latent_dim=4, prior=kvae.priors.Hierarchical(*pair))
@@ -398,6 +401,7 @@ def test_a_prior_that_draws_samples_is_no_fault(digits):
     assert "mean_reduction" not in named(diagnose(model, digits.x_test))
 
 
+@pytest.mark.long
 def test_the_callback_warns_keeps_its_findings_and_disturbs_nothing(digits):
     x, x_val = digits.x_train[:256], digits.x_test[:64]
     looked = []
@@ -473,6 +477,7 @@ def test_a_hidden_activation_on_the_logits_is_found_before_more_epochs_are_advis
     assert "epochs" not in named(findings)["nothing_learnt"].advice
 
 
+@pytest.mark.long
 def test_a_hidden_activation_on_a_scale_or_a_mean(digits):
     x = keras.Input((8, 8, 1))
     h = layers.Dense(16, "relu")(layers.Flatten()(x))
@@ -508,6 +513,7 @@ def test_the_codes_of_a_posterior_equal_to_the_prior_overlap_with_it(digits, hea
     assert np.mean(shares) == pytest.approx(0.5, abs=0.2)
 
 
+@pytest.mark.long
 def test_counts(rng):
     counts = rng.poisson(4.0, (60, 8, 8, 1)).astype("float32")
     for likelihood in (Poisson(), NegativeBinomial()):
@@ -527,6 +533,7 @@ def test_the_mean_of_counts_has_their_dispersion(rng):
     np.testing.assert_allclose(figures_of(model, x).mean_image, expected, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_a_table_is_not_called_an_image(rng):
     x = (rng.normal(size=(100, 6)) * [1, 10, 100, 1000, 0.01, 5]).astype("float32")
     pair = networks.mlp((6,), 2, hidden=(8,), likelihood="gaussian")

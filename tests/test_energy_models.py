@@ -87,6 +87,7 @@ def test_the_sparse_code_is_that_of_scikit_learn(rng):
     assert 0.1 < np.mean(model.sparse_code(x) == 0) < 0.9
 
 
+@pytest.mark.long
 def test_the_prediction_approaches_the_sparse_code(rng):
     x = (rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6))).astype("float32")
     model = predictive_sparse(num_steps=30)

@@ -27,6 +27,7 @@ def steady_inverse_variance(variance):
     return 2 * (1 - np.sqrt(1 - STEP**2 / variance)) / STEP**2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("objective", "expected", "tolerance"),
     [

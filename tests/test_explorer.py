@@ -80,6 +80,7 @@ def notebook(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=InNotebook))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("notebook")
 def test_the_page_decodes_as_keras_does():
     names = ["cvae-image", "cvae-own-prior", "auxiliary-skip", "vqvae", "vqvae-residual", "autoencoder-tied", "gan"]

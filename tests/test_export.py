@@ -66,6 +66,7 @@ def test_onnx_reconstructs(name, tmp_path):
     np.testing.assert_allclose(exported, reconstruction, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not TENSORFLOW, reason="TFLite is tried on TensorFlow")
 def test_tflite_reconstructs(tmp_path):
     import tensorflow as tf

@@ -87,6 +87,7 @@ def trained(name):
     return fitted(name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", parameters(BUILD, OPERATIONS))
 def test_it_trains_and_logs_its_terms(name):
     model, x, y, history = trained(name)
@@ -140,6 +141,7 @@ for i in range({len(BUILD)}):
 RESUMED = ("codes (4, 4, 2), mixture", "label and image", "terms of a model")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", parameters(RESUMED, OPERATIONS))
 def test_a_resumed_training_ends_as_if_uninterrupted(name, tmp_path):
     path = tmp_path / "checkpoint.npz"

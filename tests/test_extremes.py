@@ -116,6 +116,7 @@ def test_one_pixel_and_one_example(network, shape, n):
         assert np.isfinite(model.energy(pixels(n, shape))).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
 def test_a_constant_data_set(value):
     x = np.full((6, 3, 3, 1), value, "float32")
@@ -196,6 +197,7 @@ def test_estimates_of_a_model_do_not_depend_on_the_policy_set_later(without_grap
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 unless told otherwise")
 @pytest.mark.parametrize("name", ["vae-two-layers", "cvae-own-prior", "autoencoder-conv"])
 def test_models_work_where_floatx_is_float64(name, tmp_path):

@@ -250,6 +250,7 @@ class Batches(keras.utils.PyDataset):
         return tuple(array[8 * index : 8 * (index + 1)] for array in self.arrays)
 
 
+@pytest.mark.long
 def test_a_conditional_model_takes_the_steps_that_keras_would():
     """The noise too: the same draws in the same steps, also where many of them run at once."""
     rng = np.random.default_rng(0)

@@ -54,6 +54,7 @@ def test_a_mixture_is_scikit_learns(x):
     np.testing.assert_allclose(images.std(axis=0) / x.std(axis=0), 1, atol=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "settings", "gap", "tolerance"),  # a density of independent dimensions is 0.8 nats away
     [("flow", {"depth": 1}, 0.05, 0.07), ("two_stage", {"hidden": (16,), "top_dim": 1}, 0.6, 0.4)],
@@ -72,6 +73,7 @@ def test_a_trained_density_comes_close_to_that_of_the_codes(name, settings, gap,
     assert lines[-1].startswith("prior: epoch 60 of 60, ")
 
 
+@pytest.mark.long
 def test_the_elbo_uses_the_fitted_prior_and_all_else_stays(x, tmp_path):
     model = identity(kvae.VAE)
     model.compile(optimizer=keras.optimizers.Adam(0.01))
@@ -165,6 +167,7 @@ def test_positive_codes_have_no_fitted_prior(x):
         public(kvae.VAE(*pair, posterior="log_normal"), x)
 
 
+@pytest.mark.long
 def test_a_density_that_became_infinite_is_refused(x):
     with pytest.raises(ValueError, match="became NaN or infinite: lower `learning_rate`"):
         public(identity(), x[:64], "flow", epochs=2, depth=1, learning_rate=1e30)

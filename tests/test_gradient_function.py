@@ -141,6 +141,7 @@ def test_maximise_reaches_each_examples_maximum_under_a_schedule(rng):
     np.testing.assert_allclose(found, target, atol=1e-3)
 
 
+@pytest.mark.long
 def test_maximise_draws_new_noise_at_each_step_reproducibly():
     """Gradients of one noise draw in all steps would all be equal, and Adam's steps of one size."""
 

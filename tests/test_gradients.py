@@ -103,6 +103,7 @@ def test_every_estimator_has_the_same_mean(bound, num_samples, beta):
     assert path[0].std() > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("other", "bounds"),
     [
@@ -118,6 +119,7 @@ def test_the_other_bounds_estimators_agree_too(other, bounds):
         assert_same_mean(gradients(small_model(bound, 3)), expected)
 
 
+@pytest.mark.long
 def test_with_many_samples_the_doubly_reparameterized_encoder_gradient_is_the_least_noisy():
     """Tucker et al. 2019, figure 1: far less noise than the plain estimator; the score function has the most."""
     noise = {}

@@ -57,6 +57,7 @@ def test_with_another_posterior_the_elbo_is_lower_by_the_kl(linear_gaussian):
     assert draws.mean() == pytest.approx(exact.mean() - gap, abs=4 * draws.std() / np.sqrt(10) + 1e-4)
 
 
+@pytest.mark.long
 def test_evaluate_reports_the_same_bound(linear_gaussian):
     model, x, exact = linear_gaussian
     model.compile()
@@ -75,6 +76,7 @@ def test_with_the_true_posterior_every_bound_is_exact_at_every_draw(linear_gauss
     np.testing.assert_allclose(-keras.ops.convert_to_numpy(sum(losses)), exact, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bound", [ImportanceWeighted(), Renyi(1e-4)])
 def test_with_many_samples_the_bound_meets_the_log_likelihood(linear_gaussian, bound):
     model, x, exact = linear_gaussian

@@ -97,6 +97,7 @@ def test_the_true_posterior_makes_every_weight_p_of_x(without_graphs):
     np.testing.assert_allclose(model.elbo(x, num_samples=4000, seed=0), exact(x), atol=0.1)
 
 
+@pytest.mark.long
 @backend_independent
 def test_another_posterior_gives_a_lower_bound_and_many_samples_the_likelihood(without_graphs):
     model, x = linear(shift=0.4), drawn(6)
@@ -188,6 +189,7 @@ def test_a_code_is_the_mean_of_each_layer_given_those_above():
     np.testing.assert_allclose(model.encode(x), np.hstack([z_1, z_2[:, None]]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @backend_independent
 def test_a_collapsed_layer_is_reported(without_graphs):
     x = drawn(100)
@@ -201,6 +203,7 @@ def test_a_collapsed_layer_is_reported(without_graphs):
     assert units.variances[2] < 1e-6
 
 
+@pytest.mark.long
 @backend_independent
 def test_top_down_networks_start_small():
     encoder, decoder = top_down((13, 10, 1), latent_dim=3, hidden=(8, 6), num_blocks=2)

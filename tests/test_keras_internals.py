@@ -49,6 +49,7 @@ def test_no_other_file_has_a_private_name():
     assert not found
 
 
+@pytest.mark.long
 def test_private_attributes_are_the_projects_own():
     """A private name that is read is defined here, and is not one that Keras defines too; the exceptions are listed."""
     trees = {path: private_attributes(ast.parse(path.read_text())) for path in FILES}
@@ -102,6 +103,7 @@ def test_layers_are_then_found_by_public_names(without):
     assert [fit_on_arrays._convolves(model) for model in models] == [False, True]
 
 
+@pytest.mark.long
 def test_a_checkpoint_then_asks_for_the_epoch(without, tmp_path):
     def fit(epochs, path="checkpoint.npz", **kwargs):
         keras.utils.set_random_seed(0)
@@ -121,6 +123,7 @@ def test_a_checkpoint_then_asks_for_the_epoch(without, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
+@pytest.mark.long
 def test_validation_data_are_then_checked_again(monkeypatch):
     def logs():
         keras.utils.set_random_seed(0)

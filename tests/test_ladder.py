@@ -27,6 +27,7 @@ def test_frechet_distance_is_scipys(rng):
         frechet_distance(a, b[:, :4])
 
 
+@pytest.mark.long
 def test_features_tell_noise_from_digits(digits):
     features = Features(digits.x_train, digits.y_train)
     noise = np.random.default_rng(0).random((300, 8, 8, 1))

@@ -81,6 +81,7 @@ def densities(means, log_var, z):
     return np.stack([norm(m, np.exp(0.5 * log_var)).logpdf(z).sum(axis=1) for m in means])
 
 
+@pytest.mark.long
 def test_mutual_information_and_mismatch_make_up_the_kl(rng):
     """The identity of Hoffman & Johnson 2016, with each term compared with an integral on a grid."""
     to_mean, log_var = np.array([[1.0], [0.0], [0.5]]), np.array([-1.0])
@@ -107,6 +108,7 @@ def test_information_ends_at_the_number_of_examples_and_at_nothing(rng):
     assert evaluation.aggregate_mismatch(collapsed, x) == pytest.approx(0.0, abs=1e-4)
 
 
+@pytest.mark.long
 def test_chunks_do_not_change_the_information(rng, monkeypatch):
     x = rng.normal(size=(41, 3)).astype("float32")
     model = linear(WEIGHTS, LOG_VAR)
@@ -115,6 +117,7 @@ def test_chunks_do_not_change_the_information(rng, monkeypatch):
     assert evaluation.mutual_information(model, x, num_samples=300) == pytest.approx(whole, abs=0.03)
 
 
+@pytest.mark.long
 def test_what_has_no_such_number_is_refused(digits):
     x = digits.x_test[:5]
     for function in (

@@ -72,6 +72,7 @@ def test_a_flow_of_zero_has_the_same_gradient_everywhere_on_a_ramp():
     np.testing.assert_allclose(ops.convert_to_numpy(slope), np.broadcast_to([10.0, 1.0], flow.shape), atol=1e-5)
 
 
+@pytest.mark.long
 def test_in_a_network_of_any_image_size_saved_and_loaded(rng, tmp_path):
     x = keras.Input((None, None, 1))
     flow = keras.layers.Conv2D(2, 3, padding="same", data_format="channels_last")(x)

@@ -154,6 +154,7 @@ def test_with_the_true_posterior_all_samples_count(linear_gaussian):  # noqa: F8
         np.testing.assert_allclose(estimate.effective_sample_size, 7.0, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_a_seed_repeats_an_estimate_and_batches_change_only_its_noise(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     widened(model)
@@ -195,6 +196,7 @@ def test_the_decoder_sees_no_more_rows_than_it_may(num_samples, batch_size):
         assert max(rows) > batch_size // 2  # and as many as possible
 
 
+@pytest.mark.long
 def test_a_model_is_left_as_it_was(digits, without_graphs):
     model = vae()
     before = [v.numpy() if hasattr(v, "numpy") else np.array(v) for v in model.variables]
@@ -245,6 +247,7 @@ def test_a_conditional_model_gives_log_p_of_x_under_y(rng):
     np.testing.assert_allclose(annealed.values, exact, atol=0.15)
 
 
+@pytest.mark.long
 def test_annealing_and_the_naive_estimate_start_at_the_prior_of_the_label():
     model = cvae(prior="learned")
     kernel, bias = model.prior.network.get_weights()
@@ -302,6 +305,7 @@ def test_bits_per_dimension():
 # The gap.
 
 
+@pytest.mark.long
 def test_the_gap_of_a_wrong_encoder_is_amortisation_and_equals_its_kl(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     widened(model)
@@ -314,6 +318,7 @@ def test_the_gap_of_a_wrong_encoder_is_amortisation_and_equals_its_kl(linear_gau
     np.testing.assert_allclose(gap.approximation + gap.amortisation, gap.total)
 
 
+@pytest.mark.long
 def test_log_p_of_x_comes_from_the_optimised_posterior_and_no_gap_is_negative(linear_gaussian):  # noqa: F811
     model, x, exact = linear_gaussian
     widened(model, 2.0)
@@ -324,6 +329,7 @@ def test_log_p_of_x_comes_from_the_optimised_posterior_and_no_gap_is_negative(li
     np.testing.assert_array_equal(worse.amortisation, 0.0)  # the encoder's own q is the best that was found
 
 
+@pytest.mark.long
 def test_the_gap_of_a_wrong_family_is_approximation(rng):
     """A Laplace q for a normal posterior, with an untrained encoder."""
     keras.utils.set_random_seed(0)

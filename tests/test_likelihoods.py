@@ -111,6 +111,7 @@ def test_networks_see_logarithms_of_counts_and_which_are_missing():
     np.testing.assert_allclose(seen, [[0, np.log(4), 0, 1, 1, 0]], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_one_dispersion_for_each_element_is_learned():
     """Columns of dispersion 0 and 1: log α falls in the first and stays near 0 in the second."""
     rng = np.random.default_rng(0)
@@ -216,6 +217,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.long
 def test_a_table_of_several_kinds(tmp_path):
     likelihood = distributions.Joint(KINDS, [2, 1, 3, 1])
     model = kvae.VAE(*kvae.networks.mlp((7,), 2, hidden=(8,), likelihood=likelihood), likelihood, seed=0)

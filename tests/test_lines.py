@@ -135,6 +135,7 @@ def test_the_shape_of_an_example_chooses_the_plots():
     assert [grids_of(shape) for shape in ((8, 8, 1), (64,), (64, 1))] == [IMAGES, LINES, LINES]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(12,), (12, 1)])
 def test_callbacks_and_pictures_of_a_model_of_series(tmp_path, rng, shape, small_pictures):
     x, y = rng.normal(size=(20, *shape)).astype("float32"), np.arange(20) % 2
@@ -162,6 +163,7 @@ def test_callbacks_and_pictures_of_a_model_of_series(tmp_path, rng, shape, small
     assert (tmp_path / "generated-label-0-1.png").is_file()
 
 
+@pytest.mark.long
 def test_a_run_on_a_table(tmp_path, rng, small_pictures):
     np.savez(tmp_path / "table.npz", x=rng.normal(size=(40, 5)), y=np.repeat(["a", "b"], 20))
     train = ("train", "--dataset", "table.npz", "--epochs", "1", "--hidden", "8", "--out", "run")
@@ -182,6 +184,7 @@ def test_a_run_on_a_table(tmp_path, rng, small_pictures):
     assert "training examples per label: a: 16, b: 16" in shown
 
 
+@pytest.mark.long
 def test_runs_on_counts_and_on_series(tmp_path, rng, small_pictures):
     np.savez(tmp_path / "counts.npz", x=rng.poisson(3, size=(40, 5)))
     np.savez(tmp_path / "waves.npz", series=3 * rng.normal(size=(40, 8, 2)))

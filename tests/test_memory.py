@@ -29,6 +29,7 @@ def peak(function, *args, **kwargs):
         tracemalloc.stop()
 
 
+@pytest.mark.long
 def test_images_are_converted_batch_by_batch(vae):
     x = np.random.default_rng(0).random((N, *SHAPE))  # float64, which Keras would convert as a whole
     assert peak(vae.evaluate, x, sample_weight=np.ones(N), batch_size=200, verbose=0) < 0.5
@@ -39,6 +40,7 @@ def test_images_are_converted_batch_by_batch(vae):
         assert peak(vae.reconstruct, x) < 1.7
 
 
+@pytest.mark.long
 def test_pca_baseline_reconstructs_batch_by_batch(vae, tmp_path):
     x = np.random.default_rng(0).random((N, *SHAPE), dtype="float32")
     callback = kvae.callbacks.PCABaseline(tmp_path, (x * 255).astype("uint8"), x, every=2)

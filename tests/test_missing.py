@@ -87,6 +87,7 @@ def test_complete_examples_have_the_usual_bound(model, gaps):
     )
 
 
+@pytest.mark.long
 def test_training_with_gaps(tmp_path):
     """A table of several kinds, a third of whose cells are missing; the gradient of every weight is finite."""
     rng = np.random.default_rng(0)

@@ -89,6 +89,7 @@ def log_probs(model, x):
     }
 
 
+@pytest.mark.long
 def test_the_density_of_each_column_is_scipys(model, frame, gaps, fitted, without_graphs):
     x = to_array(frame, fitted)
     sigma = ops.convert_to_numpy(model.likelihood.family.parts[0].log_var)

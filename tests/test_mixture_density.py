@@ -79,6 +79,7 @@ def test_value_and_gradient_stay_finite(rng, extreme):
             assert np.isfinite(numpy(each)).all()
 
 
+@pytest.mark.long
 def test_a_network_learns_two_modes_and_is_saved_with_its_mixture(rng, tmp_path):
     """z = ±y with equal probability: the mean of a regression would be 0."""
     mixture = MixtureDensity(2, 1, sigma="shared")

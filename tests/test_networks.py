@@ -319,6 +319,7 @@ def test_channels_in_front_are_refused_where_they_are_plain(factory):
         factory(shape, 2, hidden=(4,))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("floatx", ["float64", "float16"])
 def test_another_float_type_of_keras(floatx, rng):
     """The networks compute in it, everything else in float32."""

@@ -59,6 +59,7 @@ def equal(some, others):
     return [bool(np.array_equal(a, b)) for a, b in zip(some, others, strict=True)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rates", [(1e-2, 0.0), (0.0, 1e-1)])
 def test_each_network_moves_by_its_own_optimizer_alone(rates):
     model = compiled(*rates)
@@ -72,6 +73,7 @@ def test_each_network_moves_by_its_own_optimizer_alone(rates):
     assert float(model.optimizer.learning_rate) == pytest.approx(rates[0])
 
 
+@pytest.mark.long
 def test_equal_optimizers_train_as_one_does():
     class One(Adversarial):
         optimizer_groups = {}
@@ -85,6 +87,7 @@ def test_equal_optimizers_train_as_one_does():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.long
 def test_a_saved_model_brings_its_optimizers_back_in_a_fresh_process(tmp_path):
     model = compiled()
     model.fit(images(), **FIT)
@@ -98,6 +101,7 @@ def test_a_saved_model_brings_its_optimizers_back_in_a_fresh_process(tmp_path):
     assert len(optimizer) == len(model.optimizer.main.variables) + len(model.optimizer.named["discriminator"].variables)
 
 
+@pytest.mark.long
 def test_a_checkpoint_goes_on_to_the_bit(tmp_path):
     whole = compiled()
     whole.fit(images(), epochs=3, **FIT)
@@ -120,6 +124,7 @@ def test_stop_on_nan_brings_all_of_them_back():
     assert all(equal(weights(model), [good[i] for i, v in enumerate(model.variables) if v.trainable]))
 
 
+@pytest.mark.long
 def test_mixed_precision_scales_the_loss_of_all_of_them():
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -136,6 +141,7 @@ def test_mixed_precision_scales_the_loss_of_all_of_them():
     assert not any(equal(weights(model.decoder, model.discriminator), before)[:-held])
 
 
+@pytest.mark.long
 @tensorflow_only
 def test_each_adam_is_fused():
     import tensorflow as tf

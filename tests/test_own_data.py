@@ -135,6 +135,7 @@ def test_arrays_are_not_converted():
         kvae.load_data("digits", image_size=(4, 4))
 
 
+@pytest.mark.long
 def test_a_run_on_class_folders_of_several_sizes(tmp_path, small_pictures):
     for i, (image, label) in enumerate(zip(X, Y, strict=True)):
         write_image(tmp_path / "own" / f"class {label}" / f"{i}.png", image[: 7 + i % 2])

@@ -72,6 +72,7 @@ def declared(*groups):
     return {re.match(r"[\w-]+", each)[0].lower() for group in groups for each in group}
 
 
+@pytest.mark.long
 def test_every_imported_package_is_declared():
     """What a module needs to be imported is a dependency; what a function imports may come with an extra for users."""
     tomllib = pytest.importorskip("tomllib")  # Python 3.11

@@ -77,6 +77,7 @@ def test_wake_sleep_gradients_are_the_exact_ones(wake_sleep, linear, rng):
     np.testing.assert_allclose(got["encoder/bias"][LATENT:], -0.5 * shift**2 / v, atol=0.05)
 
 
+@pytest.mark.long
 def test_a_vae_has_other_gradients_there(linear, wake_sleep, rng):
     """At the true posterior, the encoder's ELBO gradient vanishes on any data, and the sleep gradient on dreams."""
     x = (linear[1] + 3.0 * rng.normal(size=(5000, PIXELS))).astype("float32")

@@ -49,6 +49,7 @@ def test_the_gradient_of_the_decoder_is_its_jacobians_norm(loss, rng):
     np.testing.assert_allclose(found, expected.mean(axis=0), rtol=0.08)
 
 
+@pytest.mark.long
 def test_a_regularised_autoencoder_and_a_wae_train_and_are_saved(rng, tmp_path):
     x = rng.random((40, 6), dtype="float32")
     for name, penalty in {

@@ -72,6 +72,7 @@ def test_total_correlation_is_that_of_the_weighted_posteriors(rng, num_examples)
     np.testing.assert_allclose(got, 3 * expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("covariance", [np.diag([1.0, 2.0, 0.7]), CORRELATED], ids=["independent", "correlated"])
 def test_the_kl_is_mutual_information_and_total_correlation_and_the_kl_of_each_dimension(rng, covariance):
     params, z = gaussian(rng, covariance)
@@ -149,6 +150,7 @@ def test_the_capacity_replaces_the_kl(rng, arguments):
         np.testing.assert_allclose(loss, terms["reconstruction_loss"] + distance, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_capacity_rises_during_training_and_is_saved(rng, tmp_path):
     model = vae(penalty=Capacity(gamma=100.0, capacity=2.0))
     model.compile(optimizer=keras.optimizers.Adam(1e-2), **QUICKLY)
@@ -231,6 +233,7 @@ def test_permuted_dimensions_keep_their_values_and_lose_their_dependence(rng):
     assert np.abs(correlations).max() < 0.2
 
 
+@pytest.mark.long
 def test_the_discriminator_and_the_vae_train_on_their_own_losses(rng):
     x = rng.random((8, 8, 8, 1), dtype="float32")
 

@@ -491,6 +491,7 @@ def make_all(vae, cvae):
     ]
 
 
+@pytest.mark.long
 def test_every_text_is_large_and_inside_the_figure(vae, cvae):
     for figure in make_all(vae, cvae):
         for text in figure.findobj(Text):

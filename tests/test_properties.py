@@ -58,6 +58,7 @@ def as_array(tensor):
     return np.asarray(ops.convert_to_numpy(tensor), "float64")
 
 
+@pytest.mark.long
 @given(
     st.lists(
         st.tuples(st.sampled_from([0.0, 1.0]) | st.floats(0.0, 1.0, width=32, allow_subnormal=False), numbers),
@@ -204,6 +205,7 @@ def test_bounds_weigh_and_sum_as_numpy_does(samples, batch, latent, seed, beta):
     )
 
 
+@pytest.mark.long
 @given(
     shape=st.sampled_from([(1, 1, 1), (2, 3, 1), (3, 2, 2), (4,)]),
     latent=st.integers(1, 4),

@@ -50,6 +50,7 @@ def test_parts_of_a_draw_have_seeds_of_their_own(name, monkeypatch):
     assert len(seen) == len(set(seen)) == 2
 
 
+@pytest.mark.long
 def test_the_inference_gap_is_not_judged_by_the_noise_that_it_was_optimised_for(monkeypatch):
     model, seen, make = vae("standard"), [], keras.random.SeedGenerator
     monkeypatch.setattr(keras.random, "SeedGenerator", lambda seed=None, **kwargs: seen.append(seed) or make(seed))

@@ -74,6 +74,7 @@ def test_without_two_kinds_of_rows_the_order_is_a_permutation():
         )
 
 
+@pytest.mark.long
 def test_fit_sees_the_share_in_every_step():
     """The compiled default way of feeding arrays: 6 labelled of 60 images are half of each batch."""
     model = semisupervised()

@@ -51,6 +51,7 @@ def finite(model):
     return all(np.isfinite(ops.convert_to_numpy(v)).all() for v in [*model.weights, *model.optimizer.variables])
 
 
+@pytest.mark.long
 def test_it_acts_first_wherever_it_is_in_the_list(tmp_path):
     """Behind the pictures and the checkpoint it never acted: they failed on NaN codes, or saved NaN weights."""
     model, guard = compiled(keras.optimizers.Adam(1e-3), **QUICKLY), StopOnNaN()
@@ -76,6 +77,7 @@ def test_after_a_resumption_it_restores_the_checkpoint_not_the_untrained_model(t
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("place", "first"), [
     (("encoder", "posterior"), "kl_loss"), (("decoder", "likelihood"), "reconstruction_loss")
 ])  # fmt: skip
@@ -104,6 +106,7 @@ def test_it_names_the_first_term_and_brings_the_last_good_state_back(place, firs
     assert guard.message is None
 
 
+@pytest.mark.long
 def test_a_rate_that_is_far_too_large_is_caught_in_the_first_epoch():
     model, guard = compiled(keras.optimizers.SGD(1e9)), StopOnNaN()
     start = model.get_weights()
@@ -117,6 +120,7 @@ def test_a_rate_that_is_far_too_large_is_caught_in_the_first_epoch():
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.long
 def test_a_sound_training_goes_on_as_without_it():
     logs = []
     for hooks in ([], [StopOnNaN()]):
@@ -145,6 +149,7 @@ def test_it_guards_any_keras_model():
     assert finite(model)
 
 
+@pytest.mark.long
 def test_a_run_ends_with_one_line_and_the_last_good_weights(tmp_path, capfd, monkeypatch, small_pictures):
     command = ["train", "--model", "vae", "--epochs", "4", "--hidden", "4", "--batch-size", "512"]
     assert main.main([*command, "--learning-rate", "1e30", "--out", str(tmp_path / "first")]) == 1

@@ -184,6 +184,7 @@ def small_model(shape=(6, 5, 1)):
     return model
 
 
+@pytest.mark.long
 def test_a_stream_trains_and_an_unreadable_image_is_named_by_fit(tmp_path):
     for i, image in enumerate(images(12)):
         write_image(tmp_path / f"{i:02}.png", image)
@@ -225,6 +226,7 @@ def test_where_a_whole_batch_is_unreadable_steps_stay_in_step(tmp_path):
     assert stream(tmp_path, unreadable="skip").image_shape == (6, 5, 1)
 
 
+@pytest.mark.long
 def test_a_damaged_record_is_named(tmp_path):
     whole = write_records(tmp_path / "r.tfrecord", images(20))[0].read_bytes()
     for content in (whole[:-3], b"", whole[:100], b"hello, this is text and no record"):
@@ -325,6 +327,7 @@ def test_a_bad_array(tmp_path, x, message):
         stream(npy(tmp_path / "a.npy", x))
 
 
+@pytest.mark.long
 def test_arrays_that_are_cut_short_compressed_or_out_of_range(tmp_path):
     path = npy(tmp_path / "a.npy", images(9))
     path.write_bytes(path.read_bytes()[:-1])

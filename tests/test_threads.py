@@ -25,6 +25,7 @@ def busy_threads():
     sys.setswitchinterval(before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", VERBS)
 def test_threads_draw_different_numbers(verb, busy_threads):
     model = kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2, hidden=(8,)), seed=0)

@@ -43,6 +43,7 @@ def mean_cosine(d, kappa):
     return scipy.special.ive(d / 2, kappa) / scipy.special.ive(d / 2 - 1, kappa)
 
 
+@pytest.mark.long
 def test_the_kl_is_the_integral():
     """κ A − log E_U[exp(κ w)] = −E[κ (1 − cos θ)] − log E_U[exp(κ (cos θ − 1))], for every d from 2 to 50."""
     for d in range(2, 51):
@@ -142,6 +143,7 @@ def test_gradients_go_through_the_samples(d):
         assert np.abs(expected[-1]).min() > 0.003
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prior", ["standard", "mixture", "vamp"])
 def test_a_model_stays_finite_and_on_the_sphere(prior):
     model = vae(posterior="von_mises_fisher", prior=Mixture(3) if prior == "mixture" else prior, num_samples=2)

@@ -215,6 +215,7 @@ def test_an_autoregressive_prior_sees_what_comes_before_alone_and_sums_to_one(sh
     assert np.abs(changed[:, -1] - logits[:, -1]).max() > 1e-5
 
 
+@pytest.mark.long
 def test_draws_have_the_probabilities_of_the_prior(prior):
     codes = every_code((2, 3, 1), 2)
     logits = scipy.special.log_softmax(numpy(prior.logits(codes)).astype("float64") / 0.5, axis=-1)
@@ -258,6 +259,7 @@ def test_the_loss_is_the_sum_of_its_terms(rng, codebook):
         np.testing.assert_array_equal(numpy(result.terms[name]), numpy(loss))
 
 
+@pytest.mark.long
 def test_a_model_without_a_prior_says_so(trained):
     model, x, _ = trained
     for method in (model.elbo, model.elbo_terms):
@@ -269,6 +271,7 @@ def test_a_model_without_a_prior_says_so(trained):
         evaluation.log_likelihood(model, x[:3])
 
 
+@pytest.mark.long
 def test_a_fitted_prior_generates_and_bounds_the_likelihood(trained):
     model, x, fitted = trained
     assert type(fitted) is kvae.VQVAE

@@ -181,6 +181,7 @@ def write(folder, files):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
+@pytest.mark.long
 def test_a_class_of_all_kinds(course, tmp_path):
     assert len(SUBMISSIONS) >= 34
     write(course, {name: content for name, (content, *_) in SUBMISSIONS.items()})

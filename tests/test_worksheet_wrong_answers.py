@@ -31,6 +31,7 @@ def test_there_are_many():
     assert len({name for name, _, _ in ANSWERS}) >= 50
 
 
+@pytest.mark.long
 def test_few_of_a_sample_end_without_a_word():
     counts = judged([each for each in ANSWERS if each[0][0] in "1459"][::11])
     assert counts[False] <= MOST_WITHOUT_A_WORD * counts.total()
