@@ -45,12 +45,9 @@ def parameters(names, everywhere):
 
 def of_cases(names, everywhere=None):
     """As `parameters`, of names of `CASES`: all but the first case of each model are among the long tests."""
-    return [
-        pytest.param(
-            *param.values, marks=[*param.marks, *([] if param.values[0] in EACH_MODEL else [pytest.mark.long])]
-        )
-        for param in parameters(names, everywhere or names)
-    ]
+    params = parameters(names, everywhere or names)
+    others = [[] if name in EACH_MODEL else [pytest.mark.long] for name in names]
+    return [pytest.param(*p.values, marks=[*p.marks, *more]) for p, more in zip(params, others, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)
