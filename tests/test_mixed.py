@@ -350,20 +350,56 @@ def test_wrong_transformers(name, frame):
         Mixed.from_transformer(make(frame), families)
 
 
-def test_wrong_tables(frame, fitted):
-    with pytest.raises(ValueError, match=r"unknown categories \['Mars'\]"):  # scikit-learn's
-        to_array(frame.assign(city="Mars"), fitted)
-    lenient = one(OneHotEncoder(handle_unknown="ignore"), ["city"]).fit(frame)
-    with pytest.raises(ValueError, match=r"`table\['city'\]` must hold categories .*Received: 'Mars' in row 0"):
-        to_array(frame.assign(city="Mars"), lenient)
-    with pytest.raises(ValueError, match=r"`table\['visits'\]` must hold numbers: .*'few'"):
-        to_array(frame.assign(visits="few"), fitted)
-    with pytest.raises(ValueError, match="Received: no 'city', 'age'"):
-        to_array(frame.drop(columns=["city", "age"]), fitted)
-    with pytest.raises(ValueError, match=r"must be a pandas.DataFrame, .*Received: ndarray"):
-        to_array(frame.to_numpy(), fitted)
-    with pytest.raises(ValueError, match=r"shape \(n, 2\). Received: shape \(3, 1\)"):
-        to_array(np.zeros((3, 1)), ColumnTransformer([("it", StandardScaler(), [0])]).fit(np.eye(2)))
+def logarithm(*columns, **cells):
+    """A transformer that takes the logarithm of columns, and a table with other cells in its second row."""
+    table = pd.DataFrame({name: [1.0, 2.0, 3.0] for name in columns})
+    steps = make_pipeline(FunctionTransformer(np.log, np.exp, check_inverse=False), StandardScaler())
+    tool = one(steps, columns).fit(table)
+    return table.assign(**{name: [1.0, cell, 3.0] for name, cell in cells.items()}), tool
+
+
+WRONG_TABLES = {
+    "unseen": (lambda f, t: (f.assign(city="Mars"), t), r"`table\['city'\]` must hold categories .*'Mars' in row 0"),
+    "unseen, ignored": (
+        lambda f, t: (f.assign(city="Mars"), one(OneHotEncoder(handle_unknown="ignore"), ["city"]).fit(f)),
+        r"`table\['city'\]` must hold categories .*Received: 'Mars' in row 0",
+    ),
+    "unseen, binary": (lambda f, t: (f.assign(smoker="now and then"), t), r"`table\['smoker'\]` must hold categories"),
+    "words": (lambda f, t: (f.assign(visits="few"), t), r"`table\['visits'\]` must hold numbers: .*'few'"),
+    "dates": (lambda f, t: (f.assign(age=pd.Timestamp("2020-01-01")), t), r"`table\['age'\]` .*convert dates. .*Datet"),
+    "infinity": (lambda f, t: (f.assign(height=np.inf), t), r"`table\['height'\]` must be finite. .*: inf in row 0"),
+    "too large": (
+        lambda f, t: (f.assign(visits=1e39), t),
+        r"`table\['visits'\]` must be finite after the transformer 'counts'. Received: 1e\+39 in row 0, .* inf",
+    ),
+    "log of 0": (
+        lambda f, t: logarithm("a", "b", b=0.0),
+        r"`table\['b'\]` must be finite after the transformer 'it'. Received: 0.0 in row 1, which becomes -inf",
+    ),
+    "log of a negative number": (lambda f, t: logarithm("a", a=-1.0), r"`table\['a'\]` .*: -1.0 in row 1, .* nan"),
+    "absent": (lambda f, t: (f.drop(columns=["city", "age"]), t), "Received: no 'city', 'age'"),
+    "twice": (lambda f, t: (pd.concat([f, f[["age"]]], axis=1), t), "each column once. Received: several 'age'"),
+    "no rows": (lambda f, t: (f.head(0), t), "at least one row"),
+    "an array": (lambda f, t: (f.to_numpy(), t), r"must be a pandas.DataFrame, .*Received: ndarray"),
+    "another shape": (
+        lambda f, t: (np.zeros((3, 1)), ColumnTransformer([("it", StandardScaler(), [0])]).fit(np.eye(2))),
+        r"shape \(n, 2\), .*Received: shape \(3, 1\)",
+    ),
+    "unseen in an array": (
+        lambda f, t: (np.array([[3], [7]]), ColumnTransformer([("it", OneHotEncoder(), [0])]).fit([[3], [4]])),
+        r"`table\['x0'\]` must hold categories .*7\)? in row 1",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", WRONG_TABLES)
+def test_wrong_tables_are_refused_by_the_name_of_the_column(name, frame, fitted):
+    make, message = WRONG_TABLES[name]
+    table, tool = make(frame, fitted)
+    with pytest.raises(ValueError, match=message) as caught:
+        to_array(table, tool)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ def to_array(table: Any, transformer: Any) -> Array:
         Array float32 `(n, size)`, for a `kvae.distributions.Mixed.from_transformer(transformer)`.
 
     Raises:
-        ValueError: if the table has other columns, or a cell holds no number where one is expected, or a category
-            that the transformer has not seen; or for a transformer that is not fitted or not supported.
+        ValueError: if the table has other columns, or a cell holds no finite number where one is expected, such as the
+            logarithm of 0, or a category that the transformer has not seen; or for a transformer that is not fitted or
+            not supported.
 
     Example:
 
@@ -51,23 +52,20 @@ def to_array(table: Any, transformer: Any) -> Array:
     names = _names(transformer)
     table = _copy(table, names, transformer.n_features_in_)
     gaps = [_prepared(table, block, names) for block in blocks]
-    output = transformer.transform(table)
-    output = np.asarray(output.toarray() if hasattr(output, "toarray") else output)
+    with np.errstate(all="ignore"):  # of the logarithm of 0: what is not finite is found
+        try:
+            output = transformer.transform(table)
+        except ValueError:
+            _check_steps(table, blocks, gaps, names)
+            raise
+        output = np.asarray(output.toarray() if hasattr(output, "toarray") else output).astype("float32")
     pieces = []
     for block, missing in zip(blocks, gaps, strict=True):
-        piece = output[:, block.outputs].astype("float32")
+        piece = output[:, block.outputs]
         piece = piece if block.kept is None else piece[:, block.kept]
-        each = zip(block.columns, block.indices, missing, _split(piece, block), strict=True)
-        for column, index, gap, own in each:
-            if block.labels:
-                unseen = ((own.sum(axis=1) != 1) if block.kept is not None else ~np.isin(own[:, 0], (0, 1))) & ~gap
-                if unseen.any():
-                    row = np.flatnonzero(unseen)[0]
-                    cell = table[row, index] if names is None else table[column].iloc[row]
-                    raise ValueError(
-                        f"`table[{column!r}]` must hold categories that the transformer was fitted on. "
-                        f"Received: {cell!r} in row {row}"
-                    )
+        for column, index, gap, own in zip(block.columns, block.indices, missing, _split(piece, block), strict=True):
+            if not block.labels:
+                _check_finite(own[:, 0], gap, column, table[:, index] if names is None else table[column], block.name)
             own[gap] = np.nan
         pieces.append(piece)
     return np.concatenate(pieces, axis=1)
@@ -135,8 +133,8 @@ def _names(transformer):
 def _copy(table, names, width):
     if names is None:
         table = np.array(table)
-        if table.ndim != 2 or table.shape[1] != width:
-            raise ValueError(f"The table must have shape (n, {width}). Received: shape {table.shape}")
+        if table.ndim != 2 or table.shape[1] != width or not len(table):
+            raise ValueError(f"The table must have shape (n, {width}), n at least 1. Received: shape {table.shape}")
         return table
     if not hasattr(table, "columns"):
         raise ValueError(
@@ -146,6 +144,11 @@ def _copy(table, names, width):
     absent = [name for name in names if name not in table.columns]
     if absent:
         raise ValueError(f"The table must have the columns {names}. Received: no {', '.join(map(repr, absent))}")
+    several = [name for name in names if list(table.columns).count(name) > 1]
+    if several:
+        raise ValueError(f"The table must have each column once. Received: several {', '.join(map(repr, several))}")
+    if not len(table):
+        raise ValueError("The table must have at least one row. Received: none")
     return table[names].copy()
 
 
@@ -155,19 +158,56 @@ def _prepared(table: Any, block: Block, names: Any) -> list[Array]:
     for j, (column, index) in enumerate(zip(block.columns, block.indices, strict=True)):
         cells = table[:, index] if names is None else table[column]
         gap = _missing(cells)
-        if block.labels and gap.any():
-            cells = np.where(gap, block.labels[j][0], cells) if names is None else cells.where(~gap, block.labels[j][0])
-        elif not block.labels:  # to NumPy's numbers, which can be NaN
+        if block.labels:
+            known = block.labels[j]
+            unseen = ~gap & ~(np.isin(cells, known) if names is None else cells.isin(known).to_numpy())
+            if unseen.any():
+                row = np.flatnonzero(unseen)[0]
+                raise ValueError(
+                    f"`table[{column!r}]` must hold categories that the transformer was fitted on. "
+                    f"Received: {(cells if names is None else cells.to_numpy())[row]!r} in row {row}"
+                )
+            if gap.any():
+                cells = np.where(gap, known[0], cells) if names is None else cells.where(~gap, known[0])
+        else:  # to NumPy's numbers, which can be NaN
             try:
                 cells = cells.astype("float64") if names is None else cells.astype("float64").to_numpy()
             except (TypeError, ValueError) as error:
-                raise ValueError(f"`table[{column!r}]` must hold numbers: encode it. Received: {error}") from None
+                raise ValueError(
+                    f"`table[{column!r}]` must hold numbers: encode categories, convert dates. Received: {error}"
+                ) from None
+            _check_finite(cells, gap, column, cells)
         if names is None:
             table[:, index] = cells
         else:
             table[column] = cells
         gaps.append(gap)
     return gaps
+
+
+def _check_steps(table, blocks, gaps, names):
+    """Raise a `ValueError` that names a column of which one of the transformers makes infinity or NaN, if one does."""
+    for block, missing in zip(blocks, gaps, strict=True):
+        cells = table[:, list(block.indices)].astype("float64") if names is None else table[list(block.columns)]
+        numbers = cells
+        for step in block.steps:
+            numbers = step.transform(numbers)
+            for column, gap, before, after in zip(
+                block.columns, missing, np.asarray(cells).T, np.asarray(numbers).T, strict=True
+            ):
+                _check_finite(after, gap, column, before, block.name)
+
+
+def _check_finite(numbers, gap, column, cells, transformer=None):
+    """Raise a `ValueError` unless cells of a column, or what a transformer makes of them, are finite but for gaps."""
+    wrong = ~np.isfinite(numbers) & ~gap
+    if wrong.any():
+        row = np.flatnonzero(wrong)[0]
+        after = "" if transformer is None else f" after the transformer {transformer!r}"
+        became = "" if transformer is None else f", which becomes {numbers[row]}"
+        raise ValueError(
+            f"`table[{column!r}]` must be finite{after}. Received: {np.asarray(cells)[row]} in row {row}{became}"
+        )
 
 
 def _split(piece: Array, block: Block) -> list[Array]:
