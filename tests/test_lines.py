@@ -2,12 +2,14 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
-from cases import QUICKLY
+from cases import QUICKLY, vae
 from test_cli import run_here
 
 import kvae
 from kvae import callbacks, plots
+from kvae.distributions import Mixed
 from kvae.plots.examples import IMAGES, LINES, grids_of
 
 
@@ -81,6 +83,9 @@ def test_constant_and_single_values_are_drawn():
         (lambda: plots.feature_histograms(np.zeros((3, 4)), np.zeros((3, 5))), r"`samples` must have shape \(n, 4\)"),
         (lambda: plots.feature_histograms(np.zeros((3, 2)), np.zeros((3, 2)), ["a"]), "one name per feature, here 2"),
         (lambda: plots.feature_histograms(np.zeros(3), np.zeros(3)), r"`x` must have shape \(n, features\)"),
+        (lambda: plots.column_histograms({"a": [1], "b": [2]}, {"a": [1]}), "Received: samples without 'b'"),
+        (lambda: plots.column_histograms({}, {}), "Received: a table without columns"),
+        (lambda: plots.column_histograms({"a": [1]}, {"a": [None]}), r"`samples\['a'\]` must have at least one known"),
     ],
 )
 def test_bad_arrays(draw, message):
@@ -120,6 +125,43 @@ def test_anomalous_series_are_drawn_by_score(rng):
     np.testing.assert_allclose(points[..., 1], expected, atol=1e-6)
 
 
+def test_columns_of_every_kind_are_drawn(rng):
+    table = pd.DataFrame(
+        {
+            "city": ["Bonn", "Kiel", "Kiel", None] * 25,
+            "member": pd.array([True, False, None, True] * 25, "boolean"),
+            "visits": [0, 2, 2, 5] * 25,
+            "income": rng.normal(size=100),
+        }
+    )
+    samples = {"city": ["Ulm", "Kiel"], "member": [True, True], "visits": [5.0, 0.0], "income": [0.1, 0.2]}
+    city, member, visits, income = plots.column_histograms(table, samples).axes
+    assert [axes.get_title() for axes in (city, visits)] == ["city, 25% missing", "visits"]
+    assert [text.get_text() for text in city.get_yticklabels()] == ["Kiel", "Bonn", "Ulm"]
+    data, drawn = city.containers
+    np.testing.assert_allclose([bar.get_width() for bar in data], [2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose([bar.get_width() for bar in drawn], [0.5, 0, 0.5])
+    assert [text.get_text() for text in member.get_yticklabels()] == ["True", "False"]
+    data, drawn = visits.containers
+    np.testing.assert_allclose([bar.get_height() for bar in data], [0.25, 0.5, 0.25])
+    np.testing.assert_allclose([bar.get_height() for bar in drawn], [0.5, 0, 0.5])
+    np.testing.assert_allclose([bar.get_x() + bar.get_width() for bar in data], [0, 2, 5])
+    assert len(income.patches) == 2
+    many = {"word": [str(i) for i in range(9) for _ in range(9 - i)]}  # the most frequent 8
+    assert len(plots.column_histograms(many, many).axes[0].get_yticklabels()) == 8
+
+
+@pytest.mark.backend_independent
+def test_the_command_draws_the_columns_of_a_mixed_likelihood(tmp_path, rng, monkeypatch):
+    vae((4,), likelihood=Mixed({"age": "gaussian", "city": 3})).save(tmp_path / "rows.keras")
+    np.savez(tmp_path / "rows.npz", x=np.column_stack([rng.normal(size=20), np.eye(3)[rng.integers(3, size=20)]]))
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    run_here("plot", "rows.keras", "--dataset", "rows.npz", "--kind", "histograms", cwd=tmp_path)
+    assert [axes.get_title() for axes in figures[0].axes] == ["age", "city"]
+    assert len(figures[0].axes[1].containers) == 2
+
+
 def test_histograms_of_each_feature_have_area_one(rng):
     figure = plots.feature_histograms(rng.normal(size=(200, 18)), rng.normal(size=(50, 18)))
     assert len(figure.axes) == 16
@@ -128,6 +170,10 @@ def test_histograms_of_each_feature_have_area_one(rng):
         area = np.abs(np.sum(x * np.roll(y, 1) - y * np.roll(x, 1))) / 2
         assert area == pytest.approx(1, rel=1e-6)
     assert figure.axes[3].get_title() == "feature 3"
+    counts = rng.negative_binomial(1, 0.01, size=(200, 1)) * np.array([[0.05], [5.0]]).repeat(100, axis=0)
+    (axes,) = plots.feature_histograms(counts, counts[:50]).axes
+    np.testing.assert_allclose(np.expm1(axes.get_xticks()), [0, 1, 10, 100, 1000][: len(axes.get_xticks())])
+    assert axes.patches[0].get_xy()[:, 0].max() == pytest.approx(np.log1p(counts.max()))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["data", "samples"]
 
 
@@ -179,6 +225,7 @@ def test_a_run_on_a_table(tmp_path, rng, small_pictures):
         printed = run_here("apply", task[0], "run/model.keras", "--count", "4", *task[1:], cwd=tmp_path)
         assert f"{task[0]}.png" in printed
     assert "second half" in printed
+    assert "MSE of the estimate" in run_here("apply", "denoise", "run/model.keras", "--count", "4", cwd=tmp_path)
     shown = run_here("data", "table.npz", "--out", "table.png", cwd=tmp_path)
     assert "32 training and 8 test examples, series or table of 5 values" in shown
     assert "training examples per label: a: 16, b: 16" in shown

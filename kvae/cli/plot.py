@@ -14,6 +14,7 @@ from kvae.callbacks.logs import read_history
 from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import saved_model
 from kvae.data import Dataset
+from kvae.distributions import Mixed
 from kvae.evaluation.latent_usage import factorises
 from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
@@ -94,11 +95,11 @@ def samples(model: Any, data: Dataset, label: int | None) -> Figure:
     draw = grids_of(model.image_shape).samples
     if not _conditional(model):
         return draw(model.generate(64, seed=0), title="Samples from the prior")
-    labels = _test(model, data, 64)[1]
+    labels, title = _test(model, data, 64)[1], "Samples under the conditions of test data"
     if _by_class(model):
-        labels = np.repeat(some_classes(np.arange(model.num_classes)), COUNT)
+        labels, title = np.repeat(some_classes(np.arange(model.num_classes)), COUNT), "Samples by label"
     images = model.generate(labels=labels, seed=0)
-    return draw(images, labels, "Samples by label", data.class_names)
+    return draw(images, labels, title, data.class_names)
 
 
 def reconstructions(model: BaseModel, data: Dataset, label: int | None) -> Figure:
@@ -158,12 +159,16 @@ def transfer(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 
 
 def histograms(model: Any, data: Dataset, label: int | None) -> Figure:
-    """Each feature of the test data above that of as many samples, for tables."""
+    """Each feature of the test data, or column of several kinds, beside that of as many samples, for tables."""
     x, y = _test(model, data, SCATTER_POINTS)
     if capabilities.has(model, "density"):
         samples = evaluation.draw(model, len(x), y, seed=0)
     else:  # means
         samples = model.generate(len(x), seed=0) if y is None else model.generate(labels=y, seed=0)
+    likelihood = getattr(model, "likelihood", None)
+    family = getattr(likelihood, "family", likelihood)  # of an `Observed`
+    if isinstance(family, Mixed):
+        return plots.column_histograms(family.cells(x), family.cells(samples), "Columns of test data and samples")
     return plots.feature_histograms(x, samples, title="Features of test data and samples")
 
 

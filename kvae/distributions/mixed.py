@@ -144,6 +144,12 @@ class Mixed(Joint):
             start += size
         return places
 
+    def cells(self, x: Array) -> dict[str, Array]:
+        """The columns `(n,)` of rows `(n, size)`, by name: of a category the index of its level; NaN is missing."""
+        return {
+            name: x[:, place] if isinstance(place, int) else _levels(x[:, place]) for name, place in self.places.items()
+        }
+
     def pieces(self, name: str) -> Iterator[tuple[Distribution, Any, str]]:
         places = self.places
         for names, part in zip(self.names, self.parts, strict=True):
@@ -187,6 +193,10 @@ class Mixed(Joint):
             kind = keras.saving.deserialize_keras_object(kind) if isinstance(kind, dict) else kind
             columns |= dict.fromkeys(names, kind)
         return cls(**{**config, "columns": columns})
+
+
+def _levels(one_hot):
+    return np.where(np.isnan(one_hot).any(axis=1), np.nan, one_hot.argmax(axis=1))
 
 
 def _checked(name, kind):

@@ -17,11 +17,12 @@ from kvae.plots.latent_space import (
 )
 from kvae.plots.lines import line_grid, line_reconstructions, line_samples
 from kvae.plots.scatter import latent_scatter
-from kvae.plots.tables import feature_histograms
+from kvae.plots.tables import column_histograms, feature_histograms
 
 __all__ = [
     "anomalies",
     "beside_pca",
+    "column_histograms",
     "denoising",
     "energy_surfaces",
     "feature_histograms",
