@@ -119,7 +119,13 @@ def seeds(value: Any, n: int) -> list[Any]:
     return (np.random.SeedSequence(int(value)).generate_state(n) >> 1).tolist()  # PyTorch takes int32
 
 
-def array(x: ArrayLike, shape: Shape, name: str, may_be_missing: bool = False) -> Array:
+def array(
+    x: ArrayLike,
+    shape: Shape,
+    name: str,
+    may_be_missing: bool = False,
+    fix: str = "drop or repair the examples that are not",
+) -> Array:
     """Return `x` as an array of examples of `shape`, finite and not empty.
 
     Args:
@@ -127,11 +133,17 @@ def array(x: ArrayLike, shape: Shape, name: str, may_be_missing: bool = False) -
         shape: tuple of ints, one example's shape.
         name: the argument's name, for the message.
         may_be_missing: whether values may be NaN.
+        fix: what to do about values that are not finite, for the message.
 
     Raises:
         ValueError: if the shape is wrong, there are no examples, or a value is not a finite number.
     """
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:  # NumPy's, of a list
+        raise ValueError(
+            f"`{name}` must hold examples of one shape, {tuple(shape)}: pad or cut them. Received: several shapes"
+        ) from None
     example_shape(x, shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must contain at least one example. Received: shape {x.shape}")
@@ -143,7 +155,7 @@ def array(x: ArrayLike, shape: Shape, name: str, may_be_missing: bool = False) -
         if len(bad):
             what = "infinity" if may_be_missing else "NaN or infinity"
             raise ValueError(
-                f"`{name}` must be finite: drop or repair the examples that are not. "
+                f"`{name}` must be finite: {fix}. "
                 f"Received: {what} in {len(bad)} of {len(x)} examples, the first at index {bad[0]}"
             )
     return x

@@ -45,13 +45,14 @@ BAD_IMAGES = {
     ),
     "above one": (with_value(1.5), r"\[0, 1\].*Received: float32 values from .* to 1.5"),
     "negative": (with_value(-0.5), r'likelihood="gaussian".*from -0.5'),
-    "nan": (with_value(np.nan), r"must be finite.*1 of 6 examples, the first at index 2"),
+    "nan": (with_value(np.nan), r"must be finite.*distributions.Observed.*1 of 6 examples, the first at index 2"),
     "infinity": (with_value(np.inf), r"must be finite.*1 of 6"),
     "no channel": (X[..., 0], r"shape \(n, 8, 8, 1\): add the channel axis with .*x\[..., None\].*\(6, 8, 8\)"),
     "no batch": (X[0], r"add the batch axis with .*x\[None\]"),
     "another size": (np.zeros((6, 9, 9, 1)), r"shape \(n, 8, 8, 1\). Received: shape \(6, 9, 9, 1\)"),
     "empty": (X[:0], r"at least one example"),
     "strings": (np.full((6, 8, 8, 1), "a"), r"must contain numbers"),
+    "several shapes": ([*X, X[0, :5]], r"examples of one shape, \(8, 8, 1\): pad or cut them"),
 }
 
 

@@ -250,7 +250,9 @@ WRONG = {
         np.array([[1, 1]]),
         r"one-hot vectors .*Received: sum 2, smallest value 1 in example 0",
     ),
-    "grey above 1": ("continuous_bernoulli", np.array([[0, 2.0]]), r"values in \[0, 1\]"),
+    "grey above 1": ("continuous_bernoulli", np.array([[0, 2.0]]), r"values in \[0, 1\] for the ContinuousBernoulli"),
+    "bytes": ("discretized_logistic", np.array([[0, 255]]), r"values in \[0, 1\] for the DiscretizedLogistic"),
+    "a gap": ("poisson", np.array([[1, np.nan]]), r"must be finite: .*distributions.Observed\(likelihood\) .*NaN"),
 }
 
 

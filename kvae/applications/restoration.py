@@ -209,8 +209,8 @@ def small_shape(image_shape: Shape, factor: int) -> Shape:
     factor = checks.positive_integer(factor, "factor")
     if len(image_shape) != 3 or any(side % factor for side in image_shape[:2]) or factor == 1:
         raise ValueError(
-            "`factor` must be an integer of at least 2 that divides the height and width of the images. "
-            f"Received: factor={factor} for images of shape {tuple(image_shape)}"
+            "`factor` must be an integer of at least 2 that divides the height and width of images, of shape (height, "
+            f"width, channels). Received: factor={factor} for images of shape {tuple(image_shape)}"
         )
     return (image_shape[0] // factor, image_shape[1] // factor, image_shape[2])
 

@@ -116,10 +116,16 @@ def _denoise(job):
     rng = np.random.default_rng(checks.seeds(job.seed, 1)[0])  # `job.x` may be binarized by the seed itself
     noisy = job.x + job.sigma * rng.standard_normal(job.x.shape)
     samples = applications.denoise(job.model, noisy, job.sigma, **job.restoring())
-    numbers = {
-        "PSNR of noisy images, dB": _psnr(job.x, noisy),
-        "PSNR of the estimate, dB": _psnr(job.x, samples.mean(0)),
-    }
+    if job.x.ndim == 4:
+        numbers = {
+            "PSNR of noisy images, dB": _psnr(job.x, noisy),
+            "PSNR of the estimate, dB": _psnr(job.x, samples.mean(0)),
+        }
+    else:  # without a peak
+        numbers = {
+            "MSE of noisy examples": evaluation.reconstruction_mse(job.x, noisy),
+            "MSE of the estimate": evaluation.reconstruction_mse(job.x, samples.mean(0)),
+        }
     return plots.denoising(job.x, noisy, samples, title=f"Removing noise of σ = {job.sigma:g}"), numbers
 
 
@@ -158,11 +164,12 @@ def _compress(job):
     curve, middle = curves[name], len(STEPS) // 2
     file = applications.compress(job.model, job.x, curve["step"][middle], job.y)
     png = applications.png_rate(job.x) if job.x.ndim == 4 else None
+    examples, unit = ("images", "pixel") if job.x.ndim == 4 else ("examples", "value")
     numbers = {
-        "images": len(job.x),
+        examples: len(job.x),
         "bytes": len(file),
         "step of the codes": float(curve["step"][middle]),
-        "bits per pixel": float(curve["rate"][middle]),
+        f"bits per {unit}": float(curve["rate"][middle]),
         "MSE": float(curve["mse"][middle]),
     }
     if png is not None:

@@ -77,20 +77,21 @@ def _from_arrays(arrays, path):
                     f"Received: vectors of shape {y_train.shape[1:]} and {y_test.shape[1:]}"
                 )
         return (x_train, y_train, x_test, y_test), class_names
-    x, series = _first(arrays, "images", "x", "series"), "series" in arrays
-    if x is None:
+    name = next((key for key in ("images", "x", "series") if key in arrays), None)
+    if name is None:
         raise ValueError(
             f"{path} must contain the arrays x_train and x_test (and optionally y_train and y_test), or images or "
             f"series (and optionally labels). Received: {sorted(arrays) or 'no arrays'}"
         )
-    if x.ndim == 2 and "images" in arrays:  # flattened, most likely
+    x = arrays[name]
+    if x.ndim == 2 and name == "images":  # flattened, most likely
         raise ValueError(
             f"`images` must have shape (n, height, width) or (n, height, width, channels): reshape them, or call the "
             f"array x if it is a series or a table. Received: shape {x.shape}"
         )
     (y,), class_names = _classes(_first(arrays, "labels", "y", "attributes"))
     arrays.clear()  # only one copy of the images should be in memory besides the result
-    return split(x, labels(y), "series" if series else "images", series), class_names
+    return split(x, labels(y), name, name == "series"), class_names
 
 
 def _first(arrays, *keys):

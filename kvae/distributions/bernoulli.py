@@ -49,16 +49,21 @@ class Bernoulli(Distribution):
         return ops.sigmoid(params)
 
     def check(self, value: Array, name: str) -> None:
-        low, high = float(np.min(value)), float(np.max(value))
-        if low < 0.0 or high > 1.0:
-            image = value.ndim > 2 and low >= 0.0 and high <= 255.0
-            other = 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
-            fix = "divide by 255" if image else other
-            what = "pixels" if value.ndim > 2 else "values"
-            raise ValueError(
-                f"`{name}` must hold {what} in [0, 1] for the Bernoulli likelihood: {fix}. "
-                f"Received: {value.dtype} values from {low:g} to {high:g}"
-            )
+        check_unit_interval(value, name, self)
+
+
+def check_unit_interval(value: Array, name: str, likelihood: Distribution) -> None:
+    """Raise a `ValueError` if values lie outside [0, 1], which `likelihood` needs."""
+    low, high = float(np.min(value)), float(np.max(value))
+    if low < 0.0 or high > 1.0:
+        image = value.ndim > 2 and low >= 0.0 and high <= 255.0
+        other = 'rescale, or use likelihood="gaussian" (in an autoencoder, loss="mse")'
+        fix = "divide by 255" if image else other
+        what = "pixels" if value.ndim > 2 else "values"
+        raise ValueError(
+            f"`{name}` must hold {what} in [0, 1] for the {type(likelihood).__name__} likelihood: {fix}. "
+            f"Received: {value.dtype} values from {low:g} to {high:g}"
+        )
 
 
 def _flat_event(x, event_ndim):

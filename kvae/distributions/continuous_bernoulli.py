@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kvae.distributions.base import Distribution, noise_shape, uniform
-from kvae.distributions.bernoulli import Bernoulli
+from kvae.distributions.bernoulli import check_unit_interval
 from kvae.types import Array, Seed, Tensor
 
 SMALL = 0.5  # magnitude of the logits below which series take the place of formulas that cancel
@@ -53,4 +53,4 @@ class ContinuousBernoulli(Distribution):
         return ops.where(ops.abs(params) < SMALL, series, ops.where(params > 0.0, 1.0 - falling, falling))
 
     def check(self, value: Array, name: str) -> None:
-        Bernoulli().check(value, name)
+        check_unit_interval(value, name, self)

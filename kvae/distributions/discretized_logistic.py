@@ -10,7 +10,7 @@ from keras import ops
 
 from kvae import checks
 from kvae.distributions.base import Distribution, noise_shape, uniform
-from kvae.distributions.bernoulli import Bernoulli
+from kvae.distributions.bernoulli import check_unit_interval
 from kvae.types import Array, Seed, Tensor
 
 LOG_SCALE_RANGE = (-7.0, 7.0)  # a scale of a quarter of a grey level, and of a thousand images
@@ -32,7 +32,7 @@ class Levels(Distribution):
         return ops.round(ops.clip(value, 0.0, 1.0) * (self.levels - 1.0))
 
     def check(self, value: Array, name: str) -> None:
-        Bernoulli().check(value, name)
+        check_unit_interval(value, name, self)
         off = np.abs(value * (self.levels - 1.0) - np.rint(value * (self.levels - 1.0)))
         if (off > 0.05).any():
             raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, networks, penalties
-from kvae.models import exporting
+from kvae.models import capabilities, exporting
 from kvae.models.base import BaseModel
 from kvae.models.batches import in_batches
 from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
@@ -136,7 +136,11 @@ class EncoderDecoder(BaseModel):
         return self.decode(self.encode(x, y), y)
 
     def check_images(self, x: ArrayLike, name: str = "x") -> Array:
-        x = checks.array(x, self.image_shape, name, self.likelihood.allows_missing)
+        may_be_missing = self.likelihood.allows_missing
+        fix = "drop or repair the examples that are not"
+        if not may_be_missing and capabilities.has(self, "density"):
+            fix += ", or give networks and model distributions.Observed(likelihood) for missing values"
+        x = checks.array(x, self.image_shape, name, may_be_missing, fix)
         self.likelihood.check(x, name)
         return x
 

@@ -91,7 +91,7 @@ def admit(model: Any, x: Any, y: Any = None, sample_weight: Any = None, *, prefi
 
 def arrays(model: Any, x: Any, y: Any = None, sample_weight: Any = None, *, prefix: str = "") -> tuple[Any, Any, Any]:
     """Check arrays by shape and value; arguments, result and errors as in `admit`."""
-    x = model.check_images(_array(x), prefix + "x")
+    x = model.check_images(x if isinstance(x, list) else _array(x), prefix + "x")  # a list may be of several shapes
     if model.conditions is not None:
         y = model.check_condition(keras.tree.map_structure(_array, y), len(x))
     elif y is not None:  # only a `class_weight` reads it
