@@ -166,12 +166,14 @@ TABLE = {
         ("isinstance(each, SimpleImputer) or _is_identity", "_is_identity", "mixed:other_dtypes"),
         ("if outputs.stop - outputs.start != width:", "if False:", "mixed:wrong_transformers"),
     ],
+    "cli/build.py": [("sizes[i] = np.log(mean)", "sizes[i] = mean", "cli:sizes_of_counts")],
     "data/frames.py": [
         ("own[gap] = np.nan", "own[gap] = 0.0", "mixed:frames_come_back"),
         ("return np.round(cells, decimals) + 0.0", "return cells", "mixed:means_are_read"),
         ("for step in reversed(block.steps)", "for step in block.steps", "mixed:other_dtypes"),
         ("piece if block.kept is None else piece[:, block.kept]", "piece", "mixed:frames_come_back"),
         ("(p[:, 0] > 0.5)", "(p[:, 0] > 0.0)", "mixed:means_are_read"),
+        ("~np.isfinite(numbers) & ~gap", "np.isinf(numbers) & ~gap", "mixed:wrong_tables"),
     ],
     "distributions/counts.py": [
         (
@@ -650,7 +652,8 @@ TABLE = {
         ),
         ("decoder.family.mean(posterior)", "decoder.family.mean(prior)", "hierarchies:code_is_the_mean"),
         ("prior, seeds[i], temperature)", "prior, seeds[i], 1.0)", "hierarchies:moments_of_the_prior"),
-        ("prior, seeds[i], temperature)", "prior, 0, temperature)", "hierarchies:moments_of_the_prior"),
+        ("prior, seeds[i], temperature)", "prior, 0, temperature)", "hierarchies:noise_of_their_own"),
+        ("sample(posterior, 1, seeds[i])", "sample(posterior, 1, 0)", "hierarchies:noise_of_their_own"),
     ],
     "models/vae.py": [
         (

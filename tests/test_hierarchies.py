@@ -180,6 +180,17 @@ def test_codes_have_the_moments_of_the_prior(without_graphs):
     np.testing.assert_array_equal(model.sample_prior(3, seed=1, temperature=0.0), np.zeros((3, 3)))
 
 
+def test_layers_draw_noise_of_their_own():
+    model = hierarchical((4,), sizes={"latent_dims": (2, 2), "hidden": (3, 3)})
+    for variable in model.trainable_variables:
+        variable.assign(np.zeros(variable.shape))
+    x = np.zeros((400, 4), "float32")
+    posterior, _ = model.posterior_family.sample_and_log_prob(model.inference(ops.convert_to_tensor(x)), 1, 0)
+    for z in (model.sample_prior(400, seed=0), ops.convert_to_numpy(posterior[0])):
+        correlation = np.corrcoef(z.T)
+        np.testing.assert_allclose(correlation, np.eye(4), atol=0.2)
+
+
 @backend_independent
 def test_a_code_is_the_mean_of_each_layer_given_those_above():
     model, x = linear(), drawn(4)
