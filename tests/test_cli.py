@@ -228,7 +228,7 @@ def test_priors_and_gradients_have_the_commands_names():
     assert {*priors.PRIORS, "learned", "flow"} == set(choices["prior"])
     assert set(choices["fit_prior"]) == {"gaussian_mixture", "flow", "two_stage", "autoregressive"}
     assert choices["gradient"] == bounds.GRADIENTS
-    assert set(networks.NETWORKS) == set(choices["network"])
+    assert {*networks.NETWORKS, "ladder", "top_down"} == set(choices["network"])
 
 
 def test_tasks_have_the_commands_names():
@@ -307,6 +307,83 @@ def test_flows_and_separate_gradients_by_name(digits):
     assert model.bound == ELBO("monte_carlo", gradient="sticking_the_landing")
     with pytest.raises(ValueError, match="reweighted_wake_sleep requires bound=importance_weighted or renyi"):
         run_options.complete({"model": "vae", "gradient": "reweighted_wake_sleep"})
+
+
+@pytest.mark.backend_independent
+def test_hierarchies_by_their_networks(digits):
+    given = {"model": "hierarchical", "beta": 2.0, "bound": "importance_weighted", "num_samples": 2}
+    sizes = {"network": "ladder", "latent_dims": [3, 2, 1], "hidden": [8, 6, 4]}
+    model = build.build(run_options.complete({**given, **sizes}), digits)
+    assert model.decoder.shapes == [(3,), (2,), (1,)]
+    assert (model.bound, model.num_samples, float(model.beta)) == (ImportanceWeighted(), 2, 2.0)
+    model = build.build(run_options.complete({"model": "hierarchical", "network": "ladder"}), digits)
+    assert model.decoder.shapes == [(32,), (16,)]
+    sizes = {"network": "top_down", "latent_dim": 3, "num_blocks": 1, "hidden": [4, 4], "free_bits": 0.5}
+    model = build.build(run_options.complete({"model": "hierarchical", "likelihood": "gaussian", **sizes}), digits)
+    assert model.decoder.shapes == [(4, 4, 3), (2, 2, 3)]
+    assert (model.bound, model.likelihood.sigma) == (ELBO(free_bits=0.5), "learned")
+
+
+def counts_data(rng, **arrays):
+    x = rng.poisson(3.0, size=(40, 6)).astype("float32") + np.eye(40, 6, dtype="float32")
+    whole = {"y_train": None, "y_test": None, "num_classes": None, "name": "own", **arrays}
+    return kvae.data.Dataset(x[:30], x_test=x[30:], **whole)
+
+
+SIZED = {"model": "cvae", "likelihood": "poisson", "hidden": [8], "size_factor": "mean"}
+
+
+def test_sizes_of_counts(rng):
+    options = run_options.complete(SIZED)
+    labelled = counts_data(rng, y_train=np.arange(30) % 2, y_test=np.arange(10) % 2, num_classes=2)
+    data = build.with_sizes(options, labelled)  # the sizes take the place of labels
+    np.testing.assert_allclose(np.exp(data.y_train), labelled.x_train.mean(axis=1, keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(np.exp(data.y_test), labelled.x_test.mean(axis=1, keepdims=True), rtol=1e-6)
+    model = build.build(options, data)
+    one, other = model.decode(np.ones((2, 2)), np.log([[1.0], [3.0]]))
+    np.testing.assert_allclose(other, 3 * one, rtol=1e-5)
+    given = run_options.complete({**SIZED, "size_factor": "attributes"})
+    sizes = rng.normal(size=(40, 1)).astype("float32")
+    known = counts_data(rng, y_train=sizes[:30], y_test=sizes[30:])
+    np.testing.assert_array_equal(build.with_sizes(given, known).y_test, sizes[30:])
+    with pytest.raises(ValueError, match=r"floats of shape \(n, 1\): the logarithm .* Received: shape \(30,\)"):
+        build.with_sizes(given, labelled)
+    with pytest.raises(ValueError, match=r"floats of shape .* Received: none"):
+        build.with_sizes(given, counts_data(rng))
+    labelled.x_test[3] = 0
+    with pytest.raises(ValueError, match=r"at least one of them above 0 .* Received: 1 of 10 without"):
+        build.with_sizes(options, labelled)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ladder", "--model hierarchical --network ladder --latent-dims 3 2 --hidden 8 6 --kl-warmup 1"),
+        ("top_down", "--model hierarchical --network top_down --num-blocks 1 --hidden 4 4 --free-bits 0.1"),
+        ("sizes", "--model cvae --dataset own.npz --likelihood negative_binomial --size-factor mean --hidden 8"),
+    ],
+)
+def test_commands_work_on_hierarchies_and_on_counts_with_sizes(
+    tmp_path, rng, name, words, monkeypatch, small_pictures, capsys
+):
+    np.savez(tmp_path / "own.npz", x=counts_data(rng).x_train)
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "Progress", Interrupt)
+        assert main.main(["train", *words.split(), "--epochs", "3", "--out", "run"]) == 1
+    assert "resume with: kvae train --resume run" in capsys.readouterr().err
+    printed = run_here("train", "--resume", "run", cwd=tmp_path)
+    assert "epoch 3/3" in printed
+    assert "negative elbo" in printed
+    assert "negative elbo" in run_here("evaluate", "run/model.keras", "--doctor", cwd=tmp_path)
+    condition = ["--attributes", "0.5"] if name == "sizes" else []
+    run_here("generate", "run/model.keras", *condition, "--count", "3", "--out", "some.npz", cwd=tmp_path)
+    assert np.load(tmp_path / "some.npz")["images"].shape[0] == 3
+    run_here("plot", "run/model.keras", cwd=tmp_path)
+    drawn = {path.stem for path in (tmp_path / "run" / "plots").iterdir()}
+    assert {"samples", "reconstructions", "scatter", "traversal", "interpolation", "history"} <= drawn
+    run_here("apply", "anomaly", "run/model.keras", "--count", "8", cwd=tmp_path)
 
 
 def test_a_run_may_end_with_a_fitted_prior(digits):
@@ -396,6 +473,33 @@ BAD = {
         1,
         "`beta` requires model=vae or",
     ),
+    "a hierarchy without its networks": (
+        ("train", "--model", "hierarchical"),
+        1,
+        "`model` hierarchical requires network=ladder or top_down. Received: network=mlp",
+    ),
+    "a ladder of a vae": (("train", "--model", "vae", "--network", "ladder"), 1, "requires model=hierarchical"),
+    "one latent size of a ladder": (
+        ("train", "--model", "hierarchical", "--network", "ladder", "--latent-dim", "3"),
+        1,
+        "`latent_dim` requires network=mlp or conv or top_down. Received: network=ladder",
+    ),
+    "a ladder of three and two": (
+        ("train", "--model", "hierarchical", "--network", "ladder", "--latent-dims", "4", "2", "1"),
+        1,
+        "`hidden` must hold one size for each of `latent_dims` (4, 2, 1). Received: (256, 128)",
+    ),
+    "a hierarchy's posterior": (
+        ("train", "--model", "hierarchical", "--network", "ladder", "--posterior", "laplace"),
+        1,
+        "`posterior` requires model=vae or",
+    ),
+    "sizes of a vae": (
+        ("train", "--model", "vae", "--likelihood", "poisson", "--size-factor", "mean"),
+        1,
+        "`size_factor` requires model=cvae. Received: model=vae",
+    ),
+    "sizes of grey values": (("train", "--size-factor", "mean"), 1, "requires likelihood=poisson or negative_binomial"),
     "sigma without gaussian": (("train", "--sigma", "0.1"), 1, "likelihood=gaussian"),
     "missing file": (("train", "--dataset", "absent.npz"), 1, "existing .npz file"),
     "damaged file": (("train", "--dataset", "damaged.npz"), 1, "damaged"),

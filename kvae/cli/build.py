@@ -22,6 +22,7 @@ from kvae.models import (
     AdversarialAutoencoder,
     Autoencoder,
     AuxiliaryVAE,
+    HierarchicalVAE,
     IntroVAE,
     SemiSupervisedVAE,
 )
@@ -66,12 +67,17 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
             raise ValueError(f"A {kind} needs at least two classes: use --model vae. Received: {data.name}, with one")
         if kind in FEW_LABELS and not data.num_classes:
             raise ValueError(f"A {kind} model needs class labels: use --model cvae. Received: {data.name}")
-        width = data.num_classes or data.y_train.shape[1]
+        width = None if options["size_factor"] else data.num_classes or data.y_train.shape[1]
     hidden: dict[str, Any] = {"hidden": tuple(options["hidden"])} if options["hidden"] else {}
     if kind == "vqvae":
         given: dict[str, Any] = {name: options[name] for name in ("num_codes", "num_quantizers", "codebook", "seed")}
         encoder, decoder = _vector_pair(options, data, family, hidden)
         return VQVAE(encoder, decoder, likelihood=family, **given)
+    if kind == "hierarchical":
+        given = {name: options[name] for name in ("beta", "num_samples", "seed")}
+        encoder, decoder = _hierarchy(options, data, family, hidden)
+        return HierarchicalVAE(encoder, decoder, likelihood=family, bound=bound(options), **given)
+    sized: dict[str, Any] = {"size_factor": True} if options["size_factor"] else {}
     pair = networks.NETWORKS[options["network"]](
         data.image_shape,
         options["latent_dim"],
@@ -79,6 +85,7 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
         posterior=None if kind.endswith("autoencoder") else options["posterior"],
         likelihood=family,
         **hidden,
+        **sized,
     )
     seed = options["seed"]
     if kind.endswith("autoencoder"):
@@ -119,6 +126,46 @@ def for_training(options: dict[str, Any], data: Dataset) -> Dataset:
         return data
     y = few_labels(np.asarray(data.y_train), options["labels_per_class"], options["seed"])
     return dataclasses.replace(data, y_train=y)
+
+
+def with_sizes(options: dict[str, Any], data: Dataset) -> Dataset:
+    """The data with the logarithm of each example's size as its condition, if `options` ask for a `size_factor`.
+
+    The mean of an example's counts is a size that does not depend on other examples, so that it is the same in training
+    and in `kvae evaluate --dataset`.
+
+    Raises:
+        ValueError: if an example has no count above 0, or the sizes in the file are not of shape (n, 1).
+    """
+    if options["size_factor"] is None:
+        return data
+    sizes: list[Any] = [data.y_train, data.y_test]
+    if options["size_factor"] == "mean":
+        for i, x in enumerate((data.x_train, data.x_test)):
+            mean = x.reshape(len(x), -1).mean(axis=1, keepdims=True)
+            if (mean <= 0).any():
+                raise ValueError(
+                    "`size_factor` mean requires counts, at least one of them above 0 in each example: drop examples "
+                    f"without any. Received: {np.sum(mean <= 0)} of {len(x)} without"
+                )
+            sizes[i] = np.log(mean)
+    elif data.y_train is None or data.y_train.shape[1:] != (1,):
+        received = "none" if data.y_train is None else f"shape {data.y_train.shape}"
+        raise ValueError(
+            "`size_factor` attributes requires the array attributes in the file, floats of shape (n, 1): the logarithm "
+            f"of each example's size. Received: {received}"
+        )
+    return dataclasses.replace(data, y_train=sizes[0], y_test=sizes[1], num_classes=None, class_names=None)
+
+
+def _hierarchy(options, data, family, hidden):
+    """The networks of a hierarchy, of whose sizes each kind has its own."""
+    sizes: dict[str, Any]
+    if options["network"] == "ladder":
+        sizes = {"latent_dims": tuple(options["latent_dims"])} if options["latent_dims"] else {}
+        return networks.ladder(data.image_shape, likelihood=family, **sizes, **hidden)
+    sizes = {name: options[name] for name in ("latent_dim", "num_blocks")}
+    return networks.top_down(data.image_shape, likelihood=family, **sizes, **hidden)
 
 
 def _vector_pair(options, data, family, hidden):

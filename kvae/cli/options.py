@@ -7,10 +7,10 @@ imported: `kvae --help` does not wait for Keras.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
+
+from kvae.cli.option import Needs, Option
 
 DATA_HELP = (
     "digits, shapes (no network needed), mnist, fashion_mnist, or the path of your own data: a folder of images, or of "
@@ -18,112 +18,61 @@ DATA_HELP = (
 )
 SIZE_HELP = "resize image files and TFRecords to this height and width"
 CHANNELS_HELP = "convert them to 1 (grey) or 3 (colour) channels"
-LARGEST = 2**32 - 1  # of an integer: seeds have 32 bits
 
-Needs: TypeAlias = Mapping[str, tuple[str, ...]]
 FEW_LABELS = ("semisupervised", "auxiliary")
 VARIATIONAL: Needs = {"model": ("vae", "cvae", *FEW_LABELS)}
-WITH_PIXEL_DENSITY: Needs = {"model": (*VARIATIONAL["model"], "introvae")}
-WITH_POSTERIOR: Needs = {"model": (*WITH_PIXEL_DENSITY["model"], "vaegan")}
+WITH_BOUND: Needs = {"model": (*VARIATIONAL["model"], "hierarchical")}
+WITH_POSTERIOR: Needs = {"model": (*VARIATIONAL["model"], "introvae", "vaegan")}
+WITH_KL: Needs = {"model": (*WITH_POSTERIOR["model"], "hierarchical")}
 ADVERSARIAL = ("gan", "vaegan", "introvae", "adversarial_autoencoder")
 WITH_CONV = ("autoencoder", "vae", "cvae", "semisupervised", "vqvae", *ADVERSARIAL)
 VQVAE: Needs = {"model": ("vqvae",)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """An option of a training run, a key of its `config.json`.
-
-    Attributes:
-        name: key in `config.json`; the flag is `--name`, with dashes.
-        default: value if it is not given. If it is `None`, the option may be `None`.
-        help: for `--help`; the default is added.
-        kind: type of the value: `str`, `int`, `float`, `list` (of positive integers), or a tuple of types.
-        metavar: placeholder of the value in the help.
-        choices: the values allowed; empty for any.
-        least: smallest number allowed; `None` for no limit, which for an integer is 0.
-        above: number that the value must exceed; `None` for no limit.
-        needs: other options, and the values of theirs without which this one has no meaning.
-        choice_needs: the same for some of `choices`.
-        shown: the default as the help words it; `None` for the value itself.
-    """
-
-    name: str
-    default: Any
-    help: str
-    kind: Any = str
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    above: float | None = None
-    needs: Needs = dataclasses.field(default_factory=dict)
-    choice_needs: Mapping[str, Needs] = dataclasses.field(default_factory=dict)
-    shown: str | None = None
-
-    @property
-    def kinds(self) -> tuple[Any, ...]:
-        """The types that a value may have; an integer is accepted for a float."""
-        kinds = self.kind if isinstance(self.kind, tuple) else (self.kind,)
-        return (int, *kinds) if float in kinds else (list, tuple) if list in kinds else kinds
-
-    def add_to(self, parser: argparse.ArgumentParser) -> None:
-        """Add the flag to a parser. If it is not given, its value is `None`, so that `--config` can provide it."""
-        shown = self.shown or ("none" if self.default is None else self.default)
-        arguments: dict[str, Any] = {"help": f"{self.help}; default: {shown}" if self.help else f"default: {shown}"}
-        if self.choices:
-            arguments["choices"] = self.choices
-        elif self.kind is list:
-            arguments |= {"type": int, "nargs": "+", "metavar": self.metavar}
-        else:
-            convert = _number_or_word if isinstance(self.kind, tuple) else self.kind
-            arguments |= {"type": convert, "metavar": self.metavar}
-        parser.add_argument(f"--{self.name.replace('_', '-')}", **arguments)
-
-    def check(self, value: Any) -> None:
-        """Raise a `ValueError` unless `value`, which may come from a file, is of the right type and within limits."""
-        from kvae import checks
-
-        if value is None and self.default is None:
-            return
-        if not isinstance(value, self.kinds) or isinstance(value, bool):
-            wanted = " or ".join(kind.__name__ for kind in self.kinds)
-            raise ValueError(f"`{self.name}` must be of type {wanted}. Received: {str(value)[:80]!r}")
-        if self.choices and value not in self.choices:
-            raise ValueError(f"`{self.name}` must be one of {sorted(self.choices)}. Received: {value!r}")
-        if self.kind is list:
-            for each in value:
-                checks.positive_integer(each, self.name)
-        elif self.kind is int:
-            least = self.least or 0
-            if not least <= value <= LARGEST:
-                wanted = f"at least {least}" if value < least else f"at most {LARGEST}"
-                raise ValueError(f"`{self.name}` must be an integer of {wanted}. Received: {value}")
-        elif self.least is not None or self.above is not None:
-            checks.number(value, self.name, at_least=self.least, above=self.above)
-
-    def needed(self, value: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-        """What else must be set for the option to be `value`: tuples of how to call it, an option and its values."""
-        if value != self.default:
-            yield from ((f"`{self.name}`", *need) for need in self.needs.items())
-            for choice, needs in self.choice_needs.items():
-                if choice == value:
-                    yield from ((f"`{self.name}` {choice}", *need) for need in needs.items())
-
-
-def _number_or_word(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+HIERARCHICAL: Needs = {"model": ("hierarchical",)}
+LADDER: Needs = {"network": ("ladder",)}
+TOP_DOWN: Needs = {"network": ("top_down",)}
 
 
 TRAIN = (
-    Option("model", "cvae", "", choices=("autoencoder", *VARIATIONAL["model"], "vqvae", *ADVERSARIAL)),
+    Option(
+        "model",
+        "cvae",
+        "",
+        choices=("autoencoder", *WITH_BOUND["model"], "vqvae", *ADVERSARIAL),
+        choice_needs={"hierarchical": {"network": ("ladder", "top_down")}},
+    ),
     Option("dataset", "digits", DATA_HELP, metavar="NAME"),
     Option("image_size", None, SIZE_HELP, list, "N", shown="their own, if all have the same"),
     Option("channels", None, CHANNELS_HELP, int, "C", least=1, shown="their own"),
-    Option("network", "mlp", "", choices=("mlp", "conv"), choice_needs={"conv": {"model": WITH_CONV}}),
-    Option("latent_dim", 2, "latent dimensions; of a vqvae, numbers in each vector", int, "K", least=1),
+    Option(
+        "network",
+        "mlp",
+        "",
+        choices=("mlp", "conv", "ladder", "top_down"),
+        choice_needs={
+            "conv": {"model": WITH_CONV},
+            "ladder": HIERARCHICAL,
+            "top_down": HIERARCHICAL,
+        },
+    ),
+    Option(
+        "latent_dim",
+        2,
+        "latent dimensions; of a vqvae, numbers in each vector; of top_down, numbers at each place",
+        int,
+        "K",
+        least=1,
+        needs={"network": ("mlp", "conv", "top_down")},
+    ),
+    Option(
+        "latent_dims",
+        None,
+        "latent dimensions of each layer of a ladder, that next to the image first, as hidden",
+        list,
+        "K",
+        needs=LADDER,
+        shown="the network's own",
+    ),
+    Option("num_blocks", 2, "layers of codes at each resolution of top_down", int, "N", least=1, needs=TOP_DOWN),
     Option("hidden", None, "units or filters of the hidden layers", list, "N", shown="the network's own"),
     Option("epochs", 30, "", int, "N", least=1),
     Option("batch_size", 128, "", int, "N", least=1),
@@ -167,14 +116,22 @@ TRAIN = (
         choices=("gradient", "moving_average"),
         needs=VQVAE,
     ),
-    Option("beta", 1.0, "weight of the KL", float, "B", least=0, needs=WITH_POSTERIOR),
-    Option("kl_warmup", 0, "epochs in which beta rises from 0", int, "N", needs=WITH_POSTERIOR),
+    Option("beta", 1.0, "weight of the KL", float, "B", least=0, needs=WITH_KL),
+    Option("kl_warmup", 0, "epochs in which beta rises from 0", int, "N", needs=WITH_KL),
     Option(
         "likelihood",
         "bernoulli",
         "bernoulli; gaussian, laplace or student_t; continuous_bernoulli; discretized_logistic; categorical; "
         "poisson or negative_binomial",
         metavar="NAME",
+    ),
+    Option(
+        "size_factor",
+        None,
+        "size of each example, which multiplies the rates of its counts, as the condition in place of labels: the mean "
+        "of its counts; or attributes, the logarithms (n, 1) in the file",
+        choices=("mean", "attributes"),
+        needs={"model": ("cvae",), "network": ("mlp",), "likelihood": ("poisson", "negative_binomial")},
     ),
     Option(
         "noise",
@@ -191,7 +148,7 @@ TRAIN = (
         "standard deviation of a Gaussian likelihood: learned, per_pixel, or a number",
         (float, str),
         "S",
-        needs={"likelihood": ("gaussian",), "model": (*WITH_PIXEL_DENSITY["model"], "vqvae")},
+        needs={"likelihood": ("gaussian",), "model": (*WITH_BOUND["model"], "introvae", "vqvae")},
         shown="learned",
     ),
     Option(
@@ -217,25 +174,25 @@ TRAIN = (
         needs={"model": ("autoencoder", "vae", "cvae", "vqvae"), "prior": ("standard",)},
         choice_needs={"autoregressive": VQVAE},
     ),
-    Option("bound", "elbo", "elbo, importance_weighted or renyi", metavar="NAME", needs=VARIATIONAL),
-    Option("num_samples", 1, "posterior samples per example", int, "L", least=1, needs=VARIATIONAL),
+    Option("bound", "elbo", "elbo, importance_weighted or renyi", metavar="NAME", needs=WITH_BOUND),
+    Option("num_samples", 1, "posterior samples per example", int, "L", least=1, needs=WITH_BOUND),
     Option(
         "alpha",
         None,
         "order of the renyi bound; --alpha=-inf for VR-max",
         float,
         "A",
-        needs={"bound": ("renyi",), **VARIATIONAL},
+        needs={"bound": ("renyi",), **WITH_BOUND},
         shown="0.5",
     ),
     Option(
         "free_bits",
         0.0,
-        "nats per latent dimension that the elbo does not penalise",
+        "nats per latent dimension, or layer of a hierarchical model, that the elbo does not penalise",
         float,
         "B",
         least=0,
-        needs={"bound": ("elbo",), **VARIATIONAL},
+        needs={"bound": ("elbo",), **WITH_BOUND},
     ),
     Option(
         "gradient",

@@ -29,8 +29,9 @@ def condition(arguments: Namespace, model: Any) -> Any:
     width = shapes[0][0]
     if arguments.label is not None or arguments.attributes is None or len(arguments.attributes) != width:
         received = "--label" if arguments.label is not None else arguments.attributes
+        wanted = f"{width} numbers" if width > 1 else "number"
         raise ValueError(
-            f"`attributes` must be the {width} numbers of one example (classes of categorical attributes are one-hot): "
+            f"`attributes` must be the {wanted} of one example (classes of categorical attributes are one-hot): "
             f"this model needs --attributes{' 0' * min(width, 12)}{' …' * (width > 12)}, without --label. "
             f"Received: {received}"
         )

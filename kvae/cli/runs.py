@@ -148,6 +148,7 @@ def prepare(options: dict[str, Any], out: Path, resume: bool, devices: str, fold
     """Load the data, build and compile the model, and only then enter the run's folder, until `folder` is closed."""
     options = shared_options(options, resume)
     data = load_data(*(options[name] for name in ("dataset", "binarization", "seed", "image_size", "channels")))
+    data = build.with_sizes(options, data)
     strategy.check_same(run_folder.describe(data), "data set: copy that of the first one")
     keras.utils.set_random_seed(options["seed"])
     model = build.build(options, data)

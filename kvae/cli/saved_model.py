@@ -10,8 +10,8 @@ import numpy as np
 
 from kvae import checks, evaluation
 from kvae.callbacks.pca_baseline import fit_pca
+from kvae.cli import build, run_folder
 from kvae.cli import options as run_options
-from kvae.cli import run_folder
 from kvae.data import DATASETS, Dataset, binarize, load_data
 from kvae.data.datasets import has_image_files
 from kvae.distributions.counts import Counts
@@ -47,7 +47,8 @@ def dataset_of(
     if options and has_image_files(name):
         image_size, channels = image_size or options["image_size"], channels or options["channels"]
     convert: dict[str, Any] = {"image_size": image_size, "channels": channels}
-    return load_data(name, options["binarization"] if same else None, options["seed"] if same else 0, **convert)
+    data = load_data(name, options["binarization"] if same else None, options["seed"] if same else 0, **convert)
+    return build.with_sizes(options, data) if options else data
 
 
 def test_arrays(data: Dataset, seed: int, model: BaseModel) -> tuple[Array, Array | None]:
