@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import threading
 import time
 
@@ -11,7 +12,7 @@ import pytest
 from keras import ops
 
 from kvae import worksheet
-from kvae.worksheet import checking
+from kvae.worksheet import checking, messages
 from kvae.worksheet.exercise import TODO, Exercise, judge
 from kvae.worksheet.resources import TimeUpError, within
 
@@ -155,6 +156,30 @@ def test_check_prints_and_returns_an_answer_that_works(capsys):
     assert [line[:5] for line in lines] == ["6.2 ✓", "6.2 ✗", "6.2 …"]
     assert lines[1].endswith("the factor ½ is missing. The cells below use the worksheet's own answer.")
     assert lines[2].endswith("use the worksheet's own answer.")
+
+
+def test_a_message_that_is_a_question_gets_no_full_stop(capsys, monkeypatch):
+    monkeypatch.setitem(checking.exercises(6), "6.2", VALUE)
+    monkeypatch.setattr(checking, "judge", lambda exercise, answer: ("wrong", "how many?"))
+    worksheet.check("6.2", 1)
+    assert capsys.readouterr().out.startswith("6.2 ✗ how many? The cells")
+
+
+def test_tensorflow_does_not_warn_in_a_students_notebook():
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        worksheet.quiet()
+        assert logger.level == logging.ERROR
+    finally:
+        logger.setLevel(before)
+
+
+@pytest.mark.parametrize("name", ["", " concat"])
+def test_tensorflows_names_of_operations_are_not_shown(name):
+    error = ValueError(f"{{{{function_node __wrapped__MatMul_device_/job:0}}}} [4,2] vs. [3,2] [Op:MatMul] name:{name}")
+    assert messages.headline(error) == "ValueError: [4,2] vs. [3,2]"
 
 
 def test_strict_mode_raises_what_would_be_printed(monkeypatch):

@@ -48,11 +48,11 @@ def list_all(arguments: Namespace) -> None:
     """Print the worksheets."""
     from kvae.worksheet import notebooks
 
-    print(f"{'':>2}  {'minutes':>7}  {'lectures':<10}  topic")
+    print(f"{'':>2}  {'minutes':>7}  {'lectures':<13}  topic")
     for number, path in notebooks.student_notebooks().items():
         about = notebooks.read(path).about
         topic = f"{about['topic']}: {about['about']}".replace("`", "")
-        print(f"{number:>2}  {about['minutes']:>7}  {about['lectures']:<10}  {topic}")
+        print(f"{number:>2}  {about['minutes']:>7}  {about['lectures']:<13}  {topic}")
     print("To fill one in, copy it: kvae workshop copy N DIR")
 
 

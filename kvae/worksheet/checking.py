@@ -52,7 +52,7 @@ def check(name: str, answer: Any) -> Any:
         return answer
     if os.environ.get("KVAE_STRICT", "0") not in ("", "0"):
         raise AssertionError(line)
-    print(f"{line}. The cells below use the worksheet's own answer.")
+    print(f"{line}{'' if line.endswith('?') else '.'} The cells below use the worksheet's own answer.")
     return exercise.reference
 
 

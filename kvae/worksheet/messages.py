@@ -17,8 +17,9 @@ def describe(error: BaseException) -> str:
 
 
 def headline(error: BaseException) -> str:
-    """Type and message of an exception, without the colours and arguments that Keras adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m|Exception encountered when calling .*", "", str(error))
+    """Type and message of an exception, without the colours, arguments and names that Keras and TensorFlow add."""
+    noise = r"\x1b\[[0-9;]*m|Exception encountered when calling .*|\{\{function_node .*?\}\} |\[Op:\w+\] name:( \w+$)?"
+    text = re.sub(noise, "", str(error))
     text = " ".join(text.split("Arguments received by")[0].split())[:200].rstrip(". ")
     return f"{type(error).__name__}{f': {text}' if text else ''}"
 

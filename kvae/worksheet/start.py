@@ -1,6 +1,7 @@
 """Keras without TensorFlow's start-up messages."""
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 
 def quiet() -> None:
     """Import Keras and use it once, without the messages that TensorFlow writes when it starts.
+
+    TensorFlow's later warnings are hidden too: checks compile several models in a row, which it takes for a mistake.
 
     Example:
 
@@ -18,6 +21,7 @@ def quiet() -> None:
         import keras
 
         keras.ops.zeros(1)  # the first operation looks for devices, and says what it finds
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # last: TensorFlow sets a level when it starts
 
 
 @contextlib.contextmanager

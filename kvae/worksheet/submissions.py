@@ -16,6 +16,7 @@ from kvae.worksheet import notebooks
 
 DEEPEST = 20  # folders below each other that are searched
 NESTED = 2  # archives inside archives that are unpacked
+DOCUMENT = {"[Content_Types].xml", "mimetype"}  # a member of a Word or LibreOffice file, which is an archive too
 # What platforms append to a student's name: "Anna Müller_123_assignsubmission_file_", "müller_anna_LATE_123_456_w06".
 APPENDED = re.compile(r"(_\d+)?_assignsubmission.*|_(LATE_)?\d{2,}_.*|_attempt_.*", re.DOTALL)
 
@@ -160,6 +161,8 @@ def _unpack(content: bytes, name: PurePosixPath, deeper: int) -> list[Submission
             members = [each for each in limits.archive_members(archive) if not each.is_dir()]
             inside = {each.filename: PurePosixPath(each.filename) for each in members}
             inside = {key: path for key, path in inside.items() if path.parts and not any(map(_hidden, path.parts))}
+            if not inside.keys().isdisjoint(DOCUMENT):
+                return [_parse(content, name)]
             students = {path.parts[0] for path in inside.values() if len(path.parts) > 1}
             top = name.parent if len(students) > 1 and len(name.parts) == 1 else name.with_suffix("")
             found = []

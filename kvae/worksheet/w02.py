@@ -123,6 +123,11 @@ class _TwiceDecoded(Autoencoder):
         return super().call(self.decoder(self.encoder(x)))
 
 
+class _WithoutSelf(Autoencoder):
+    def call(self, x):
+        return decoder(encoder(x))  # noqa: F821
+
+
 def _tied(output):
     """A tied layer with another `output` of inputs, kernel, bias, activation and the kernel at creation."""
 
@@ -225,6 +230,7 @@ EXERCISES = {
             (_returning(lambda model, x, y: x), "call returns x: return the reconstruction x̂"),
             (_returning(lambda model, x, y: x - y), "call returns x − x̂: return x̂"),
             (_TwiceDecoded, "x̂ was encoded and decoded again: do it once, and compare with x"),
+            (_WithoutSelf, "the networks belong to the model: self.encoder and self.decoder"),
         ],
     ),
     "2.3": Exercise(
@@ -310,6 +316,8 @@ EXERCISES = {
                 _tied(lambda h, w, b, f, first: f(h @ _reshaped(w) + b)),
                 "it follows the encoder now, but reshape scrambles the weights: use ops.transpose",
             ),
+            (_tied(lambda h, w, b, f, first: f(ops.matmul(h, w) + b)), "transpose the kernel: ops.transpose"),
+            (_tied(lambda h, w, b, f, first: f(h @ ops.transpose(w) + w[0])), "use this layer's own bias: self.bias"),
             (_tied(lambda h, w, b, f, first: f(h @ ops.transpose(w))), "it follows now; the bias is missing"),
             (
                 _tied(lambda h, w, b, f, first: f(h @ ops.transpose(ops.stop_gradient(w)) + b)),
@@ -351,6 +359,7 @@ EXERCISES = {
             ),
             (lambda a, b, n: interpolate(0 * a, b - a, n), "these are offsets from the start: add the start"),
             (lambda a, b, n: (a + b) / 2, "only the midpoint: one code for each t"),
+            (lambda a, b, n: (1 - np.linspace(0, 1, n)) * a, "make t a column, with one row per code: t[:, None]"),
         ],
     ),
 }

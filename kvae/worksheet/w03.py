@@ -158,6 +158,7 @@ EXERCISES = {
             (lambda a, b: np.mean(a[:, None] < b, axis=1), "one number per point of the data: take the mean over all"),
             (lambda a, b: np.mean(a[:, None] < b, axis=0), "one number per point elsewhere: take the mean over all"),
             (lambda a, b: np.mean(a < b), "compare all pairs, a column with a row: data[:, None] < elsewhere"),
+            (lambda a, b: np.mean(a < b[: len(a)]), "each is compared with one other only: data[:, None] < elsewhere"),
         ],
     ),
     "3.3": Exercise(
@@ -180,6 +181,7 @@ EXERCISES = {
             ),
             (lambda g, x, e: ops.mean(denoising_loss(g, x, e)), "you averaged over the batch too: axis=-1 only"),
             (lambda g, x, e: ops.sum(denoising_loss(g, x, e)), "you summed over the batch too: axis=-1 only"),
+            (lambda g, x, e: ops.mean(ops.square(x - g(x + e))), "one number for all: sum over axis=-1 only, no mean"),
             (lambda g, x, e: ops.square(x - g(x + e)), "one number per coordinate: sum over axis=-1"),
             (lambda g, x, e: ops.sqrt(denoising_loss(g, x, e)), "this is the distance: leave out the root"),
             (lambda g, x, e: ops.sum(ops.abs(x - g(x + e)), axis=-1), "you took absolute values: square instead"),
@@ -195,6 +197,14 @@ EXERCISES = {
         wrong=[
             (_contraction(_slope, _squares), "the slope h(1 − h) must be squared too"),
             (_contraction(ops.square, _squares), "h² is not the slope of the sigmoid: use h(1 − h)"),
+            (
+                _contraction(lambda h: _slope(ops.sigmoid(h)) ** 2, _squares),
+                "h is the sigmoid's value already: its slope is h(1 − h)",
+            ),
+            (
+                lambda h, w: ops.sum(_slope(h) ** 2, axis=-1) * ops.sum(ops.square(w)),
+                "a product of two sums: multiply for each unit j, then sum over j",
+            ),
             (
                 _contraction(lambda h: (1 - h**2) ** 2, _squares),
                 "1 − h² is the slope of tanh: use h(1 − h)",
@@ -290,7 +300,7 @@ EXERCISES = {
         points=0,
         at="three points, three steps, G(x) = ½x + ½",
         wrong=[
-            (lambda g, x, n: g(x), "one step only: put x ← G(x) into a loop"),
+            (lambda g, x, n: g(x), "one step only: put x = reconstruct(x) into a loop, and return after it"),
             (lambda g, x, n: follow(g, x, n - 1), "one step too few: range(steps)"),
             (lambda g, x, n: follow(g, x, n + 1), "one step too many: range(steps)"),
             (lambda g, x, n: x, "x has not moved: x = reconstruct(x)"),

@@ -218,6 +218,10 @@ EXERCISES = {
             (lambda p, z, m, s: p + _log_p(z) - _log_q(z, m, np.sqrt(s)), "σ is already a standard deviation: no root"),
             (lambda p, z, m, s: p + _log_q(z, m, 1) - _log_q(z, m, s), "the prior's mean is 0, not μ"),
             (lambda p, z, m, s: np.exp(log_weights(p, z, m, s)), "these are the weights: return their logarithms"),
+            (
+                lambda p, z, m, s: p * _log_p(z) / _log_q(z, m, s),
+                "these are logarithms already: a product becomes a sum, a quotient a difference",
+            ),
         ],
     ),
     "4.4": Exercise(
@@ -306,6 +310,10 @@ EXERCISES = {
             (
                 _posterior_with(lambda w, s: np.eye(3) + w.T @ w / s, _mean),
                 "you divided WᵀW by s: divide by the variance s²",
+            ),
+            (
+                _posterior_with(lambda w, s: np.eye(3) + w.T @ w / s, lambda c, x, w, b, s: c @ w.T @ (x - b) / s),
+                "s is a standard deviation: divide by the variance s² both times",
             ),
             (
                 _posterior_with(_precision, lambda c, x, w, b, s: c @ w.T @ x / s**2),

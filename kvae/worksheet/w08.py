@@ -210,6 +210,8 @@ EXERCISES = {
             (_numbered, "as a number, a 9 counts nine times as much as a 1: use one_hot with ten entries"),
             (lambda h, y: ops.concatenate([ops.one_hot(y, 10), h], axis=-1), "append the label after the vector"),
             (lambda h, y: ops.one_hot(y, 10), "this is only the label: concatenate it with h"),
+            (lambda h, y: ops.concatenate([h, ops.one_hot(y, 10)], axis=0), "beside, not below: axis=-1"),
+            (lambda h, y: ops.concatenate([h, y], axis=-1), "y is one number per image: use one_hot(y, 10)"),
             (lambda h, y: h, "the label is missing"),
             (lambda h, y: ops.concatenate([h, ops.one_hot(y, 9)], axis=-1), "0 to 9 are ten labels, not nine"),
             (
@@ -276,6 +278,7 @@ EXERCISES = {
                 "you decoded with 0, 1, 2, …: use the given digits",
             ),
             (lambda f, z, k: style_by_digit(f, z[:1].repeat(len(z), 0), k), "all rows have the first style"),
+            (lambda f, z, k: f(np.repeat(z, len(k)), np.tile(k, len(z))), "repeat whole codes: np.repeat(…, axis=0)"),
             (lambda f, z, k: style_by_digit(f, z, k[:1].repeat(len(k))), "all columns have the first digit"),
         ],
     ),

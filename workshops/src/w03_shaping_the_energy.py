@@ -293,7 +293,7 @@ kvae.worksheet.show(kvae.plots.energy_surfaces(shown, x_test, limits=box, title=
 # <details><summary>Answer to “Predict before you run”</summary>
 #
 # The plain network's dark area follows the moons only roughly; denoising and contraction keep it closer to them, as
-# their AUROC says. The lowest energy *on* the data has the plain autoencoder, which is not the best at anything else.
+# their AUROC says. The plain autoencoder has the lowest energy *on* the data, and is not the best at anything else.
 # </details>
 
 # %% [markdown]
@@ -346,7 +346,8 @@ kvae.worksheet.show(kvae.plots.image_grid(atoms, row_labels=labels, title="What 
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# Local strokes, each of which an image has or has not. PCA's components are spread over the whole image.
+# Like digits and parts of digits, white on grey: an image is a sum of a few of them, and has the others not at all. PCA's
+# components look like no digit: each is white in some places and black in others, because every image uses all of them.
 # </details>
 
 # %% [markdown]

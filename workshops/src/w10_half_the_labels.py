@@ -261,7 +261,7 @@ kvae.worksheet.show(kvae.plots.image_grid(data.x_test[mistaken][None], None, nam
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# It is right for about half of the test images; the other images add some ten points. Confused are digits that share most of their pixels: 3, 8 and 9, 1 and 8, 5 and 6.
+# It is right for about half of the test images; the other images add some ten points. It confuses digits that share most of their pixels: 3, 8 and 9, 1 and 8, 5 and 6.
 # </details>
 
 # %% [markdown] tags=["instructor"]
@@ -363,7 +363,7 @@ kvae.worksheet.show(figure)
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# At 20 and 50 labels, by eight or nine points; at 200 by three. Both depend on luck as long as labels are few, by several points. They would meet where every image has a label (dashed): then there is no other image left to learn from.
+# At 20 and 50 labels, by about nine points; at 200 by three. Both depend on luck as long as labels are few, by several points. They would meet where every image has a label (dashed): then there is no other image left to learn from.
 # </details>
 #
 # ## Exercise 10.6, stretch: a label drawn, with a gradient (at home, or if you finish early)
@@ -396,7 +396,7 @@ for temperature in (0.1, 1.0, 10.0):
     )
 
 # %% [markdown]
-# Whatever $\tau$ is, each label is the largest as often as $q$ says: 0.6, 0.3, 0.1. What $\tau$ changes is how close the sample is to one-hot, and how noisy its gradient.
+# Whatever $\tau$ is, each label is the largest about as often as $q$ says: 0.6, 0.3, 0.1. What $\tau$ changes is how close the sample is to one-hot, and how noisy its gradient.
 #
 # ## Summary
 #

@@ -363,7 +363,7 @@ kvae.worksheet.show(kvae.plots.image_grid(np.stack(grid), list(rows), title="One
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# In nearly all of these columns: a 1 among 8s and 9s, a 6 among 4s and 1s. Each answer is one digit, with strokes that belong together. The regression's is the mean of them all, brightest where they agree.
+# In most of these columns, though not under the 0 and the 6: for the 3 (fourth column) there are 9s, a 1 and a 3. Each answer is one digit, with strokes that belong together. The regression's is the mean of them all, brightest where they agree.
 # </details>
 #
 # ## Exercise 11.6, stretch: a mixture density (at home, or if you finish early)

@@ -75,7 +75,7 @@ kvae.worksheet.show(kvae.plots.image_grid(larger(np.stack(list(rows.values()))),
 # ## Why a VAE is blurred
 #
 # $-\log p_\theta(\mathbf x \mid \mathbf z)$ of pixels compares them one by one. Move a stroke by one pixel and to us it is the same digit; pixel by pixel it is wrong twice, where the stroke was and where it is. Where the code does not say
-# exactly where the stroke is, the safest answer is grey: a blur. Lecture 003 shows the way out of Larsen, Sønderby, Larochelle, Winther (2016), "GAN + VAE, best of both models": compare images by the **features of a discriminator** $D$, a network that is trained to tell real images from decoded ones, and so learns what matters.
+# exactly where the stroke is, the safest answer is grey: a blur. Lecture 003 shows a way out, that of Larsen, Sønderby, Larochelle and Winther (2016), "GAN + VAE, best of both models": compare images by the **features of a discriminator** $D$, a network that is trained to tell real images from decoded ones, and so learns what matters.
 #
 # | network | from | to |
 # | --- | --- | --- |
@@ -207,7 +207,7 @@ network_losses = kvae.worksheet.check("12.4", network_losses)
 #
 # The training step below takes the gradient of each loss and passes it to an optimizer. `updates` says **which variables** each loss moves. A colleague reasons: the decoder's loss is computed by the decoder *and* the discriminator, so both need its gradient.
 #
-# **Predict before you run.** The feature loss without its constant is what features still differ. How will it develop in their training, and how will the digits look?
+# **Predict before you run.** Without its constant, the feature loss says by how much the features still differ. How will it develop in their training, and how will the digits look?
 
 
 # %%
@@ -290,7 +290,7 @@ kvae.worksheet.show(kvae.plots.image_grid(larger(np.stack(list(rows.values()))),
 # It falls to nearly nothing, and so do fooling and the KL: on paper all is well. And every image is the same one, which is not even a digit.
 # </details>
 #
-# A discriminator that is trained to be fooled and to find all images alike is no judge: its features say less and less, so nothing tells the decoder what to draw. Only judging gives it away: at 9 nats, $D$ takes nearly everything for the wrong thing. Write the pairs so that each loss moves **its own network only**.
+# A discriminator that is trained to be fooled and to find all images alike is no judge: its features say less and less, so nothing tells the decoder what to draw. Only judging gives it away: at 8.8 nats, $D$ takes nearly everything for the wrong thing. Write the pairs so that each loss moves **its own network only**.
 #
 # <details><summary>Hint</summary>
 #
