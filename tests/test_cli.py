@@ -142,7 +142,7 @@ def test_evaluate_plot_and_data(trained, small_pictures):
     assert all(finding["message"] in " ".join(printed.split()) for finding in numbers["findings"])
     printed = run_here("plot", "run/model.keras", "--out", "drawn", cwd=folder)
     assert {path.stem for path in (folder / "drawn").iterdir()} == {*parser.PICTURES, "history"} - {"histograms"}
-    assert run_here("data", cwd=folder).startswith("digits\nshapes\nmnist\nfashion_mnist\n")
+    assert run_here("data", cwd=folder).startswith("digits\nmnist_small\nshapes\nmnist\nfashion_mnist\n")
     printed = run_here("data", "digits", "--out", "digits.png", cwd=folder)
     assert "1437 training and 360 test images, 8 high, 8 wide" in printed
     assert (folder / "digits.png").is_file()
@@ -433,7 +433,7 @@ BAD = {
     "no command": ((), 2, "required"),
     "unknown command": (("trane",), 2, "invalid choice"),
     "not a number": (("train", "--epochs", "many"), 2, "invalid int"),
-    "unknown dataset": (("train", "--dataset", "cifar"), 1, "must be one of ['digits', 'shapes', 'mnist', "),
+    "unknown dataset": (("train", "--dataset", "cifar"), 1, "must be one of ['digits', 'mnist_small', 'shapes', "),
     "unknown likelihood": (
         ("train", "--likelihood", "cauchy"),
         1,

@@ -10,8 +10,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import kvae
-from kvae.data import binarize, pipeline
+from kvae.data import binarize, mnist_small, pipeline
 from kvae.data.image_folder import fitted
+from kvae.io import npz
 from kvae.training.pipelines import smallest
 
 
@@ -23,6 +24,33 @@ def test_digits_are_scikit_learns(digits):
     assert len(digits.x_test) == 360
     ours = np.sort(np.concatenate([digits.x_train, digits.x_test]).reshape(-1, 64) @ np.arange(64))
     np.testing.assert_allclose(ours, np.sort(load_digits().data / 16 @ np.arange(64)), rtol=1e-5)
+
+
+def test_mnist_small_needs_no_network_and_has_equal_classes():
+    data = kvae.load_data("mnist_small")
+    assert (data.image_shape, data.num_classes, data.name) == ((28, 28, 1), 10, "mnist_small")
+    assert (data.x_train.dtype, data.y_train.dtype) == ("float32", "int64")
+    assert np.bincount(data.y_train).tolist() == [800] * 10
+    assert np.bincount(data.y_test).tolist() == [200] * 10
+    np.testing.assert_allclose(np.unique(data.x_test), np.arange(16) / 15, rtol=1e-6)
+    assert mnist_small.FILE.stat().st_size < 1e6
+
+
+@pytest.mark.long
+def test_mnist_small_is_mnist_in_16_grey_levels(tmp_path):
+    """The file can be made again, and its test images are test images of MNIST."""
+    source = SHARED_DATA / "datasets" / "mnist.npz"
+    if not source.is_file():
+        pytest.skip("MNIST is not there: ../shared/data/datasets/mnist.npz")
+    mnist_small.make(source, tmp_path / "again.npz")
+    again, packaged = npz.read(tmp_path / "again.npz"), npz.read(mnist_small.FILE)
+    assert again.keys() == packaged.keys()
+    for name, array in packaged.items():
+        np.testing.assert_array_equal(again[name], array)
+    whole, (_, _, x_test, y_test) = npz.read(source), mnist_small.split()
+    rounded = np.round(whole["x_test"] / 17).astype("uint8") * 17
+    labels = {image.tobytes(): label for image, label in zip(rounded, whole["y_test"], strict=True)}
+    assert [labels[image.tobytes()] for image in x_test] == y_test.tolist()
 
 
 def test_the_split_is_fixed_and_stratified(digits):
@@ -351,7 +379,9 @@ def test_a_damaged_npz(tmp_path, rng):
 
 
 def test_unknown_names(tmp_path, digits):
-    with pytest.raises(ValueError, match=r"one of \['digits', 'shapes', 'mnist', 'fashion_mnist'\] or a path to an"):
+    with pytest.raises(
+        ValueError, match=r"one of \['digits', 'mnist_small', 'shapes', 'mnist', 'fashion_mnist'\] or a path"
+    ):
         kvae.load_data("mnits")
     with pytest.raises(ValueError, match=r"existing .npz file"):
         kvae.load_data(tmp_path / "absent.npz")
@@ -383,7 +413,7 @@ def test_without_a_network_the_way_out_is_named(monkeypatch):
         raise OSError("URL fetch failure")
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", no_network)
-    with pytest.raises(ValueError, match=r'mnist.npz manually.*"digits", which needs no download'):
+    with pytest.raises(ValueError, match=r'mnist.npz manually.*"mnist_small" or "digits", which need no download'):
         kvae.load_data("mnist")
 
 

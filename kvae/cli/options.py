@@ -13,8 +13,9 @@ from typing import Any
 from kvae.cli.option import Needs, Option
 
 DATA_HELP = (
-    "digits, shapes (no network needed), mnist, fashion_mnist, or the path of your own data: a folder of images, or of "
-    "one subfolder per class; a .tfrecord file, or a folder of them; an .npz or .npy file; a folder of IDX files"
+    "digits, mnist_small, shapes (no network needed), mnist, fashion_mnist, or the path of your own data: a folder of "
+    "images, or of one subfolder per class; a .tfrecord file, or a folder of them; an .npz or .npy file; a folder of "
+    "IDX files"
 )
 SIZE_HELP = "resize image files and TFRecords to this height and width"
 CHANNELS_HELP = "convert them to 1 (grey) or 3 (colour) channels"

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kvae import checks
-from kvae.data import files, in_memory, shapes, tfrecord
+from kvae.data import files, in_memory, mnist_small, shapes, tfrecord
 from kvae.io import FileError
 from kvae.training import strategy
 from kvae.training.orders import Order
@@ -29,7 +29,7 @@ KERAS_FILES = {
     "mnist": "datasets/mnist.npz",
     "fashion_mnist": "datasets/fashion-mnist/ (train- and t10k-images and -labels, four .gz files)",
 }
-DATASETS = ("digits", "shapes", *KERAS_FILES)
+DATASETS = ("digits", "mnist_small", "shapes", *KERAS_FILES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +129,10 @@ def load_data(
 
     Args:
         name: "digits" (1,797 real 8×8 digits bundled with scikit-learn, so no download; split 80/20 with seed 0,
-            stratified by class), "shapes" (13,824 images 64×64 drawn by the library from known `factors`, split
-            likewise), "mnist" or "fashion_mnist" (through Keras, which downloads and caches them), or the path of one
-            of
+            stratified by class), "mnist_small" (10,000 of MNIST's 28×28 digits, included in kvae: 800 training and 200
+            test images of each class, with 16 grey levels; CC BY-SA 3.0), "shapes" (13,824 images 64×64 drawn by the
+            library from known `factors`, split 80/20 likewise), "mnist" or "fashion_mnist" (through Keras, which
+            downloads and caches them), or the path of one of
 
             - an `.npz` file that contains either `x_train` and `x_test` (or `train` and `test`), with optional
               `y_train` and `y_test`, or one array `images` (or `x`), with optional `labels`, `y` or `attributes`.
@@ -212,6 +213,8 @@ def _read(name, image_size, channels):
         )
     if name == "digits":
         return _digits(), name, {}
+    if name == "mnist_small":
+        return _as_images(*mnist_small.split()), name, {}
     if name == "shapes":
         arrays, (factors, factors_test) = shapes.split()
         known = {"factors": factors, "factors_test": factors_test, "factor_names": shapes.FACTOR_NAMES}
@@ -268,9 +271,13 @@ def _from_keras(name):
                 folder.rmdir()
         raise FileError(
             f"{name} could not be found or downloaded: place {home / KERAS_FILES[name]} manually (or set KERAS_HOME to "
-            'a folder that contains it), or use "digits", which needs no download. '
+            'a folder that contains it), or use "mnist_small" or "digits", which need no download. '
             f"Received: {str(error).splitlines()[0][:120]}"
         ) from error
+    return _as_images(x_train, y_train, x_test, y_test)
+
+
+def _as_images(x_train, y_train, x_test, y_test):
     return (
         files.images(x_train, "x_train"),
         y_train.astype("int64"),
