@@ -29,6 +29,7 @@ data
 workshop list
 workshop copy 6 out
 workshop copy 99 out --force
+workshop zip 6 --out notes/course.zip
 workshop check notes --seconds 1
 workshop check absent.ipynb
 workshop grade empty --out grades.csv --jobs 2

@@ -110,6 +110,12 @@ SUBMISSIONS = {
         "4",
         "REPLACES numpy.allclose",
     ),
+    "colab.ipynb": (
+        with_lines("from google.colab import drive", "drive.mount('/content/drive')", "!pip install -q kvae.whl"),
+        "run",
+        "4",
+        "cell 1 ran without !pip install -q kvae.whl; from google.colab import drive",
+    ),
     "shadows.ipynb": (
         with_lines("class kvae:\n    class worksheet:\n        check = print"),
         "run",
@@ -241,6 +247,46 @@ def test_an_error_of_the_grading_is_the_state_of_one_row(course, monkeypatch):
 
     monkeypatch.setattr(grading, "_records", fails)
     assert [each.state for each in grading.grade(course)] == ["could not be graded: OSError: no space left"] * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "x", "skipped"),
+    [
+        ("from google.colab import drive\ndrive.mount('/content/drive', force_remount=True)\nx = 1", 1, "from google"),
+        ("import google.colab, math\ngoogle.colab.drive.mount('/x')\nx = math.ceil(0.5)", 1, "import google.colab"),
+        ("from google import colab\nfor name in colab.files.upload(): x = 0\nx = 1", 1, "from google import colab"),
+        ("def f():\n    from google.colab import files as f\n    f.download('x')\nf()\nx = 1", 1, "from google.colab"),
+        (
+            "try:\n    import google.colab\n    x = 0\nexcept ImportError:\n    x = 1",
+            1,
+            None,
+        ),  # asks whether this is Colab
+        ("import sys\nx = 0 if 'google.colab' in sys.modules else 1", 1, None),
+        ("x = 0 if 'google.colab' in str(get_ipython()) else 1", 1, None),
+        ("get_ipython().system('pip install y')\nx = 1", 1, None),
+        ("import google.protobuf\nx = 1", 1, None),
+        ("if True:\n    %pip install y\nx = 1", 1, "%pip install y"),
+        ("!pip install y \\\n  z\nx = 1", 1, "!pip install y"),
+        ("x = !ls", None, "!ls"),
+        ("%%capture\n!pip install y\nx = 1", 1, "%%capture; !pip install y"),
+        ("%%bash\npip install y; x = 0", "before", "%%bash"),
+        ("x = '''\n!pip\n'''", "\n!pip\n", None),
+    ],
+)
+def test_a_cell_runs_without_what_is_colabs(source, x, skipped, monkeypatch):
+    records = []
+    monkeypatch.setattr(run_notebook, "report", lambda **record: records.append(record["skipped"]))
+    namespace = {"x": "before", "get_ipython": run_notebook.MagicMock()}
+    run_notebook.run_cell(3, source, namespace)
+    assert namespace["x"] == x
+    assert [each.startswith(skipped or "-") for each in records] == [True] * (skipped is not None)
+
+
+def test_a_skipped_command_moves_no_line(monkeypatch):
+    monkeypatch.setattr(run_notebook, "report", lambda **_: None)
+    with pytest.raises(ZeroDivisionError) as raised:
+        run_notebook.run_cell(4, "!ls \\\n -l\n1 / 0", {})
+    assert raised.traceback[-1].lineno == 2  # counted from 0
 
 
 def test_a_deep_tree_is_removed(tmp_path):

@@ -39,11 +39,11 @@ def _run(arguments: Namespace) -> int:
     command = f"kvae {arguments.command}"
     streams.disarm_warnings()
     try:
-        if getattr(arguments, "action", None) not in ("list", "copy"):  # these need no Keras
+        if needs_keras := getattr(arguments, "action", None) not in WITHOUT_KERAS:
             _start(quietly=not arguments.debug)
         warnings.showwarning = lambda message, *_: print(f"{command}: {message}", file=sys.stderr)
         _import_modules(getattr(arguments, "modules", ()))
-        if getattr(arguments, "action", None) not in ("list", "copy"):
+        if needs_keras:
             _check_floatx(arguments.command in TRAINERS)
         if arguments.command in WRITERS and arguments.out:
             atomic.check_replaceable(arguments.out)  # rather than when the work is done
@@ -208,6 +208,7 @@ def workshop(arguments: Namespace) -> int | None:
 
 
 TRAINERS = ("demo", "train", "ladder")
+WITHOUT_KERAS = ("list", "copy", "zip")  # actions of `kvae workshop`
 WRITERS = ("generate", "evaluate", "apply", "explore", "data")  # of a file, --out
 COMMANDS = {
     each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, explore, ladder, data, workshop)

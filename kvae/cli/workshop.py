@@ -17,6 +17,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     sub.add_argument("folder", nargs="?", default=".", metavar="DIR", help="folder to copy to; default: current folder")
     sub.add_argument("--force", action="store_true", help="replace an existing copy, with everything filled in")
 
+    sub = actions.add_parser("zip", help="pack worksheets and kvae for students, also on Colab", description=ZIP)
+    sub.add_argument("numbers", nargs="*", type=int, metavar="N", help="the worksheets' numbers; default: all")
+    sub.add_argument("--out", default="kvae-worksheets.zip", metavar="ZIP", help="the archive; default: %(default)s")
+    sub.add_argument("--force", action="store_true", help="replace an existing archive")
+
     sub = actions.add_parser("check", help="run a notebook and report on each exercise", description=CHECK)
     sub.add_argument("file", metavar="FILE", help="a student's .ipynb file")
     _limits(sub)
@@ -31,6 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 LIST = "List the worksheets."
 COPY = "Copy a worksheet to fill in. An existing file is only replaced with --force."
+ZIP = (
+    "Pack student notebooks and kvae's wheel into one archive, to upload for a class. The first cell of each notebook "
+    "installs the wheel beside it if kvae is missing, as on Colab. Needs no network."
+)
 CHECK = "Run a notebook in a separate process and report on each exercise. Exit code 0 if all are right, else 1."
 GRADE = (
     "Run every notebook in a folder and its zip archives, each in a separate process, and assign points: a row per "
@@ -41,7 +50,7 @@ GRADE = (
 
 def run(arguments: Namespace) -> int | None:
     """Run `kvae workshop ACTION`, and return its exit code."""
-    return {"list": list_all, "copy": copy, "check": check, "grade": grade}[arguments.action](arguments)
+    return {"list": list_all, "copy": copy, "zip": pack, "check": check, "grade": grade}[arguments.action](arguments)
 
 
 def list_all(arguments: Namespace) -> None:
@@ -59,12 +68,8 @@ def list_all(arguments: Namespace) -> None:
 def copy(arguments: Namespace) -> None:
     """Copy a student's notebook."""
     from kvae.io import FileError, atomic
-    from kvae.worksheet import notebooks
 
-    known = notebooks.student_notebooks()
-    if arguments.number not in known:
-        raise ValueError(f"`N` must be one of {sorted(known)}, see `kvae workshop list`. Received: {arguments.number}")
-    source = known[arguments.number]
+    source = _student_notebook(arguments.number)
     target = atomic.make_folder(arguments.folder) / source.name
     if target.exists() and not arguments.force:
         raise FileError(f"{target} already exists: choose another folder, or use --force to overwrite it")
@@ -74,6 +79,22 @@ def copy(arguments: Namespace) -> None:
     print(f"  open it:  jupyter lab {target}   (pip install jupyterlab, if necessary; VS Code and Colab work too)")
     print("  fill in:  each blank is marked YOUR CODE; run its cell, and read the result of its check")
     print(f"  finally:  kvae workshop check {target}")
+
+
+def pack(arguments: Namespace) -> None:
+    """Write an archive of student notebooks and the wheel."""
+    from kvae.io import FileError
+    from kvae.worksheet import handout, notebooks
+
+    numbers = list(dict.fromkeys(arguments.numbers)) or list(notebooks.student_notebooks())
+    for number in numbers:
+        _student_notebook(number)
+    if Path(arguments.out).exists() and not arguments.force:
+        raise FileError(f"{arguments.out} already exists: choose another name, or use --force to overwrite it")
+    *written, wheel = handout.write(arguments.out, numbers)
+    print(f"written to {arguments.out}: {', '.join(written)} and {wheel}")
+    print(f"  upload it:  students unpack it and open a notebook; on Colab, they also upload {wheel}")
+    print("  collect:    kvae workshop grade SUBMISSIONS --out grades.csv")
 
 
 def check(arguments: Namespace) -> int:
@@ -118,6 +139,15 @@ def grade(arguments: Namespace) -> None:
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(f"interrupted; what has been graded is in {arguments.out}") from interruption
     print(f"{rows} rows written to {arguments.out}")
+
+
+def _student_notebook(number):
+    from kvae.worksheet import notebooks
+
+    known = notebooks.student_notebooks()
+    if number not in known:
+        raise ValueError(f"`N` must be one of {sorted(known)}, see `kvae workshop list`. Received: {number}")
+    return known[number]
 
 
 def _printed(result):

@@ -245,6 +245,8 @@ def _read(result: Result, notebook: notebooks.Notebook, records: list[dict[str, 
         cell = limits.printable(record["cell"], 9) if "cell" in record else cell
         if "error" in record:
             result.notes.append(f"cell {cell}: {limits.printable(record['error'])}")
+        elif "skipped" in record:
+            result.notes.append(f"cell {cell} ran without {limits.printable(record['skipped'], 200)}")
         elif "replaced" in record:
             result.notes.append(
                 f"cell {cell} REPLACES {limits.printable(record['replaced'], 60)}: a check that is not kvae's"

@@ -5,10 +5,12 @@ if it raises one, `{"done": true}` at the end; the checks write their verdicts t
 `kvae.worksheet.grading` starts it.
 """
 
+import ast
 import linecache
 import re
 import sys
 from typing import Any
+from unittest.mock import MagicMock
 
 from kvae.types import PathLike
 from kvae.worksheet import checking, notebooks
@@ -16,13 +18,17 @@ from kvae.worksheet.checking import exercises, find, report
 from kvae.worksheet.messages import describe
 
 RETURNED = re.compile(r"^(\w+) = .*\bcheck\(\s*[\"'](\d+\.\d+)[\"']", re.MULTILINE)
-MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
+# A notebook command, `!pip install x`, `%pip install x` or `files = !ls`, up to the end of its last line.
+COMMAND = re.compile(r"^([ \t]*)((?:\w+ *= *)?)([%!](?:.*\\\n)*.*)$", re.MULTILINE)
+OTHER_LANGUAGE = re.compile(r"\s*%%(?!capture|time|timeit|prun)\w+")  # the first line of a cell that is not Python
+COLAB = "_google_colab"  # the variable that stands for Colab's modules
 
 
 def main(path: PathLike, megabytes: int | str) -> None:
     """Run the notebook at `path`; a cell that raises does not stop the cells below."""
     limit_memory(int(megabytes) * 2**20)
     namespace: dict[str, Any] = {"__name__": "__main__", "display": lambda *args, **kwargs: None}
+    namespace["get_ipython"] = MagicMock()
     notebook = notebooks.read(path)
     checks = _checks(notebook) | {"kvae": sys.modules["kvae"]}
     for number, source in notebook.cells:
@@ -58,14 +64,57 @@ def _checks(notebook: notebooks.Notebook) -> dict[str, Any]:
 
 
 def run_cell(number: int, source: str, namespace: dict[str, Any]) -> None:
-    """Run the code of one cell; notebook commands (`%pip`, `!ls`) are skipped if it is not valid Python otherwise."""
+    """Run the code of one cell without what only works in a notebook, and report what was left out.
+
+    These are commands (`%pip`, `!ls`) in a cell that is not valid Python otherwise, cells in another language, and what
+    `google.colab` is imported for: an import that is not in a `try` gives an object on which every call does nothing.
+    """
     name = f"<cell {number}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # for tracebacks and AutoGraph
+    skipped: list[str] = []
+
+    def leave_out(command: re.Match[str]) -> str:
+        skipped.append(command[3].split("\n")[0])
+        return f"{command[1]}{command[2]}None" + "\n" * command[3].count("\n")
+
+    if language := OTHER_LANGUAGE.match(source):
+        report(cell=number, skipped=language[0].strip())
+        return
     try:
-        code = compile(source, name, "exec")
+        tree = ast.parse(source, name)
     except SyntaxError:
-        code = compile(MAGIC.sub(r"\1pass", source), name, "exec")
-    exec(code, namespace)
+        tree = ast.parse(COMMAND.sub(leave_out, source), name)
+    tree = _WithoutColab(skipped).visit(tree)
+    if skipped:
+        report(cell=number, skipped="; ".join(skipped))
+        namespace.setdefault(COLAB, MagicMock())
+    exec(compile(ast.fix_missing_locations(tree), name, "exec"), namespace)
+
+
+class _WithoutColab(ast.NodeTransformer):
+    """Replaces imports of `google.colab`, except those in a `try`, which are there to find out if this is Colab."""
+
+    def __init__(self, skipped: list[str]) -> None:
+        self.skipped = skipped
+
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        return node
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | list[ast.AST]:
+        return self._without(node, [each.name for each in node.names])
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.AST]:
+        return self._without(node, [f"{node.module}.{each.name}" for each in node.names])
+
+    def _without(self, node: ast.Import | ast.ImportFrom, modules: list[str]) -> ast.AST | list[ast.AST]:
+        ours = [i for i, module in enumerate(modules) if f"{module}.".startswith("google.colab.")]
+        if not ours:
+            return node
+        self.skipped.append(ast.unparse(node))
+        names = [(node.names[i].asname or node.names[i].name.split(".")[0]).replace("*", "_") for i in ours]
+        node.names = [each for i, each in enumerate(node.names) if i not in ours]
+        stand_ins = ast.parse("\n".join(f"{name} = {COLAB}" for name in names)).body
+        return [*([node] if node.names else []), *(ast.copy_location(each, node) for each in stand_ins)]
 
 
 def limit_memory(size: int) -> None:
