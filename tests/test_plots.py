@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
+from scipy.spatial.distance import pdist
 from scipy.stats import norm
 from sklearn.decomposition import PCA
 
@@ -514,3 +516,23 @@ def test_pictures_keep_out_of_pyplot():
     sources = [*folder.glob("plots/*.py"), *folder.glob("callbacks/*.py")]
     assert len(sources) > 5
     assert not [path for path in sources if "pyplot" in path.read_text()]
+
+
+# What dichromats see of linear RGB: Machado, Oliveira, Fernandes 2009, severity 1.
+VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_class_colours_can_be_told_apart(vision):
+    """In CIELAB, a difference of 2 is just visible; that of any two of the ten classes is at least 17."""
+    rgb = np.array([to_rgb(color) for color in plots.canvas.COLORS])
+    seen = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(VISIONS[vision])
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+    x, y, z = np.cbrt(seen.clip(0, 1) @ np.transpose(to_xyz) / [0.95047, 1.0, 1.08883]).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    assert pdist(lab).min() > 17
