@@ -23,7 +23,7 @@
 # run. You need NumPy, derivatives, the Gaussian density, and the ELBO (worksheet 4).
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* The problem takes 6 minutes, exercises 5.1 to 5.5 take 34, the figures and the summary 10. Students spend the most time on 5.1:
+# *For the instructor.* The problem takes 5 minutes, exercises 5.1 to 5.5 take 34, the figures and the summary 11. Students spend the most time on 5.1:
 # derive ∇q = q ∇log q on the board first. Fast students continue with 5.6.
 
 # %%
@@ -228,6 +228,66 @@ kvae.worksheet.show(draw_paths(paths, "Climbing the ELBO, 10 samples per step"))
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The −20 nats are what makes it so bad here: they do not change the exact gradient, but they do change the weight of every sample. Without them (REST = 0) the paths look alike, which is the idea of 5.6. Why use the score function at all? It does not need f'. If z is discrete, or f is the score of a game, there is no f': reinforcement
 # learning calls this estimator REINFORCE.
+
+# %% [markdown]
+# ## What a better gradient does not cure
+#
+# The toy model has a linear decoder, so its posterior is Gaussian, and $q_\phi$ can become equal to it. Bend the decoder, $p(x \mid z) = \mathcal N(x; \tfrac12 z^2 + \tfrac14 z,\, 0.3^2)$. With
+# one $x$ and one $z$, sums over a grid replace all integrals, and the whole model fits into one figure: $p(x \mid z)$ as shades of grey, beside it $p(x)$, and above it $p(z)$ and the posterior
+#
+# $$p(z \mid x) = \frac{p(x \mid z)\, p(z)}{p(x)}, \qquad p(x) = \int p(x \mid z)\, p(z)\, dz$$
+#
+# **Predict before you run.** Which $z$ can have led to $x = 1$ (the dotted line)? How many humps does $p(z \mid x = 1)$ have, and which one is higher? Where will the best Gaussian $q$ be?
+
+# %%
+z, x = np.linspace(-4, 4, 401), np.linspace(-1.5, 9, 1051)[:, None]  # a row of z beside a column of x
+dz, dx, seen = z[1] - z[0], x[1, 0] - x[0, 0], np.argmin(np.abs(x - 1.0))
+log_prior = stats.norm.logpdf(z)
+log_likelihood = stats.norm.logpdf(x, z**2 / 2 + z / 4, 0.3)  # (x, z)
+p_x = np.exp(log_likelihood + log_prior).sum(axis=1) * dz
+log_posterior = (log_likelihood + log_prior)[seen] - np.log(p_x[seen])
+print(
+    f"area under p(x): {p_x.sum() * dx:.3f}; share of the right hump: {np.exp(log_posterior)[z > -0.25].sum() * dz:.2f}"
+)
+
+m, t = (each[..., None] for each in np.meshgrid(np.linspace(-3, 3, 121), np.linspace(-3, 0.5, 71)))  # μ and log σ
+log_q = stats.norm.logpdf(z, m, np.exp(t))
+gap = np.sum(np.exp(log_q) * (log_q - log_posterior), axis=-1) * dz  # KL(q(z) ‖ p(z|x)) for every μ and σ
+best = np.unravel_index(gap.argmin(), gap.shape)
+print(
+    f"log p(x = 1) is {np.log(p_x[seen]):.2f} nats, the ELBO of the best Gaussian q {np.log(p_x[seen]) - gap[best]:.2f}"
+)
+
+figure = new_figure(10, 7.5, "A whole model: one pixel x, one latent z")
+(above, corner), (middle, beside) = figure.subplots(2, 2, width_ratios=(3, 1), height_ratios=(1, 1.5))
+corner.axis("off")
+above.fill_between(z, np.exp(log_posterior), color=COLORS[2], alpha=0.3)
+above.plot(z, np.exp(log_posterior), color=COLORS[2], linewidth=3, label="posterior p(z|x = 1)")
+above.plot(z, np.exp(log_prior), color=COLORS[0], linewidth=3, label="prior p(z)")
+above.plot(z, np.exp(log_q[best]), "--", color="black", linewidth=3, label="best Gaussian q(z)")
+middle.pcolormesh(z, x[:, 0], np.exp(log_likelihood), cmap="Greys", shading="nearest")
+beside.plot(p_x, x[:, 0], color=COLORS[4], linewidth=3)
+for axes in (middle, beside):
+    axes.axhline(1, color=COLORS[2], linewidth=3, linestyle=":")
+    axes.set_ylim(-1, 4)
+style(above, "", "", "density")
+style(middle, "p(x|z): each column is a density of x", "z", "x")
+style(beside, "p(x)", "density", "")
+figure.legend(*above.get_legend_handles_labels(), fontsize=TICK_SIZE, loc="outside lower center", ncols=3)
+above.set_xlim(middle.get_xlim())
+kvae.worksheet.show(figure)
+
+# %% [markdown]
+# <details><summary>Answer to “Predict before you run”</summary>
+#
+# The line crosses the curve twice, near $z = -1.7$ and $z = 1.2$, so the posterior has two humps. The prior prefers the
+# one nearer to 0, which has two thirds of the probability. The best Gaussian $q$ covers this hump and ignores the other. Its ELBO
+# stays about 0.5 nats below $\log p(x)$, whichever estimator finds it.
+# </details>
+
+# %% [markdown] tags=["instructor"]
+# *For the instructor.* Here nothing is trained: the best $q$ is the best point of a grid of μ and σ. Why not one wide Gaussian over both humps? $D_{\mathrm{KL}}[q \,\|\, p]$ is an average over $q$, and much of such
+# a $q$ would be between the humps, where $\log p(z \mid x)$ is very low. Ignoring a hump of one third costs only $-\log \tfrac23 \approx 0.4$ nats.
 
 # %% [markdown]
 # ## Exercise 5.3: the inverse CDF (5 minutes)
@@ -479,6 +539,7 @@ print(f"{'pathwise':>17}: d/dμ {gradient.mean():.1f} ± {gradient.std():.1f}")
 # - Samples do not say how they depend on $\phi$. The **score function** reweights them, $f\, \nabla \log q$: it does not need $f'$, but it is noisy. The **pathwise gradient** moves them, $f' \, \nabla g_\phi(\epsilon)$: it is far less noisy, but needs a differentiable
 #   $g_\phi$.
 # - $g_\phi$ comes from location and scale, from the inverse CDF, or from composition; with a composition, the density is multiplied by the derivative of the inverse function.
+# - A Gaussian $q$ of a posterior with two humps covers one of them: the gap between the ELBO and $\log p(x)$ stays, however good the gradient.
 # - With automatic gradients, always ask *which path they take*, and use `stop_gradient` to block the others.
 #
 # Worksheet 6 puts $\mathbf z = \boldsymbol\mu + \boldsymbol\sigma \odot \boldsymbol\epsilon$ between an encoder and a decoder.
