@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from kvae.worksheet.exercise import Exercise, judge
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WIDTH = 100  # JupyterLab breaks longer lines inside words
 MARKS = {"right": "✓", "wrong": "✗", "todo": "…"}
 
 
 def check(name: str, answer: Any) -> Any:
-    """Check an answer and print one line: right, wrong and why, or not done yet.
+    """Check an answer and print the verdict: right, wrong and why, or not done yet.
 
     With the environment variable `KVAE_STRICT=1`, every answer that is not right raises. With `KVAE_REPORT=FILE`, the
     verdict is also appended to that file as a line of JSON, for `kvae workshop check` and `grade`.
@@ -52,7 +54,8 @@ def check(name: str, answer: Any) -> Any:
         return answer
     if os.environ.get("KVAE_STRICT", "0") not in ("", "0"):
         raise AssertionError(line)
-    print(f"{line}{'' if line.endswith('?') else '.'} The cells below use the worksheet's own answer.")
+    whole = f"{line}{'' if line.endswith('?') else '.'} The cells below use the worksheet's own answer."
+    print(textwrap.fill(whole, WIDTH, break_long_words=False, break_on_hyphens=False))
     return exercise.reference
 
 
