@@ -162,7 +162,7 @@ SUBMISSIONS = {
     "torn.zip": (archive(a=RIGHT)[:60], "an archive that was not unpacked", "", ""),
     "matryoshka.zip": (archive(a=archive(b=archive(c=archive(d=RIGHT)))), "an archive inside archives", "", ""),
     "empty.zip": (archive(), "not a notebook", "", ""),
-    "essay.docx": (
+    "letter.docx": (
         archive(**{"[Content_Types].xml": b"", "word/document.xml": b"", "docProps/app.xml": b""}),
         "not a notebook",
         "",
