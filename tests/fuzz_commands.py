@@ -9,6 +9,7 @@ train --config config-0.json --out notes/run --epochs 3
 train --model autoencoder --noise 0.5 --hidden 8 4 --out notes/run
 train --dataset npz-1.npz --likelihood gaussian --sigma learned --prior mixture --out notes/run
 train --bound renyi --alpha=-inf --num-samples 3 --gradient score_function --binarization static --out notes/run
+train --model hierarchical --network ladder --latent-dims 3 2 --hidden 4 4 --out notes/run
 train --dataset absent.npz --epochs 1 --hidden 4 --out run
 demo --seed 3 --out notes/demo
 ladder --dataset npz-0.npz --latent-dim 3 --out notes/ladder

@@ -356,7 +356,11 @@ TABLE = np.zeros((2, 6), "float32")
 SMALL = applications.downsample(X, 2)
 
 BAD = {
-    "mask of another shape": (lambda m, p: applications.inpaint(m, X, LOWER[..., 0]), "`mask` must have shape"),
+    "mask of another shape": (lambda m, p: applications.inpaint(m, X, LOWER[0]), "`mask` must have shape"),
+    "mask without channels": (
+        lambda m, p: applications.inpaint(m, X, LOWER[..., 0]),
+        r"`mask` must have shape .*: use np.repeat\(mask\[..., None\], 1, axis=-1\)",
+    ),
     "mask of another number": (
         lambda m, p: applications.inpaint(m, X, np.ones((3, 8, 8, 1))),
         "`mask` must have shape",

@@ -209,6 +209,7 @@ def test_a_collapsed_layer_is_reported(without_graphs):
     found = {finding.name: finding for finding in evaluation.diagnose(linear(a), drawn(100, a))}
     assert found["collapsed_layers"].value == 1
     assert "collapsed: 2 of 2" in found["collapsed_layers"].message
+    assert found["dead_units"].advice.startswith("fewer latent dimensions in a layer")
     units = evaluation.active_units(linear(a), x)
     assert (units.variances[:2] > 0.1).all()
     assert units.variances[2] < 1e-6

@@ -311,6 +311,8 @@ def test_count_statistics(rng):
         expected = [seen.mean(), np.mean(seen == 0), np.nan if column == 2 else seen.var() / seen.mean()]
         np.testing.assert_allclose([each[column] for each in found.values()], expected, rtol=1e-6)
     assert all(np.isnan(each[3]) for each in found.values())
+    with pytest.raises(ValueError, match=r"`x` must hold counts, which are not negative. Received: values from -1"):
+        kvae.evaluation.count_statistics([[np.nan, 3], [-1, 2]])
 
 
 @pytest.mark.parametrize(

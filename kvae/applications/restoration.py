@@ -189,7 +189,11 @@ def check_mask(mask: ArrayLike, shape: Shape, image_shape: Shape) -> Array:
     mask = np.asarray(mask)
     shape, image_shape = tuple(shape), tuple(image_shape)
     if mask.shape not in (image_shape, shape):
-        raise ValueError(f"`mask` must have shape {image_shape} or that of `x`, {shape}. Received: shape {mask.shape}")
+        several = mask.shape in (image_shape[:-1], shape[:-1])  # the same for all channels
+        fix = f": use np.repeat(mask[..., None], {image_shape[-1]}, axis=-1)" if several else ""
+        raise ValueError(
+            f"`mask` must have shape {image_shape} or that of `x`, {shape}{fix}. Received: shape {mask.shape}"
+        )
     if not np.isin(mask, (0, 1)).all():
         raise ValueError(f"`mask` must contain bools, True where a pixel is known. Received: dtype {mask.dtype}")
     mask = np.broadcast_to(mask.astype(bool), (*shape[:1], *image_shape))

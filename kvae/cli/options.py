@@ -47,7 +47,7 @@ TRAIN = (
     Option(
         "network",
         "mlp",
-        "",
+        "ladder and top_down are for a hierarchical model",
         choices=("mlp", "conv", "ladder", "top_down"),
         choice_needs={
             "conv": {"model": WITH_CONV},

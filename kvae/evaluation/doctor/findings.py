@@ -209,11 +209,12 @@ def _dead_units(figures):
         return None
     kl = figures.dead_kl
     share = "" if kl is None else f", with {kl:.2g} of the KL's {figures.kl.mean():.3g} nats"
+    fewer = f"a latent_dim near {figures.active}" if figures.layer_kl is None else "fewer latent dimensions in a layer"
     return Finding(
         "dead_units",
         "note",
         f"Dead latent units: {dead} of {figures.model.latent_dim}{share}. The model does not need them.",
-        f"a latent_dim near {figures.active}; or, for more detail, KLWarmup or free bits.",
+        f"{fewer}; or, for more detail, KLWarmup or free bits.",
         float(dead),
     )
 
