@@ -669,6 +669,14 @@ def test_numbers_that_are_missing_or_low_come_with_a_reason(tmp_path, digits, ca
     assert "at least two classes" in metrics["notes"][-1]
 
 
+def test_bytes_are_evaluated_in_bits_per_dimension(rng):
+    x = (rng.integers(256, size=(6, 2, 2, 3)) / 255).astype("float32")
+    data = kvae.data.Dataset(x, None, x, None, None, "bytes")
+    networks = kvae.networks.mlp(x.shape[1:], 2, hidden=(4,), likelihood="discretized_logistic")
+    metrics = saved_model.evaluate(kvae.VAE(*networks, "discretized_logistic", seed=0), data, x, None)
+    assert metrics["bits_per_dimension"] == pytest.approx(metrics["negative_elbo"] / (12 * np.log(2)))
+
+
 class ResourceExhaustedError(Exception):
     """As TensorFlow's."""
 

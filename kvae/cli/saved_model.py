@@ -15,6 +15,7 @@ from kvae.cli import options as run_options
 from kvae.data import DATASETS, Dataset, binarize, load_data
 from kvae.data.datasets import has_image_files
 from kvae.distributions.counts import Counts
+from kvae.distributions.discretized_logistic import Levels
 from kvae.evaluation import reference_cards
 from kvae.evaluation.doctor import codebooks
 from kvae.evaluation.samples import mse_of_model
@@ -109,6 +110,8 @@ def evaluate(
             notes.append("A standard error needs at least two test images.")
         metrics["reconstruction_loss"] = -float(log_likelihood.mean())
         metrics["kl_loss"] = float(kl.mean())
+        if isinstance(model.likelihood, Levels):
+            metrics["bits_per_dimension"] = float(evaluation.bits_per_dimension(elbo.mean(), model.image_shape))
     if capabilities.has(model, "networks"):
         metrics["reconstruction_mse"] = mse_of_model(model, x_test, y_test)
         metrics["pca_reconstruction_mse"] = mse_of_model(fit_pca(model.latent_dim, data.x_train), x_test)
