@@ -125,7 +125,7 @@ class _TwiceDecoded(Autoencoder):
 
 class _WithoutSelf(Autoencoder):
     def call(self, x):
-        return decoder(encoder(x))  # noqa: F821
+        return decoder(encoder(x))  # type: ignore[name-defined]  # noqa: F821
 
 
 def _tied(output):
