@@ -14,8 +14,8 @@ no_saved_model = pytest.mark.skipif(
 )
 
 
-def expected(name):
-    """A model after `fit`, five images (with their conditions), and what `predict` gives for them."""
+def expected(name, method="reconstruct"):
+    """A model after `fit`, five images or codes (with their conditions), and what the method gives for them."""
     if name == "several conditions":
         model = kvae.CVAE(*several(), num_classes=(3, None), prior="learned")
         x, y = CASES["vae"].arrays(12)[0], label_and_image(np.random.default_rng(0))
@@ -24,20 +24,32 @@ def expected(name):
     model.compile(**QUICKLY)
     model.fit(x, y, epochs=1, verbose=0)
     x, y = x[:5], y if y is None else keras.tree.map_structure(lambda part: part[:5], y)
+    if method == "decode":
+        x = np.random.default_rng(0).normal(size=(5, *model.latent_shape)).astype("float32")
     conditions = y if isinstance(y, tuple) else () if y is None else (y,)
     inputs = [x, *(part.astype("int32") if part.dtype.kind == "i" else part for part in conditions)]
-    return model, inputs, model.predict(x if y is None else (x, y), verbose=0)
+    if method == "reconstruct":
+        return model, inputs, model.predict(x if y is None else (x, y), verbose=0)
+    return model, inputs, getattr(model, method)(x, y)
 
 
 @no_saved_model
-@pytest.mark.parametrize("name", ["vae-learned-sigma", "several conditions"])
-def test_saved_model_reconstructs(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("vae-learned-sigma", "reconstruct"),
+        ("several conditions", "reconstruct"),
+        ("several conditions", "encode"),
+        ("cvae", "decode"),
+    ],
+)
+def test_saved_model(name, method, tmp_path):
     tf = pytest.importorskip("tensorflow", reason="a SavedModel needs TensorFlow")
-    model, inputs, reconstruction = expected(name)
-    model.export(tmp_path / "model", verbose=False)
+    model, inputs, output = expected(name, method)
+    model.export(tmp_path / "model", method=method, verbose=False)
     loaded = tf.saved_model.load(tmp_path / "model")
     exported = loaded.serve(inputs if len(inputs) > 1 else inputs[0]).numpy()
-    np.testing.assert_allclose(exported, reconstruction, atol=1e-6)
+    np.testing.assert_allclose(exported, output, atol=1e-6)
 
 
 @no_saved_model
@@ -50,20 +62,37 @@ def test_the_decoder_of_tied_weights_generates(tmp_path):
     np.testing.assert_allclose(loaded.serve(z).numpy(), model.decode(z), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cvae", "autoencoder-tied", "vae-conv"])
-def test_onnx_reconstructs(name, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs onnx and onnxruntime")
+def test_methods_that_cannot_be_exported(tmp_path):
+    for name, method in (("vae", "predict"), ("vqvae", "decode")):
+        with pytest.raises(ValueError, match=f"`method` must be one of .* Received: '{method}'"):
+            CASES[name].build().export(tmp_path / "model", method=method)
+
+
+@pytest.mark.long  # where the gate has installed the extra `export`
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("cvae", "reconstruct"),
+        ("cvae", "encode"),
+        ("cvae", "decode"),
+        ("autoencoder-tied", "reconstruct"),
+        ("vae-conv", "reconstruct"),
+    ],
+)
+def test_onnx(name, method, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX needs the extra `export`")
     for converter in {"tensorflow": ["tf2onnx"], "jax": ["flax", "jax2onnx"], "torch": ["onnx"]}[
         keras.backend.backend()
     ]:
         pytest.importorskip(converter, reason=f"Keras exports to ONNX with {converter}")
-    model, inputs, reconstruction = expected(name)
+    model, inputs, output = expected(name, method)
     path = str(tmp_path / "model.onnx")  # a string, for tf2onnx
-    model.export(path, format="onnx", verbose=False)
+    model.export(path, format="onnx", method=method, verbose=False)
     session = onnxruntime.InferenceSession(path)
-    assert [each.name for each in session.get_inputs()] == ["x", "y"][: len(inputs)]
-    (exported,) = session.run(None, dict(zip("xy", inputs, strict=False)))
-    np.testing.assert_allclose(exported, reconstruction, atol=1e-6)
+    names = ["z" if method == "decode" else "x", "y"][: len(inputs)]
+    assert [each.name for each in session.get_inputs()] == names
+    (exported,) = session.run(None, dict(zip(names, inputs, strict=True)))
+    np.testing.assert_allclose(exported, output, atol=1e-6)
 
 
 @pytest.mark.long

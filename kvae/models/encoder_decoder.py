@@ -27,6 +27,7 @@ class EncoderDecoder(BaseModel):
     """
 
     penalties: list[penalties.Penalty]
+    exported: tuple[str, ...] = ("reconstruct", "encode", "decode")  # methods that `export` takes
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -148,28 +149,33 @@ class EncoderDecoder(BaseModel):
         if isinstance(x, np.ndarray):
             self.likelihood.check_training(x, "x")
 
-    def export(self, filepath: PathLike, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """Export what `predict` computes, as `keras.Model.export` does: reconstructions, without losses or sampling.
+    def export(
+        self, filepath: PathLike, format: str = "tf_saved_model", method: str = "reconstruct", **kwargs: Any
+    ) -> None:
+        """Export what one of the methods computes, as `keras.Model.export` does: without losses or sampling.
 
-        The exported function maps images `(batch, *image_shape)` to pixel means; for a model with a condition it takes
-        `[x, y]`, named `x` and `y`, with int32 class labels `(batch,)`. The parts can be exported on their own:
-        `model.encoder.export(path)` gives parameters of q(z|x), and `model.decoder.export(path)`, the part that
-        generates, turns codes drawn from the prior into parameters of p(x|z), logits for a Bernoulli likelihood.
+        By default that is what `predict` computes: the exported function maps images `(batch, *image_shape)` to pixel
+        means. The one of "encode" maps them to codes, and that of "decode", the part that generates, codes drawn from
+        the prior to pixel means. For a model with a condition they take `[x, y]` or `[z, y]`, named `x`, `z` and `y`,
+        with int32 class labels `(batch,)`.
 
         Args:
             filepath: path of a new folder for a SavedModel, of a file for the other formats.
             format: "tf_saved_model", "onnx", "litert" (TFLite), "openvino" or "torch"; Keras's documentation says
                 which packages and backends each needs.
+            method: "reconstruct", "encode" or "decode"; of a `VQVAE`, whose codes are indices, the first alone.
             **kwargs: as in `keras.Model.export`.
 
         Raises:
-            ValueError: for an unknown format, or one that the backend does not have.
+            ValueError: for an unknown method or format, or a format that the backend does not have.
 
         Example:
 
-        >>> model.export("vae", verbose=False)  # a SavedModel, for tf.saved_model.load("vae").serve(x)
+        >>> model.export("vae", verbose=False)  # a SavedModel: loaded = tf.saved_model.load("vae"); loaded.serve(x)
         """
-        network = exporting.reconstruction(self)
+        if method not in self.exported:
+            raise ValueError(f"`method` must be one of {list(self.exported)}. Received: {method!r}")
+        network = exporting.function(self, method)
         network.export(filepath, format=format, **{"input_signature": [network.input], **kwargs})
 
     @classmethod

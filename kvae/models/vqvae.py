@@ -63,6 +63,7 @@ class VQVAE(PriorModel):
     """
 
     term_names: tuple[str, ...] = ("reconstruction_loss", "quantization_loss", "perplexity")
+    exported = ("reconstruct",)  # the codes of the other methods are indices
 
     def __init__(
         self,
