@@ -1,6 +1,7 @@
 """Callbacks: what they draw and log, when and under which name, and that they do not affect training."""
 
 import csv
+import functools
 import sys
 import threading
 import warnings
@@ -8,7 +9,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from cases import QUICKLY
+from cases import CASES, QUICKLY
 from sklearn.decomposition import PCA
 
 import kvae
@@ -333,3 +334,19 @@ def test_many_classes_and_their_names_are_legible():
     assert legend[0] == "0"
     points = sum(len(each.get_offsets()) for each in scatter.figure(1).axes[0].collections)
     assert points == 300  # the others are grey
+
+
+def test_what_wraps_keras_fit_may_append_a_callback(monkeypatch):
+    """As MLflow's autologging does."""
+    seen, fit = [], keras.Model.fit
+
+    @functools.wraps(fit)
+    def wrapped(model, *args, callbacks, **kwargs):
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["elbo"])))
+        return fit(model, *args, callbacks=callbacks, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", wrapped)
+    model = CASES["vae"].build()
+    model.compile(**QUICKLY)
+    model.fit(CASES["vae"].arrays(8)[0], verbose=0)
+    assert len(seen) == 1

@@ -13,7 +13,10 @@ def guards_first(callbacks: Any) -> Any:
 
     Args:
         callbacks: the argument of `fit`: a callback or a nested list of them; anything else is returned as it is.
+            `None` is an empty list, to which a wrapper of Keras's `fit` may append, such as MLflow's autologging.
     """
+    if callbacks is None:
+        return []
     if not isinstance(callbacks, (list, tuple)):
         return callbacks
     return sorted(keras.tree.flatten(callbacks), key=lambda each: not getattr(each, "runs_first", False))
