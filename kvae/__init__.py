@@ -79,6 +79,7 @@ __all__ = [
     "plots",
     "priors",
     "quantization",
+    "sklearn",
     "strategy",
     "toy",
     "training",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
         plots,
         priors,
         quantization,
+        sklearn,
         training,
         worksheet,
     )

@@ -19,7 +19,7 @@ LAYERS = [
     ["bounds", "corruption", "data", "flows", "layers", "networks", "outputs", "penalties", "priors", "quantization"],
     ["models", "objectives"],
     ["baselines", "energy", "evaluation"],
-    ["applications"],
+    ["applications", "sklearn"],
     ["ladder", "plots"],
     ["callbacks"],
     ["explorer", "worksheet"],
