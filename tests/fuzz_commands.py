@@ -22,6 +22,8 @@ plot {model} --kind samples --dataset digits --out out
 plot {model} --kind history manifold --dataset npz-0.npz
 apply {task} {model} --dataset npz-0.npz --count 2 --out out/x.png
 apply {task} {model} --count 1 --method gibbs --sigma 0.3 --factor 2
+report run {input} --out out/x.html
+compare run notes
 data npz-0.npz
 data {input}
 evaluate {model} --dataset {input}

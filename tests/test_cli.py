@@ -21,7 +21,7 @@ import pytest
 import kvae
 from kvae import callbacks, distributions, priors
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
-from kvae.cli import build, main, parser, printing, run_folder, runs, saved_model, streams
+from kvae.cli import build, main, parser, printing, run_folder, run_record, runs, saved_model, streams
 from kvae.cli import options as run_options
 from kvae.io import FileError
 
@@ -89,6 +89,18 @@ def test_explore_writes_a_page_of_the_runs_data(trained):
     alone.write_bytes((folder / "run" / "model.keras").read_bytes())
     assert "use --dataset" in run_here("explore", "alone.keras", "--out", "pages/one.html", cwd=folder)
     assert (folder / "pages" / "one.html").stat().st_size < len(text)
+
+
+def test_a_report_of_the_run(trained):
+    folder, _ = trained
+    assert "written to page.html" in run_here("report", "run", "--out", "page.html", cwd=folder)
+    text = (folder / "page.html").read_text()
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    number = f"{metrics['negative_elbo']:.2f} ± {metrics['negative_elbo_standard_error']:.2f}".replace("-", "−")
+    assert "<h1>CVAE on digits: run</h1>" in text
+    assert number in text
+    assert text.count("<img") == 2 + len(run_record.read([folder / "run"])[0].pictures()) == 7
+    assert number in run_here("compare", "run", cwd=folder)
 
 
 def test_the_metrics_are_the_models(trained, digits):

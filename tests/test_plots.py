@@ -426,6 +426,28 @@ def test_history_needs_a_loss():
         plots.history({"mse": [1.0]})
 
 
+def test_history_draws_the_panels_asked_for():
+    logs = {"loss": [3.0, 2.0], "kl_loss": [1.0, 1.5]}
+    (axes,) = plots.history(logs, None, ["Reconstruction and KL"]).axes
+    assert list(axes.lines[0].get_ydata()) == [1, 1.5]
+    with pytest.raises(ValueError, match="`panels` must be among"):
+        plots.history(logs, panels=["KL"])
+
+
+def test_histories_draw_a_term_of_every_training():
+    runs = {"_one$": {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}, "x" * 40: {"loss": [1.0] * 3, "val_loss": [2.0] * 3}}
+    figure = plots.histories(runs, "val_loss")
+    (axes,) = figure.axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[4, 3], [2, 2, 2]]
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 2
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [r" _one\$", f" …{'x' * 29}"]
+    assert axes.get_xlim() == (0.5, 3.5)
+    for wrong, key in ((runs, "kl_loss"), ({}, "loss"), ({str(i): runs["_one$"] for i in range(21)}, "loss")):
+        with pytest.raises(ValueError, match=f"`runs` must be 1 to 20 trainings with a `{key}`"):
+            plots.histories(wrong, key)
+
+
 def test_beside_pca_shows_both_reconstructions_their_errors_and_their_codes():
     rng = np.random.default_rng(0)
     model, pca = X + 0.1, X - 0.2
@@ -486,6 +508,7 @@ def make_all(vae, cvae):
         plots.interpolation(cvae, X[0], X[1], 3, 7),
         plots.style_by_digit(cvae),
         plots.style_transfer(cvae, X[:3], Y[:3]),
+        plots.histories({f"a long name of a training, {i}": {"loss": [2.0, i]} for i in range(20)}, "loss", "Title"),
         plots.history(
             {key: [2.0, 1.0] for key in ("loss", "val_loss", "reconstruction_loss", "val_kl_loss", "kl_loss")}
         ),

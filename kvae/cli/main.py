@@ -14,6 +14,7 @@ from kvae.cli import parser, streams
 from kvae.cli import workshop as workshops
 from kvae.cli.explore import explore
 from kvae.cli.options import DEFAULTS, DEMO
+from kvae.cli.report import compare, report
 from kvae.io import atomic
 
 
@@ -209,9 +210,10 @@ def workshop(arguments: Namespace) -> int | None:
 
 TRAINERS = ("demo", "train", "ladder")
 WITHOUT_KERAS = ("list", "copy", "zip")  # actions of `kvae workshop`
-WRITERS = ("generate", "evaluate", "apply", "explore", "data")  # of a file, --out
+WRITERS = ("generate", "evaluate", "apply", "explore", "report", "data")  # of a file, --out
 COMMANDS = {
-    each.__name__: each for each in (demo, train, generate, evaluate, plot, apply, explore, ladder, data, workshop)
+    each.__name__: each
+    for each in (demo, train, generate, evaluate, plot, apply, explore, report, compare, ladder, data, workshop)
 }
 
 

@@ -119,6 +119,16 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--sheet", action="store_true", help=help)
     sub.add_argument("--out", metavar="FILE", help="HTML file to write; default: explore.html next to the model")
 
+    def runs(sub):
+        sub.add_argument("runs", nargs="+", metavar="RUN", help="a run folder")
+
+    sub = command("report")
+    runs(sub)
+    own_modules(sub)
+    sub.add_argument("--out", default="report.html", metavar="FILE", help="HTML file to write; default: %(default)s")
+
+    runs(command("compare"))
+
     sub = command("ladder")
     seed(sub)
     sub.add_argument("--dataset", default="digits", metavar="NAME", help=options.DATA_HELP + "; default: %(default)s")

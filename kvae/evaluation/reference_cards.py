@@ -42,6 +42,8 @@ METRICS = {
     "negative_elbo": Metric(" nats"),
     "frechet_distance": Metric(),
     "accuracy": Metric(digits=3, higher_is_better=True),
+    "label_agreement": Metric(digits=3, higher_is_better=True),
+    "reconstruction_mse": Metric(digits=4),
 }
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from kvae.explorer import packing
-from kvae.io import atomic
+from kvae.io import html_page
 from kvae.types import PathLike
 
 SCRIPTS = ("decode.js", "pictures.js", "space.js", "plane.js", "panels.js", "main.js")
@@ -30,23 +27,15 @@ class Page:
         self.notes = notes
         script = "(() => {\n'use strict';\n" + "".join(map(_static, SCRIPTS)) + "})();"
         style = _static("style.css")
-        # Nothing is loaded from anywhere, and no other script runs, whatever the data should contain.
-        policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-        policy += "base-uri 'none'; form-action 'none'"
         parts = {
-            "policy": html.escape(policy),
+            "policy": html_page.policy(style, script),
             "title": html.escape(title),
-            "notes": "".join(f"<p>{html.escape(note)}</p>" for note in notes),
+            "notes": html_page.join(*(html_page.element("p", note) for note in notes)),
             "style": style,
             "data": packing.json_text(data),
             "script": script,
         }
-        first, *others = _static("page.html").split("{{")
-        filled = [first]
-        for each in others:
-            name, rest = each.split("}}", 1)
-            filled += [parts[name], rest]
-        self.html = "".join(filled)
+        self.html = html_page.fill(_static("page.html"), parts)
 
     def save(self, path: PathLike) -> Path:
         """Write the page to a file, atomically; its folder is created.
@@ -57,11 +46,7 @@ class Page:
         Returns:
             The path as a `pathlib.Path`.
         """
-        path = Path(path)
-        atomic.make_folder(path.parent)
-        with atomic.replacing(path) as aside:
-            aside.write_text(self.html, encoding="utf-8")
-        return path
+        return html_page.save(self.html, path)
 
     def _repr_html_(self) -> str:
         # A frame of its own: neither the page's style nor its program reaches the notebook.
@@ -77,9 +62,4 @@ def in_notebook() -> bool:
 
 
 def _static(name):
-    return resources.files("kvae.explorer").joinpath("static").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text):
-    digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
+    return html_page.static("kvae.explorer", name)

@@ -2,7 +2,7 @@
 
 from kvae.plots.applications import anomalies, denoising, inpainting, rate_distortion, super_resolution
 from kvae.plots.canvas import save
-from kvae.plots.curves import beside_pca, history, lines_beside_pca
+from kvae.plots.curves import beside_pca, histories, history, lines_beside_pca
 from kvae.plots.energy import energy_surfaces
 from kvae.plots.flows import flow_grid
 from kvae.plots.image_grids import image_grid, mosaic, reconstruction_grid, sample_grid
@@ -27,6 +27,7 @@ __all__ = [
     "energy_surfaces",
     "feature_histograms",
     "flow_grid",
+    "histories",
     "history",
     "image_grid",
     "inpainting",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, TITLE_SIZE, ClassNames, new_figure
+from kvae.plots.canvas import COLORS, LABEL_SIZE, MAX_CLASSES, TICK_SIZE, TITLE_SIZE, ClassNames, new_figure
 from kvae.plots.image_grids import draw_images, stack_rows
 from kvae.plots.lines import draw_lines, stack_lines
 from kvae.plots.scatter import draw_scatter
@@ -24,19 +25,24 @@ PANELS = (
 )
 
 
-def history(history: keras.callbacks.History | Mapping[str, Sequence[float]], title: str = "Training") -> Figure:
+def history(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]],
+    title: str | None = "Training",
+    panels: Sequence[str] | None = None,
+) -> Figure:
     """Plot training curves: the loss, and next to it the reconstruction and KL terms.
 
     Args:
         history: return value of `fit`, its `history` dict, or a mapping from names to one value per epoch, in nats per
             example. Validation curves are dashed; missing terms are omitted.
-        title: str.
+        title: str, or `None`.
+        panels: titles of the panels to plot, of "Loss" and "Reconstruction and KL"; `None` for all.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if there is no `loss`.
+        ValueError: if there is no `loss`, or nothing to plot in `panels`.
 
     Example:
 
@@ -48,26 +54,71 @@ def history(history: keras.callbacks.History | Mapping[str, Sequence[float]], ti
             "`history` must contain a `loss` of at least one epoch: pass the return value of `fit`. "
             f"Received: {sorted(curves) or 'nothing'}"
         )
-    panels = [(name, curve) for name, curve in PANELS if any(key in curves for key in curve)]
-    figure = new_figure(6.5 * len(panels), 6, title)
-    epochs = len(curves["loss"])
-    for axes, (name, terms) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    wanted = [name for name, _ in PANELS] if panels is None else panels
+    found = [(name, terms) for name, terms in PANELS if name in wanted and any(key in curves for key in terms)]
+    if not found:
+        raise ValueError(f"`panels` must be among {[name for name, _ in PANELS]}. Received: {panels}")
+    figure = new_figure(6.5 * len(found), 6, title)
+    for axes, (name, terms) in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
         for color, (key, label) in zip((COLORS[0], COLORS[2]), terms.items(), strict=False):
             for prefix, line, suffix in (("", "-", "training"), ("val_", "--", "validation")):
-                values = np.asarray(curves.get(prefix + key, ()))
-                if len(values):  # with `validation_freq`, there are fewer values than epochs
-                    x = np.arange(1, len(values) + 1) * (epochs // len(values))
-                    marker = "o" if len(values) == 1 else None
-                    axes.plot(x, values, line, color=color, linewidth=2.5, marker=marker, label=f"{label}, {suffix}")
+                _draw_curve(axes, curves, prefix + key, color=color, linestyle=line, label=f"{label}, {suffix}")
         axes.set_title(name, fontsize=LABEL_SIZE)
-        axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
-        axes.set_ylabel("nats per example", fontsize=LABEL_SIZE)
-        axes.tick_params(labelsize=TICK_SIZE)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(0.5, epochs + 0.5)
-        axes.grid(alpha=0.3)
+        _label_axes(axes, len(curves["loss"]))
         axes.legend(fontsize=TICK_SIZE, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
     return figure
+
+
+def histories(runs: Mapping[str, Mapping[str, Sequence[float]]], key: str, title: str | None = None) -> Figure:
+    """Plot one term of several trainings over each other.
+
+    Args:
+        runs: from the names of at most 20 trainings to their curves, as for `history`.
+        key: the term to plot, such as "val_loss", in nats per example.
+        title: str, or `None`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: if a training does not have the term, or there are too many.
+
+    Example:
+
+    >>> runs = {f"β = {beta}": {"loss": [30.0, 25.0 + beta]} for beta in (1, 4)}
+    >>> figure = kvae.plots.histories(runs, "loss")
+    """
+    lacking = [name for name, curves in runs.items() if not (len(curves.get(key, ())) and "loss" in curves)]
+    if lacking or not 1 <= len(runs) <= MAX_CLASSES:
+        received = f"{lacking} without it" if lacking else f"{len(runs)} trainings"
+        raise ValueError(f"`runs` must be 1 to {MAX_CLASSES} trainings with a `{key}`. Received: {received}")
+    # Matplotlib takes dollars for a formula, and hides what begins with an underscore.
+    labels = [" " + (name if len(name) <= 30 else f"…{name[-29:]}").replace("$", r"\$") for name in runs]
+    columns = 2 if len(runs) > 3 and max(map(len, labels)) <= 14 else 1
+    figure = new_figure(6.5, 5 + 0.3 * math.ceil(len(runs) / columns), title)
+    axes = figure.subplots()
+    for i, (label, curves) in enumerate(zip(labels, runs.values(), strict=True)):
+        style = {"color": COLORS[i % len(COLORS)], "linestyle": ("-", "--", "-.", ":")[i % 4]}
+        _draw_curve(axes, curves, key, label=label, **style)
+    _label_axes(axes, max(len(curves["loss"]) for curves in runs.values()))
+    figure.legend(fontsize=TICK_SIZE, ncols=columns, loc="outside lower center", frameon=False)
+    return figure
+
+
+def _draw_curve(axes, curves, key, **style):
+    values = np.asarray(curves.get(key, ()))
+    if len(values):  # with `validation_freq`, there are fewer values than epochs
+        x = np.arange(1, len(values) + 1) * (len(curves["loss"]) // len(values))
+        axes.plot(x, values, linewidth=2.5, marker="o" if len(values) == 1 else None, **style)
+
+
+def _label_axes(axes, epochs):
+    axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
+    axes.set_ylabel("nats per example", fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=TICK_SIZE)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, epochs + 0.5)
+    axes.grid(alpha=0.3)
 
 
 def beside_pca(
