@@ -143,9 +143,12 @@ def verdict(record: Record, examination: Examination) -> tuple[str, str, str]:
             place = "within" if placed.distance == 0 else "better than" if placed.distance < 0 else "worse than"
             low, high = (f"{edge:.{METRICS[name].digits}f}" for edge in placed.card.band)
             said[-1] += f", {place} the range of its reference card, {low} to {high}"
-    for severity, verb in (("problem", "found"), ("warning", "warns of")):
-        if named[severity]:
-            said.append(f"the doctor {verb} {', '.join(named[severity])}")
+    if named["problem"]:
+        said.append(
+            f"the doctor found {'problems' if named['problem'][1:] else 'a problem'}: {', '.join(named['problem'])}"
+        )
+    if named["warning"]:
+        said.append(f"the doctor warns: {', '.join(named['warning'])}")
     if not (examination.reason or any(named.values())):
         said.append("the doctor found no problem")
     elif examination.reason:
