@@ -343,6 +343,13 @@ def test_numbers_on_different_scales_are_not_ranked(name, changes, reason, tmp_p
     assert (said in comparison.notes(records)) == bool(reason)
 
 
+def test_models_without_a_condition_are_ranked_with_each_other(tmp_path, data):
+    folders = [write_run(tmp_path / model, data, model=model) for model in ("vae", "introvae", "cvae")]
+    records = run_record.read(folders)
+    assert comparison.obstacles(records[:2], "negative_elbo") == []
+    assert comparison.obstacles(records, "negative_elbo") == ["model"]
+
+
 def test_a_static_binarization_by_another_seed_is_the_same_data(tmp_path, data):
     folders = [
         write_run(tmp_path / str(seed), {**data, "checksum": seed}, binarization="static", seed=seed) for seed in (0, 1)

@@ -7,11 +7,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kvae.cli.options import ADVERSARIAL
+from kvae.cli.options import ADVERSARIAL, FEW_LABELS
 from kvae.cli.run_record import Record
 from kvae.evaluation.reference_cards import METRICS
 from kvae.io import limits
 
+CONDITIONAL = ("cvae", *FEW_LABELS)  # the other models are all of p(x)
 # What runs must share for a number of theirs to be ranked, beside the data.
 NEEDS = {
     "negative_elbo": ("model", "likelihood", "binarization"),  # densities of the same pixels, p(x) or p(x|y)
@@ -138,8 +139,14 @@ def marks(records: Sequence[Record], name: str) -> list[str]:
 def obstacles(records: Sequence[Record], name: str) -> list[str]:
     """In what the runs differ that must be the same for a number to be ranked."""
     able = [record for record in records if record.number(name) is not None]
-    differ = [option for option in NEEDS.get(name, ()) if len({str(record.options[option]) for record in able}) > 1]
+    differ = [option for option in NEEDS.get(name, ()) if len({_scale(record, option) for record in able}) > 1]
     return (["data"] if len({record.data_key for record in able}) > 1 else []) + differ
+
+
+def _scale(record, option):
+    """An option as far as a number's scale depends on it."""
+    chosen = record.options[option]
+    return "p(x)" if option == "model" and chosen not in CONDITIONAL else str(chosen)
 
 
 def differing(records: Sequence[Record]) -> dict[str, list[Any]]:

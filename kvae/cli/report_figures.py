@@ -31,7 +31,8 @@ WIDEST = 1200  # pixels
 
 def curves(record: Record) -> Markup:
     """The training curves of a run."""
-    history, figures = record.history, []
+    history = record.history
+    figures: list[Markup] = []
     for panel, terms in (("Loss", ["loss"]), ("Reconstruction and KL", ["reconstruction_loss", "kl_loss"])):
         if any(term in history for term in terms):
             said = "; ".join(_course(history, term) for term in terms if term in history)
@@ -69,7 +70,8 @@ def overlaid(records: Sequence[Record]) -> list[Markup]:
 
 def pictures(records: Sequence[Record], kinds: Sequence[str] | None = None) -> list[Markup]:
     """The last pictures of each kind of every run, as long as they have room."""
-    figures, left, room = [], 0, MOST_BYTES
+    figures: list[Markup] = []
+    left, room = 0, MOST_BYTES
     found = [(record, kind, path) for record in records for kind, path in record.pictures().items()]
     order = list(PICTURES if kinds is None else kinds)
     found = [each for each in found if kinds is None or each[1] in kinds]

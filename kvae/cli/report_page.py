@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvae.cli import comparison, report_figures, runs
-from kvae.cli.options import DEFAULTS, VARIATIONAL, WITH_POSTERIOR
+from kvae.cli.options import DEFAULTS, VARIATIONAL, WITH_BOUND, WITH_POSTERIOR
 from kvae.cli.report_figures import TERMS
 from kvae.cli.run_record import Record
 from kvae.evaluation import Finding
@@ -73,7 +73,8 @@ def of_run(record: Record, examination: Examination) -> str:
 def _facts(record: Record, model: str, networks: Sequence[str]) -> dict[str, str]:
     """What was trained on what, by heading."""
     options, shape = record.options, record.config["data"].get("image_shape")
-    dimensions = "1 latent dimension" if options["latent_dim"] == 1 else f"{options['latent_dim']} latent dimensions"
+    size = int(record.number("latent_dim") or options["latent_dim"])  # of a hierarchy, all layers together
+    dimensions = "1 latent dimension" if size == 1 else f"{size} latent dimensions"
     facts = {
         "model": f"{model}, {dimensions}",
         "networks": "; ".join(networks) or options["network"],
@@ -82,9 +83,10 @@ def _facts(record: Record, model: str, networks: Sequence[str]) -> dict[str, str
     if options["model"] in WITH_POSTERIOR["model"]:
         facts["posterior"] = options["posterior"]
     if options["model"] in VARIATIONAL["model"]:
+        facts["prior"] = options["prior"]
+    if options["model"] in WITH_BOUND["model"]:
         samples = "1 sample" if options["num_samples"] == 1 else f"{options['num_samples']} samples"
-        facts |= {"prior": options["prior"], "objective": f"{options['bound']}, {samples} per example"}
-        facts["objective"] += f", KL weighted by {options['beta']:g}"
+        facts["objective"] = f"{options['bound']}, {samples} per example, KL weighted by {options['beta']:g}"
     values = f", {' × '.join(map(str, shape))} values each" if isinstance(shape, list) else ""
     facts["data"] = comparison.describe_data(record) + values
     rate = f"Adam from a learning rate of {options['learning_rate']:g}"
