@@ -37,6 +37,7 @@ NUMBERS = {
         "reconstr.", "reconstruction, nats", "−log p(x|z), the reconstruction's part of −ELBO"
     ),
     "kl_loss": Named("KL", "KL, nats", "the KL divergence of the posterior and the prior, the other part"),
+    "bits_per_dimension": Named("bits/dim.", "bits per dimension", "−ELBO in bits for each value of bytes"),
     "reconstruction_mse": Named("MSE", "MSE", "mean squared error of a reconstructed value"),
     "pca_reconstruction_mse": Named("PCA's MSE", "PCA's MSE", "the same of PCA with as many dimensions"),
     "accuracy": Named("accuracy", "accuracy", "share of test examples that the classifier gets right"),
@@ -55,7 +56,13 @@ NUMBERS = {
     "median_dispersion": Named("dispersion", "dispersion", "variance over mean of the test data's columns, the median"),
     "median_generated_dispersion": Named("drawn disp.", "dispersion drawn", "the same of what the model draws"),
 }
-DECIMALS = {"reconstruction_loss": 2, "kl_loss": 2, "pca_reconstruction_mse": 4, "judge_accuracy_on_real_images": 3}
+DECIMALS = {
+    "reconstruction_loss": 2,
+    "kl_loss": 2,
+    "bits_per_dimension": 3,
+    "pca_reconstruction_mse": 4,
+    "judge_accuracy_on_real_images": 3,
+}
 BEST, CLOSE = "best", "close"
 
 
