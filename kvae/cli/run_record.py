@@ -81,8 +81,9 @@ class Record:
     def number(self, name: str) -> float | None:
         """A number of `metrics.json`; `None` if it is missing or not finite."""
         value = self.metrics.get(name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
-        return float(value) if is_number else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+            return None
+        return float(value)
 
     def command(self) -> str:
         """The command line that repeats the run."""
