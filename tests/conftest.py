@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items):
 
 
 # Optimizer steps of all tests but the long ones. A test that wants more shares a trained model, or takes fewer steps.
-MOST_STEPS = 10_000
+MOST_STEPS = 6_000
 steps_of = {"this process": 0}
 fit = keras.Model.fit
 
