@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import re
 import shlex
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kvae import checks
 from kvae.callbacks.logs import read_history
 from kvae.cli import options as run_options
 from kvae.cli import run_folder
@@ -81,7 +81,7 @@ class Record:
     def number(self, name: str) -> float | None:
         """A number of `metrics.json`; `None` if it is missing or not finite."""
         value = self.metrics.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= checks.LARGEST:
             return None
         return float(value)
 
