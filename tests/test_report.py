@@ -447,6 +447,10 @@ def test_numbers_of_any_type_are_read_from_a_strangers_file(tmp_path, data, here
         "model": 3,
         "dataset": 4,
         "notes": "x",
+        "accuracy": 2.0,
+        "test_examples": -1,
+        "perplexity": 3.0,
+        "perplexity_standard_error": 10**400,
     }
     folder = write_run(tmp_path / "run", {"image_shape": 3}, strange)
     (record,) = run_record.read([folder])
