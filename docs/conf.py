@@ -23,7 +23,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"  # `x` in a docstring is code, and a link if it names something in the reference
-smartquotes = False  # "bernoulli" is to be copied as it is
+smartquotes_action = "D"  # dashes alone: "bernoulli" is to be copied as it is
 autodoc_typehints = "none"  # the text says what an argument may be
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
@@ -33,13 +33,14 @@ napoleon_use_rtype = False
 
 html_theme = "furo"
 html_title = f"kvae {version}"
-# One file draws formulas as SVG, without fonts: browsers would not load these for pages that no server has sent.
-mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg.js"
+# One file draws formulas as SVG, without fonts or further files: not all browsers load these where there is no server.
+mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg-full.js"
 mathjax_path = mathjax.name
 html_static_path = ["_static", str(mathjax)]
 html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {
     "source_repository": "https://github.com/kvae/kvae/",
     "source_branch": "main",

@@ -14,7 +14,8 @@ from kvae.models.base import BaseModel
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INSTALL = re.compile(r"^`pip install (.*)`", re.MULTILINE)  # packages that not everyone has
-REPEATED = re.compile(r"\b(epochs|n_trials|max_trials)=\d+")
+SHORT = {"epochs": 1, "steps": 2, "n_trials": 2, "max_trials": 2}  # in place of what a page says
+REPEATED = re.compile(rf"\b({'|'.join(SHORT)})=\d+")
 ELSEWHERE = {"models.md"}  # tests/test_peer_models.py
 PAGES = [
     path
@@ -36,7 +37,7 @@ def few_examples(name):
 
 
 @pytest.mark.long
-@pytest.mark.filterwarnings("ignore:(Diagnosis|KLWarmup|CapacityWarmup)")  # two epochs are few
+@pytest.mark.filterwarnings("ignore:(Diagnosis|KLWarmup|CapacityWarmup)")  # one epoch is little
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch, without_graphs, small_pictures):
     monkeypatch.chdir(tmp_path)
@@ -50,7 +51,8 @@ def test_the_blocks_of_a_page_run(page, tmp_path, monkeypatch, without_graphs, s
     try:
         for block in BLOCK.finditer(text):
             above = "\n" * text.count("\n", 0, block.start(1))  # for the line numbers of tracebacks
-            exec(compile(above + REPEATED.sub(r"\1=2", block[1]), page, "exec"), names)
+            short = REPEATED.sub(lambda found: f"{found[1]}={SHORT[found[1]]}", block[1])
+            exec(compile(above + short, page, "exec"), names)
     finally:
         if "mlflow" in names:  # which would log the trainings of all tests to come
             names["mlflow"].keras.autolog(disable=True)

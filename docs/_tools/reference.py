@@ -22,9 +22,7 @@ LOGGER = logging.getLogger(__name__)
 SOURCES = Path(__file__).parents[2] / "workshops" / "src"
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SPECIAL = re.compile(r"(`[^`]+`)(\w?)|[*|]")
-# Classes of Keras, scikit-learn and Python whose members are documented there.
-OUTSIDE = "Model, Layer, Callback, PyDataset, Protocol, tuple, object, BaseEstimator, ClassifierMixin, DensityMixin"
-OUTSIDE += ", TransformerMixin, ClassNamePrefixFeaturesOutMixin, _SetOutputMixin, _MetadataRequester"
+TYPED = re.compile(r"\A(.*?)\n+:type: (.*?)\n*\Z", re.DOTALL)
 REQUEST = re.compile(r"set_\w+_request")  # methods that scikit-learn gives to every estimator
 
 
@@ -58,10 +56,24 @@ def heading(text: str) -> str:
     return f"{text}\n{'=' * len(text)}\n"
 
 
+def documented_elsewhere(path: str, value: type) -> str:
+    """Names of the bases whose members a class's entry leaves out: Keras's, and those with an entry of their own.
+
+    A class of `kvae` itself has a page of its own, with all that it inherits from kvae.
+    """
+    whole = path.count(".") == 1
+    public = (
+        [] if whole else [getattr(module, name) for module in namespaces().values() for name in public_names(module)]
+    )
+    others = [base for base in value.__mro__[1:] if not base.__module__.startswith("kvae.") or base in public]
+    return ", ".join(base.__name__ for base in others)
+
+
 def entry(path: str, value: Any) -> str:
     """The directive that documents a name."""
     if inspect.isclass(value):
-        return f".. autoclass:: {path}\n   :members:\n   :inherited-members: {OUTSIDE}\n"
+        inherited = f"   :inherited-members: {documented_elsewhere(path, value)}\n"
+        return f".. autoclass:: {path}\n   :members:\n   :show-inheritance:\n{inherited}"
     if isinstance(value, Callable):
         return f".. autofunction:: {path}\n"
     what = ", ".join(f"``{each!r}``" for each in (value if isinstance(value, Mapping | tuple | Set) else [value]))
@@ -165,8 +177,12 @@ def from_markdown(app: Sphinx, what: str, name: str, value: Any, options: Any, l
     parts[::2] = map(escaped, parts[::2])
     parts[1::2] = (".. code-block:: python\n\n" + textwrap.indent(code, "   ") for code in parts[1::2])
     lines[:] = "".join(parts).splitlines()
+
+
+def as_written(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Undo what napoleon does to the docstring of a property, where it takes what is before a colon for the type."""
     if what == "property":
-        lines.insert(0, "")  # or napoleon takes what is before a colon for its type
+        lines[:] = TYPED.sub(r"\2: \1", "\n".join(lines)).splitlines()
 
 
 def signature_of_class(
@@ -198,6 +214,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", from_markdown, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", as_written, priority=900)  # after it
     app.connect("autodoc-process-signature", signature_of_class)
     app.connect("autodoc-skip-member", skip)
     app.connect("env-check-consistency", check_complete)
