@@ -24,8 +24,7 @@ def report(arguments: Namespace) -> None:
         raise FileError(f"`out` must be a file in an existing folder: create it first. Received: {out}")
     records = run_record.read(arguments.runs)
     if len(records) == 1:
-        with printing.busy("examining the model"):
-            page = report_page.of_run(records[0], examine(records[0]))
+        page = report_page.of_run(records[0], examine(records[0]))
     else:
         _say_if_data_differ(records)
         with printing.busy(f"drawing {len(records)} runs"):
@@ -45,7 +44,7 @@ def compare(arguments: Namespace) -> None:
 
 def examine(record: Record) -> Examination:
     """What a look at a run's saved model gives; any reason why there is none is a part of it."""
-    from kvae.cli import run_folder, saved_model
+    from kvae.cli import printing, run_folder, saved_model
     from kvae.cli.report_page import Examination
     from kvae.models import load_model
 
@@ -54,15 +53,15 @@ def examine(record: Record) -> Examination:
         return Examination(reason="training did not end, so that no model is saved.")
     networks: list[str] = []
     try:
-        model = load_model(path)
-        networks = [_in_words(layer) for layer in model.layers if getattr(layer, "layers", ())]
-        data = saved_model.dataset_of(path)
-        if run_folder.describe(data) != record.config["data"]:
-            return Examination(networks, reason="the data set is no longer the one of the training.")
-        seed = record.options["seed"]
-        return Examination(
-            networks, saved_model.diagnose(model, data, *saved_model.test_arrays(data, seed, model), seed)
-        )
+        with printing.busy("examining the model"):
+            model = load_model(path)
+            networks = [_in_words(layer) for layer in model.layers if getattr(layer, "layers", ())]
+            data = saved_model.dataset_of(path)
+            if run_folder.describe(data) != record.config["data"]:
+                return Examination(networks, reason="the data set is no longer the one of the training.")
+            seed = record.options["seed"]
+            arrays = saved_model.test_arrays(data, seed, model)
+            return Examination(networks, saved_model.diagnose(model, data, *arrays, seed))
     except (ValueError, OSError) as error:
         return Examination(networks, reason=" ".join(str(error).split()))
 
