@@ -42,15 +42,11 @@ FIRST, *OTHERS = CHECKED
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, request):
+    """Train eagerly, except where the same seed must give the same bits: Keras shuffles eager batches by its own."""
+    if "pipeline_consistency" in request.node.name:
+        return
     monkeypatch.setattr(BaseModel, "compile", functools.partialmethod(BaseModel.compile, **QUICKLY))
-
-
-@pytest.fixture(autouse=True)
-def tolerance_of_float32(monkeypatch):
-    """Let scikit-learn choose a tolerance by the dtype, as it does elsewhere: two checks have that of float64."""
-    of_dtype = functools.partial(estimator_checks.assert_allclose_dense_sparse, rtol=None)
-    monkeypatch.setattr(estimator_checks, "assert_allclose_dense_sparse", of_dtype)
 
 
 @estimator_checks.parametrize_with_checks([FIRST], expected_failed_checks=CHECKED.get)
@@ -103,6 +99,19 @@ def test_an_int_fixes_all_and_changes_no_global_seed(iris):
     assert not np.allclose(first.score_samples(iris[0]), other.score_samples(iris[0]))
     np.testing.assert_allclose(first.sample(3, random_state=5), again.sample(3, random_state=5), atol=1e-4)
     assert not np.array_equal(first.sample(3), first.sample(3))
+
+
+def test_a_row_has_the_same_bits_in_every_place(iris, rng):
+    X, y = np.tile(iris[0], (8, 1)), np.tile(iris[1], 8)  # more rows than are computed at once
+    order, few = rng.permutation(len(X)), slice(7, 20)
+    transformer, density = VAETransformer(**TINY).fit(X), VAEDensity(**TINY, num_samples=4).fit(X)
+    codes = transformer.transform(X)
+    classifier = SemiSupervisedClassifier(**TINY).fit(X, y)
+    methods = [transformer.transform, density.score_samples, classifier.predict_proba]
+    for method, rows in [*((method, X) for method in methods), (transformer.inverse_transform, codes)]:
+        values = method(rows)
+        np.testing.assert_array_equal(method(rows[order]), values[order])
+        np.testing.assert_array_equal(method(rows[few]), values[few])
 
 
 def test_values_survive_pickle_and_joblib(iris):

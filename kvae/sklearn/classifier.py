@@ -105,7 +105,7 @@ class SemiSupervisedClassifier(ClassifierMixin, TableVAE):
     def predict_proba(self, X: Any) -> Array:
         """The probabilities q(y|x) of the classes, in the order of `classes_`: float32 `(n, classes)`."""
         check_is_fitted(self)
-        return self.model_.classify(self._validated(X))
+        return self._by_row(self.model_.classify, self._validated(X))
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row of `X` `(n, features)`: `(n,)`."""

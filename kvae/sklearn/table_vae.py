@@ -17,6 +17,9 @@ from sklearn.utils.validation import validate_data
 from kvae import checks, networks
 from kvae.distributions import Distribution, likelihood_family
 
+BLOCK = 32  # rows, a multiple of what processors take at once
+AT_ONCE = 30 * BLOCK  # rows, fewer than a model's methods take, which would divide them elsewhere
+
 _initializing = threading.Lock()
 
 
@@ -57,6 +60,16 @@ class TableVAE(BaseEstimator):
     def _validated(self, X, reset=False, **kwargs):
         finite = "allow-nan" if self._allows_missing() else True
         return validate_data(self, X, dtype=np.float32, reset=reset, ensure_all_finite=finite, **kwargs)
+
+    def _by_row(self, function, X):
+        """`function` of rows of an array `(n, ...)`, so that the result of a row does not depend on its place.
+
+        Products of matrices take several rows at once, and what remains after whole blocks by other instructions, which
+        round differently. With whole blocks alone, other rows and another order change no bit.
+        """
+        filled = np.concatenate([X, np.repeat(X[-1:], -len(X) % BLOCK, axis=0)])
+        parts = [function(filled[start : start + AT_ONCE]) for start in range(0, len(filled), AT_ONCE)]
+        return np.concatenate(parts)[: len(X)]
 
     def _networks(self, num_classes=None):
         """Encoder and decoder, and the likelihood: a new one, because its weights are trained."""

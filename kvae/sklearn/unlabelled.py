@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from kvae import bounds, checks
 from kvae.distributions import Distribution
 from kvae.models import VAE
 from kvae.models.batches import in_batches
-from kvae.sklearn.table_vae import TableVAE
+from kvae.sklearn.table_vae import BLOCK, TableVAE
 from kvae.types import Array, ArrayLike
 
 SCORED_AT_ONCE = 2**24  # numbers in the widest layer for the samples of a batch of `score_samples`: 64 MiB
@@ -99,12 +100,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Unlabel
     def transform(self, X: Any) -> Any:
         """Posterior means of the codes of `X` `(n, features)`: float32 `(n, latent_dim)`."""
         check_is_fitted(self)
-        return self.model_.encode(self._validated(X))
+        return self._by_row(self.model_.encode, self._validated(X))
 
     def inverse_transform(self, X: ArrayLike) -> Array:
         """Means of the rows p(x|z) of codes `X` `(n, latent_dim)`: float32 `(n, features)`."""
         check_is_fitted(self)
-        return self.model_.decode(check_array(X, dtype=np.float32))
+        return self._by_row(self.model_.decode, check_array(X, dtype=np.float32))
 
     @property
     def _n_features_out(self):
@@ -156,6 +157,7 @@ class VAEDensity(DensityMixin, _UnlabelledVAE):
 
         As in `kvae.evaluation.log_likelihood`, they are lower bounds on average, which K = `num_samples` tightens.
         All rows share the noise of the z_k, which `seed_` fixes: the estimate of a row does not depend on the others.
+        At least 32 rows are computed at a time, which takes memory for 32 · K times the widest layer.
 
         Args:
             X: array-like or data frame `(n, features)`.
@@ -175,7 +177,8 @@ class VAEDensity(DensityMixin, _UnlabelledVAE):
             return bounds.log_mean_exp(sample.log_weights())
 
         widest = max(self.n_features_in_, self.latent_dim, *self.hidden)
-        return in_batches(estimate, x, batch_size=max(1, SCORED_AT_ONCE // (num_samples * widest)))
+        at_once = max(1, SCORED_AT_ONCE // (num_samples * widest * BLOCK)) * BLOCK
+        return self._by_row(functools.partial(in_batches, estimate, batch_size=at_once), x)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples(X)`, in nats per row; `y` is ignored."""
