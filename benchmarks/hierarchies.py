@@ -26,7 +26,7 @@ METHODS = ("VAE, Gaussian", "VAE, logistic", "VAE, mixture", "ladder, mixture", 
 SETTINGS = {
     "hidden": [32, 64],
     "latent_dim": 32,
-    "ladder": {"latent_dims": [32, 16], "hidden": [256, 128]},
+    "ladder": {"latent_dims": [32, 16], "hidden": [[32, 64], 128]},  # its convolutions are those of the VAE
     "residual": {"latent_dim": 4, "hidden": [32, 64], "num_blocks": 2},
     "components": 3,
     "batch": 128,
@@ -35,7 +35,7 @@ SETTINGS = {
 SHORT = {
     "hidden": [8, 8],
     "latent_dim": 4,
-    "ladder": {"latent_dims": [4, 2], "hidden": [16, 8]},
+    "ladder": {"latent_dims": [4, 2], "hidden": [[8, 8], 8]},
     "residual": {"latent_dim": 2, "hidden": [8, 8], "num_blocks": 1},
 }
 SAMPLES = 100  # of the importance-weighted estimate

@@ -1,5 +1,7 @@
 """Hierarchies of stochastic layers: densities, samples and KL against formulas, exact ones of a linear hierarchy."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -244,12 +246,35 @@ def test_top_down_networks_start_small():
     assert widest(1) / widest(4) == pytest.approx(2, rel=0.1)  # 1/√L
 
 
+def test_a_ladder_has_convolutions_next_to_the_image():
+    shape, latent_dims, hidden = (9, 7, 1), (3, 2), ((4, 5), 6)
+    model = hierarchical(shape, sizes={"latent_dims": latent_dims, "hidden": hidden})
+    _, decoder = kvae.networks.conv(shape, latent_dims[0], hidden[0])
+    lowest = model.decoder.generators[0]
+    assert [each.shape for each in lowest.weights] == [each.shape for each in decoder.weights]
+    assert not [each for each in model.decoder.generators[1].layers if isinstance(each, layers.BatchNormalization)]
+    normalization = next(each for each in lowest.layers if isinstance(each, layers.BatchNormalization))
+    means = [ops.convert_to_numpy(normalization.moving_mean)]
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    x = np.random.default_rng(0).random((8, *shape)).round()
+    for run in (model.test_on_batch, model.train_on_batch, model.elbo):
+        run(x)
+        means.append(ops.convert_to_numpy(normalization.moving_mean))
+    changed = [not np.array_equal(old, new) for old, new in itertools.pairwise(means)]
+    assert changed == [False, True, False]  # in training alone
+    assert ladder((10, 2), latent_dims, hidden)[1](np.zeros((1, 5), "float32")).shape == (1, 10, 2)  # a series
+
+
 @backend_independent
 def test_what_does_not_fit_is_refused():
     encoder, decoder = ladder((8, 8, 1), (3, 2), (8, 6))
     z, state = keras.Input((2,)), keras.Input((4,))
     cases = [
         (lambda: ladder((8, 8, 1), (3, 2), (8,)), r"`hidden` must hold one size for each of `latent_dims` \(3, 2\)"),
+        (lambda: ladder((8, 8, 1), (3, 2), ((4,),)), r"`hidden` must hold one size for each of .* \(\(4,\),\)"),
+        (lambda: ladder((8, 8, 1), (3, 2), ((), 8)), r"`hidden` must hold at least one number of filters"),
+        (lambda: ladder((6,), (3, 2), ((4,), 8)), r"`image_shape` must be .* for convolutions. Received: \(6,\)"),
+        (lambda: ladder((8, 8, 1), (3, 2), (8, (4,))), r"`hidden` must be an integer of at least 1"),
         (lambda: ladder((8, 8, 1), 3), r"`latent_dims` must be a tuple of integers"),
         (lambda: ladder((8, 8, 1), (3, 0), (8, 8)), r"`latent_dims` must be an integer of at least 1. Received: 0"),
         (lambda: top_down((6,)), r"`image_shape` must be \(height, width, channels\) for `top_down`"),

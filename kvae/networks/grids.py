@@ -10,7 +10,8 @@ from keras import layers
 
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family
-from kvae.networks.pairs import LAST, checked_shape, doubled
+from kvae.networks.convolutions import LAST, doubled
+from kvae.networks.pairs import checked_shape
 from kvae.types import Activation
 
 

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from kvae import checks
-from kvae.networks.pairs import LAST
+from kvae.networks.convolutions import LAST
 from kvae.types import Activation
 
 

@@ -1,9 +1,10 @@
-"""Networks of hierarchies of stochastic layers: dense ladders, and convolutional top-down residual ones."""
+"""Networks of hierarchies of stochastic layers: ladders, and convolutional top-down residual ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -11,29 +12,31 @@ from keras import layers
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family
 from kvae.layers import PrecisionWeighted
+from kvae.networks.convolutions import LAST, checked_filters, doubled, grown, halved, halvings, spread
 from kvae.networks.descent import TopDown
-from kvae.networks.pairs import LAST, checked_shape, doubled
+from kvae.networks.pairs import checked_shape
 from kvae.types import Activation
 
 
 def ladder(
     image_shape: Sequence[int],
     latent_dims: Sequence[int] = (32, 16),
-    hidden: Sequence[int] = (256, 128),
+    hidden: Sequence[int | Sequence[int]] = (256, 128),
     likelihood: str | Distribution = "bernoulli",
     activation: Activation = "relu",
 ) -> tuple[keras.Model, TopDown]:
-    """Multilayer perceptrons for a ladder VAE (Sønderby et al. 2016, https://arxiv.org/abs/1602.02282, section 2).
+    """Networks of a ladder VAE (Sønderby et al. 2016, https://arxiv.org/abs/1602.02282, section 2).
 
-    Between the image, the first layer of codes and the next ones are two dense layers in each direction. The encoder
-    gives a mean and a variance for each layer of codes, and q(z_l|z_>l, x) is their product with the prior that
-    descends from the layers above, in which each side counts by its precision. There is no batch normalization, which
-    the paper needed for five layers.
+    Between the image, the first layer of codes and the next ones are two dense layers in each direction, or, next to
+    the image, the convolutions of `conv`. The encoder gives a mean and a variance for each layer of codes, and
+    q(z_l|z_>l, x) is their product with the prior that descends from the layers above, in which each side counts by its
+    precision. Dense layers are not normalized, which the paper needed for five layers.
 
     Args:
         image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables.
         latent_dims: latent dimensions of each stochastic layer, starting at the image.
-        hidden: units of the dense layers below each, starting at the image.
+        hidden: units of the dense layers below each, starting at the image. A tuple as the first, `((32, 64), 128)`,
+            holds the filters of convolutions, as `hidden` of `conv` does.
         likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
         activation: of the hidden layers.
 
@@ -41,7 +44,8 @@ def ladder(
         `(encoder, decoder)` for a `HierarchicalVAE`: a Functional model and a `TopDown`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, or as many of `hidden` as of `latent_dims`.
+        ValueError: for sizes that are not positive integers, another number of `hidden` than of `latent_dims`, or
+            convolutions of an image shape that has neither three axes nor two, or of codes.
 
     Example:
 
@@ -51,11 +55,16 @@ def ladder(
     """
     image_shape = checked_shape(image_shape, "image_shape")
     sizes = checked_shape(latent_dims, "latent_dims")
-    hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
     if len(hidden) != len(sizes):
         raise ValueError(f"`hidden` must hold one size for each of `latent_dims` {sizes}. Received: {hidden}")
+    stages: list[Any] = [  # the units of dense layers, or a tuple of filters
+        checked_filters(stage, image_shape)
+        if i == 0 and isinstance(stage, Sequence)
+        else checks.positive_integer(stage, "hidden")
+        for i, stage in enumerate(hidden)
+    ]
     family = likelihood_family(likelihood)
-    output_shape = (*image_shape[:-1], family.num_outputs(image_shape[-1]))
+    outputs = family.num_outputs(image_shape[-1])
 
     def dense(h, size):
         for _ in range(2):
@@ -63,15 +72,23 @@ def ladder(
         return h
 
     x = keras.Input(image_shape, name="x")
-    h = layers.Flatten(**LAST)(family.as_input(x))
+    h = family.as_input(x)
+    h = layers.Flatten(**LAST)(halved(h, stages[0], activation) if isinstance(stages[0], tuple) else h)
     features, generators, posteriors = [], [], []
-    below = math.prod(output_shape)  # numbers that describe what is below a layer
-    for i, (size, units) in enumerate(zip(sizes, hidden, strict=True)):
-        h = dense(h, units)
+    below = (*image_shape[:-1], outputs)  # shape of the numbers that describe what is below a layer
+    for i, (size, stage) in enumerate(zip(sizes, stages, strict=True)):
+        convolves = isinstance(stage, tuple)
+        h = h if convolves else dense(h, stage)
         features.append(layers.Dense(2 * size)(h))
         z = keras.Input((size,), name="z")
-        outputs = layers.Dense(below)(dense(z, units))
-        generators.append(keras.Model(z, outputs if i else layers.Reshape(output_shape)(outputs)))
+        if convolves:
+            sides = below[:-1]
+            described = spread(z, stage[-1], halvings(sides, stage)[-1], activation)
+            described = grown(described, stage, sides, outputs, activation)
+        else:
+            described = layers.Dense(math.prod(below))(dense(z, stage))
+            described = described if i else layers.Reshape(below)(described)
+        generators.append(keras.Model(z, described))
         own, prior = keras.Input((2 * size,), name="features"), keras.Input((2 * size,), name="prior")
         is_top = i == len(sizes) - 1
         posteriors.append(
@@ -79,7 +96,7 @@ def ladder(
             if is_top
             else keras.Model([own, prior], PrecisionWeighted()([own, prior]))
         )
-        below = 2 * size
+        below = (2 * size,)
     encoder = keras.Model(x, features[0] if len(features) == 1 else layers.Concatenate()(features), name="encoder")
     return encoder, TopDown(generators, posteriors, name="decoder")
 

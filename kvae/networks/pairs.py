@@ -14,9 +14,8 @@ from kvae import checks
 from kvae.distributions import Distribution, likelihood_family, posterior_family
 from kvae.layers import Resize
 from kvae.networks.contract import outputs_of
+from kvae.networks.convolutions import LAST, checked_filters, grown, halved, halvings, spread
 from kvae.types import Activation, Shape
-
-LAST = {"data_format": "channels_last"}  # whatever Keras's setting: images are (height, width, channels) here
 
 
 def mlp(
@@ -145,13 +144,7 @@ def conv(
     )
     conditions = _conditions(num_classes, condition_shape)
     sides = tuple(image_shape[:-1])
-    if len(sides) not in (1, 2):
-        raise ValueError(
-            "`image_shape` must be (height, width, channels), or (time, channels) of series, for `conv`. "
-            f"Received: {image_shape}"
-        )
-    if not hidden:
-        raise ValueError(f"`hidden` must hold at least one number of filters. Received: {hidden}")
+    hidden = checked_filters(hidden, image_shape)
     for shape in conditions.values():
         if len(shape) not in (1, len(image_shape)) or (len(shape) == 2 and shape[:1] != sides):
             wanted = "(height, width, channels)" if len(sides) == 2 else f"({sides[0]}, channels)"
@@ -159,39 +152,24 @@ def conv(
                 f"`condition_shape` must be {wanted}, or (length,) of a vector, for `conv`. Received: {shape}"
             )
 
-    def normalised(h):
-        # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
-        return layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(h))
-
-    sizes: list[Shape] = [sides]  # height and width, or time, before each halving
-    for _ in hidden:
-        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
-
-    def halved(h):
-        for filters in hidden:  # the bias is left to the normalisation that follows
-            convolution = _of_rank("Conv{}D", sides)
-            h = normalised(convolution(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h))
-        return h
-
     inputs = _inputs("x", image_shape, conditions)
     vectors, images = _vectors_and_images(inputs[1:], sides)
     if vectors:
         plane = layers.Dense(math.prod(sides), use_bias=False)(_join(*vectors))
         images = [layers.Reshape((*sides, 1))(plane), *images]
-    h = layers.Flatten(**LAST)(halved(_join(likelihood_family(likelihood).as_input(inputs[0]), *images)))
+    h = layers.Flatten(**LAST)(
+        halved(_join(likelihood_family(likelihood).as_input(inputs[0]), *images), hidden, activation)
+    )
     h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
     h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
 
     inputs = _inputs("z", latent_shape, conditions)
     vectors, images = _vectors_and_images(inputs[1:], sides)
-    h = layers.Dense(math.prod(sizes[-1]) * hidden[-1], use_bias=False)(_join(_flat(inputs[0]), *vectors))
-    h = normalised(layers.Reshape((*sizes[-1], hidden[-1]))(h))
+    h = spread(_join(_flat(inputs[0]), *vectors), hidden[-1], halvings(sides, hidden)[-1], activation)
     if images:
-        h = _join(h, halved(_join(*images)))
-    for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
-        h = normalised(doubled(h, filters, size, use_bias=False))
-    h = doubled(h, outputs, sizes[0], name="likelihood")
+        h = _join(h, halved(_join(*images), hidden, activation))
+    h = grown(h, hidden, sides, outputs, activation)
     decoder = _functional(inputs, h, "decoder")
     return encoder, decoder
 
@@ -252,30 +230,6 @@ def _flat(h):
 
 def _join(*tensors):
     return tensors[0] if len(tensors) == 1 else layers.Concatenate()(list(tensors))
-
-
-def doubled(h: Any, filters: int, size: Shape, **kwargs: Any) -> Any:
-    """A transposed convolution of stride 2, averaged over 2×2 neighbours and cut to `size`.
-
-    The weights that make one pixel are not those that make the next, which draws a grid on flat areas (Odena, Dumoulin,
-    Olah 2016, https://doi.org/10.23915/distill.00003). The average of four neighbours holds each weight once. With one
-    number in `size`, all of this runs along one axis.
-    """
-    h = _of_rank("Conv{}DTranspose", size)(filters, 4, strides=2, padding="same", **kwargs, **LAST)(h)
-    return _crop(_of_rank("AveragePooling{}D", size)(2, strides=1, padding="same", **LAST)(h), size)
-
-
-def _crop(h, size):
-    """Cut `h` `(batch, *sides, filters)` down to `size` at the bottom and right, or at the end."""
-    extra = [(0, have - want) for have, want in zip(h.shape[1:-1], size, strict=True)]
-    if not any(more for _, more in extra):
-        return h
-    return layers.Cropping1D(extra[0])(h) if len(extra) == 1 else layers.Cropping2D(extra, **LAST)(h)
-
-
-def _of_rank(name, sides):
-    """The Keras layer for examples with these sides: "Conv{}D" is Conv1D for series, Conv2D for images."""
-    return getattr(layers, name.format(len(sides)))
 
 
 def _functional(inputs, outputs, name):
