@@ -5,7 +5,7 @@ batch shape are timed alternately in one process, together with NumPy's products
 affect the time.
 
 Run it on an idle machine: `python benchmarks/likelihood.py [examples] [rounds] [samples] [batch size]`, with the
-backend in KERAS_BACKEND. Every estimate includes a second or two of compilation: use a thousand examples or more.
+backend in KERAS_BACKEND.
 """
 
 import statistics
@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 import kvae
-from kvae.evaluation.compiled import Compiled
+from kvae.training.kept import kept
 
 IMAGE, LATENT, HIDDEN = (28, 28, 1), 50, (200, 200)
 
@@ -36,10 +36,10 @@ def products(model, batch_size):
     kernels = [layer.kernel for layer in model.decoder.layers if hasattr(layer, "kernel")]
     z = np.random.default_rng(0).normal(size=(batch_size, LATENT)).astype("float32")
 
-    def chain(noise, h):
+    def chain(model, noise, h):
         for kernel in kernels:
             h = ops.matmul(h, kernel)
-        return h[-1]  # a single row, so that converting the result to NumPy takes no time
+        return h[-1:]  # a single row, so that converting the result to NumPy takes no time
 
     arrays = [ops.convert_to_numpy(kernel) for kernel in kernels]
     outputs = [np.empty((batch_size, a.shape[1]), "float32") for a in arrays]
@@ -49,8 +49,8 @@ def products(model, batch_size):
         for array, out in zip(arrays, outputs, strict=True):
             h = np.matmul(h, array, out=out)
 
-    compiled = Compiled(chain)
-    return lambda: compiled.run(z), numpy_chain
+    compiled = kept(model, chain)
+    return lambda: ops.convert_to_numpy(compiled(z)), numpy_chain
 
 
 def seconds(function, times=1):

@@ -155,6 +155,8 @@ def _fresh(what, library, backend):
 _HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli.main import main; main()"  # the code of the command
 FIRST_STEP, IMPORT = "first step, {}", "import, {}"
 _STARTED = {"import": IMPORT, "first_step": FIRST_STEP}
+METHODS = ("generate", "encode", "decode", "reconstruct", "elbo", "predict", "evaluate", "log_likelihood")
+SECOND_CALL, PRODUCTS = "{}, second call / next calls, {}", "log_likelihood / its matrix products, {}"
 FRESH = {
     "startup": Fresh(
         "Start-up, seconds",
@@ -176,12 +178,24 @@ FRESH = {
         },
         most_rounds=3,  # memory hardly varies
     ),
+    "methods": Fresh(
+        "Methods on arrays, ratios of times",
+        {
+            name: (
+                [sys.executable, "-m", "peers.verbs", backend],
+                {method: SECOND_CALL.format(method, name) for method in METHODS} | {"products": PRODUCTS.format(name)},
+            )
+            for name, (_, backend, _) in CONTESTANTS.items()
+            if name in (KVAE, KVAE_JAX, KVAE_TORCH)
+        },
+        most_rounds=3,
+    ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A target: the ratio of `over` to `under` in a case (or of `over` to a fixed number)."""
+    """A target: the ratio of `over` to `under` in a case, or of `over` to a fixed number, 1 if it is a ratio itself."""
 
     case: str
     over: str
@@ -200,6 +214,15 @@ ASKED = (
     Asked("conv", KVAE, LOOP, 1.0),
     Asked("conv", KVAE, PYTHAE, 1.2),
     Asked("likelihood", KVAE, PYTHAE, 2.0),
+    Asked("generate", KVAE, LOOP, 1.0),
+    Asked("generate", KVAE_JAX, SCAN, 0.95),
+    Asked("methods", PRODUCTS.format(KVAE), 1.0, 1.6, at_most=True),
+    Asked("methods", PRODUCTS.format(KVAE_JAX), 1.0, 1.4, at_most=True),
+    *(
+        Asked("methods", SECOND_CALL.format(method, name), 1.0, 1.05, at_most=True)
+        for name in (KVAE, KVAE_JAX)
+        for method in METHODS
+    ),
     Asked("startup", FIRST_STEP.format(KVAE), FIRST_STEP.format(STOCK), 1.3, at_most=True),
     Asked("memory", KVAE, 350.0, 1.0, at_most=True),
 )

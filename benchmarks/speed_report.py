@@ -16,6 +16,8 @@ SUBJECTS = {
     "likelihood": "log p(x)",
     "startup": "start-up",
     "memory": "MNIST fit's memory",
+    "generate": "generation",
+    "methods": "methods",
 }
 SIDES = {False: "Rates: at least", True: "Costs: at most"}
 SHORT_NOTE = "**`--short`: one tiny round. These numbers do not measure speed.**"
@@ -58,6 +60,8 @@ def markdown(header, rows):
 
 def described(asked):
     """The ratio of an `Asked`, in words."""
+    if asked.under == 1:
+        return asked.over
     if isinstance(asked.under, float):
         return f"{asked.over}, fraction of {asked.under:g} MB"
     return f"{asked.over} / {asked.under}"

@@ -12,7 +12,7 @@ from test_grid import LATENT, PIXELS, SIGMA, linear_gaussian  # noqa: F401
 import kvae
 from kvae import evaluation
 from kvae.distributions import Laplace, Normal
-from kvae.evaluation.compiled import Compiled, chunks, even_share
+from kvae.evaluation.chunks import chunks, even_share
 from kvae.evaluation.likelihood import log_mean
 
 
@@ -349,17 +349,6 @@ def test_the_gap_of_a_wrong_family_is_approximation(rng):
 # Execution.
 
 
-def test_a_compiled_function_draws_anew_and_follows_its_seed():
-    def function(noise, x):
-        return x + keras.random.normal((3,), seed=noise)
-
-    x = np.zeros(3, "float32")
-    runs = [[compiled.run(x) for _ in range(2)] for compiled in (Compiled(function, 1), Compiled(function, 1))]
-    np.testing.assert_array_equal(runs[0], runs[1])
-    assert not np.array_equal(runs[0][0], runs[0][1])
-    assert not np.isclose(runs[0][0], Compiled(function, 2).run(x)).any()
-
-
 def test_chunks_are_equal_and_cover_all(rng):
     assert (even_share(10, 4), even_share(5000, 5000), even_share(5001, 5000), even_share(3, 7)) == (4, 5000, 2501, 3)
     x = rng.normal(size=(10, 2))
@@ -374,7 +363,7 @@ def test_nothing_is_printed_unless_asked_for_and_slow(capsys, monkeypatch):
     for _ in chunks((x,), 1, verbose=True, label="counting"):
         pass
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr("kvae.evaluation.compiled.QUIET", 0.0)
+    monkeypatch.setattr("kvae.evaluation.chunks.QUIET", 0.0)
     for _ in chunks((x,), 1, verbose=False):
         pass
     assert capsys.readouterr().out == ""

@@ -9,9 +9,10 @@ from keras import ops
 
 from kvae import checks, evaluation
 from kvae.distributions import Mixed
-from kvae.evaluation.compiled import Compiled, chunks
-from kvae.evaluation.likelihood import check_data, encoded
+from kvae.evaluation.chunks import in_chunks
+from kvae.evaluation.likelihood import check_data, encoded, stream
 from kvae.models import capabilities
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike
 
 
@@ -89,16 +90,15 @@ def column_scores(
         )
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")
-
-    def function(noise, x, params, y=None):
-        _, _, x_params = model.sample_and_score(x, params, model.condition(y), num_samples, noise)
-        return -ops.mean(likelihood.elementwise_log_prob(x, x_params), axis=0)
-
-    compiled, scores = Compiled(function, seed), np.empty_like(x)
-    for rows, parts in chunks((x, encoded(model, x, y), y), max(1, 5000 // num_samples)):
-        scores[rows] = compiled.run(*parts)[: rows.stop - rows.start]
+    function, size = kept(model, _column_scores, num_samples), max(1, 5000 // num_samples)
+    (scores,) = in_chunks(function, x, encoded(model, x, y), y, size=size, noise=stream(seed))
     scores = np.where(np.isnan(x), np.nan, scores)
     return {name: scores[:, np.r_[place]].sum(axis=1) for name, place in family.places.items()}
+
+
+def _column_scores(model, num_samples, noise, x, params, y):
+    _, _, x_params = model.sample_and_score(x, params, model.condition(y), num_samples, noise)
+    return (-ops.mean(model.likelihood.elementwise_log_prob(x, x_params), axis=0),)
 
 
 def auroc(normal: ArrayLike, strange: ArrayLike) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from keras import ops, random
 
 from kvae import checks, priors
 from kvae.distributions import Normal
-from kvae.evaluation.compiled import Compiled, chunks
-from kvae.evaluation.likelihood import LogLikelihood, check_data, encoded, log_mean
+from kvae.evaluation.chunks import chunks
+from kvae.evaluation.likelihood import LogLikelihood, check_data, log_mean, stream
+from kvae.training.kept import as_array, kept
 from kvae.types import ArrayLike
 
 SHARPNESS = 4.0  # of the sigmoidal schedule, which has half of its steps at β < ½ and is dense at both ends
@@ -75,34 +77,35 @@ def annealed_log_likelihood(
             "`model` must have a single normal distribution as its prior: use log_likelihood for others. "
             f"Received: a {type(model.prior).__name__} prior"
         )
-
-    def step(noise, x, params, u, log_px, setting, y=None):
-        """One transition of every chain from u `(chains, batch, *latent_shape)`, z standardised by the prior."""
-        beta, rho = setting[0], setting[1]  # (batch,) each
-        rho = ops.reshape(rho, (-1, *[1] * len(model.latent_shape)))
-        moved = ops.sqrt(1.0 - ops.square(rho)) * u
-        moved = moved + rho * random.normal(ops.shape(u), dtype=u.dtype, seed=noise)
-        condition = model.condition(y)
-        mean, log_var = model.prior.family.mean_and_log_var(model.prior.params(condition))
-        moved_px = model.log_likelihood(x, model.generation(mean + ops.exp(0.5 * log_var) * moved, condition))
-        log_ratio = beta * (moved_px - log_px)
-        refused = ops.log(random.uniform(ops.shape(log_px), dtype=u.dtype, seed=noise)) >= log_ratio
-        return (
-            ops.where(ops.reshape(refused, (*refused.shape, *[1] * len(model.latent_shape))), u, moved),
-            ops.where(refused, log_px, moved_px),
-            ops.mean(ops.cast(refused, u.dtype), axis=0),
-        )
-
-    compiled = Compiled(step, seed)
+    step = functools.partial(kept(model, _step, num_chains), noise=stream(seed))
     values, sizes = np.empty(len(x)), np.empty(len(x))
     shape = (num_chains, *model.latent_shape)
-    for rows, parts in chunks((x, encoded(model, x, y), y), batch_size // num_chains, verbose, "annealing"):
+    for rows, parts in chunks((x, y), batch_size // num_chains, verbose, "annealing"):
         betas, pilot_betas = _schedule(num_steps), _schedule(PILOT)
-        _, found = _anneal(compiled, parts, shape, pilot_betas)
+        _, found = _anneal(step, parts, shape, pilot_betas)
         log_rhos = np.stack([np.interp(betas[:-1], pilot_betas[:-1], column) for column in found.T], axis=1)
-        log_weights, _ = _anneal(compiled, parts, shape, betas, log_rhos)
+        log_weights, _ = _anneal(step, parts, shape, betas, log_rhos)
         values[rows], sizes[rows] = log_mean(log_weights[:, : rows.stop - rows.start], rows.start)
     return LogLikelihood(values, sizes)
+
+
+def _step(model, num_chains, noise, x, y, u, log_px, beta, rho):
+    """One transition of every chain from u `(chains, batch, *latent_shape)`, z standardised by the prior."""
+    place = [1] * len(model.latent_shape)
+    rho = ops.reshape(rho, (-1, *place))
+    moved = ops.sqrt(1.0 - ops.square(rho)) * u
+    moved = moved + rho * random.normal(ops.shape(u), dtype=u.dtype, seed=noise)
+    condition = model.condition(y)
+    mean, log_var = model.prior.family.mean_and_log_var(model.prior.params(condition))
+    z = ops.reshape(mean + ops.exp(0.5 * log_var) * moved, (num_chains, -1, *model.latent_shape))
+    moved_px = model.log_likelihood(x, model.generation(z, condition))
+    log_ratio = beta * (moved_px - log_px)
+    refused = ops.log(random.uniform(ops.shape(log_px), dtype=u.dtype, seed=noise)) >= log_ratio
+    return (
+        ops.where(ops.reshape(refused, (*ops.shape(refused), *place)), u, moved),
+        ops.where(refused, log_px, moved_px),
+        ops.mean(ops.cast(refused, u.dtype), axis=0),
+    )
 
 
 def _schedule(num_steps):
@@ -116,7 +119,7 @@ def _anneal(step, parts, shape, betas, log_rhos=None):
 
     Args:
         step: the compiled transition.
-        parts: arrays `x`, `params` and `y` of a batch.
+        parts: arrays `x` and `y` of a batch.
         shape: `(chains, *latent_shape)`.
         betas: array `(steps + 1,)`.
         log_rhos: logarithms of the step sizes `(steps, batch)`; `None` to adapt them during the run.
@@ -124,7 +127,7 @@ def _anneal(step, parts, shape, betas, log_rhos=None):
     Returns:
         The log-weights `(chains, batch)`, and the `log_rhos` used.
     """
-    x, params, y = parts
+    x, y = parts
     num_chains, *latent_shape = shape
     u = np.zeros((num_chains, len(x), *latent_shape), "float32")
     log_px = np.zeros((num_chains, len(x)), "float32")
@@ -134,8 +137,8 @@ def _anneal(step, parts, shape, betas, log_rhos=None):
         if log_rhos is not None:
             log_rho = log_rhos[t]
         used.append(log_rho)
-        setting = np.stack([np.full(len(x), beta), np.exp(log_rho)]).astype("float32")
-        u, log_px, refused = step.run(x, params, u, log_px, setting, y)
-        log_weights += rise * log_px.astype("float64")
-        log_rho = np.minimum(log_rho + GAIN * (1.0 - refused - ACCEPTED), 0.0)
+        setting = np.full(len(x), beta, "float32"), np.exp(log_rho).astype("float32")
+        u, log_px, refused = step(x, y, u, log_px, *setting)
+        log_weights += rise * as_array(log_px).astype("float64")
+        log_rho = np.minimum(log_rho + GAIN * (1.0 - as_array(refused) - ACCEPTED), 0.0)
     return log_weights, np.stack(used)

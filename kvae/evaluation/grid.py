@@ -11,8 +11,9 @@ from keras import ops
 
 from kvae import checks
 from kvae.distributions import Normal
-from kvae.evaluation.compiled import Compiled, chunks, even_share
+from kvae.evaluation.chunks import chunks, even_share
 from kvae.evaluation.likelihood import check_data
+from kvae.training.kept import as_array, kept
 from kvae.types import Array, ArrayLike
 
 COARSE = 0.1  # nats: tolerated error when only every second point is used; with all points it is then below 1e-3
@@ -96,24 +97,23 @@ def grid_log_likelihood(
     z = np.stack(np.meshgrid(*[axis] * model.latent_dim, indexing="ij"), axis=-1).reshape(-1, model.latent_dim)
     z = z.astype("float32")
     examples = min(len(x), max(1, int(np.sqrt(batch_size))))
-
-    def log_joint(noise, x, z, y=None):
-        """log p(x, z) `(points, batch)` at points `(points, latent)`."""
-        condition = model.condition(y)
-        codes = z[:, None]  # (points, 1, latent): without a condition, all examples share the decoder's outputs
-        if condition:
-            codes = ops.broadcast_to(codes, (z.shape[0], x.shape[0], z.shape[1]))
-        log_px = model.log_likelihood(x, model.generation(codes, condition))
-        return log_px + model.prior.log_prob(codes, condition, noise)
-
-    compiled = Compiled(log_joint)
     tables = np.empty((len(x), len(z)), "float32")
     for rows, (images, labels) in chunks((x, y), examples, verbose, "grid"):
         size = even_share(len(z), max(1, batch_size // examples))
         for codes, (part,) in chunks((z,), size):
-            table = compiled.run(images, part, labels)
+            table = as_array(kept(model, _log_joint, len(part))(images, part, labels))
             tables[rows, codes] = table[: codes.stop - codes.start, : rows.stop - rows.start].T
     return _sum(tables.reshape(len(x), *[points] * model.latent_dim), axis)
+
+
+def _log_joint(model, points, noise, x, z, y):
+    """log p(x, z) `(points, batch)` at points `(points, latent)`."""
+    condition = model.condition(y)
+    codes = ops.reshape(z, (points, 1, z.shape[-1]))  # without a condition, all examples share the decoder's outputs
+    if condition:
+        codes = ops.broadcast_to(codes, (points, ops.shape(x)[0], z.shape[-1]))
+    log_px = model.log_likelihood(x, model.generation(codes, condition))
+    return log_px + model.prior.log_prob(codes, condition, noise)
 
 
 def _sum(log_joint, axis):

@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.evaluation.compiled import Compiled, chunks, even_share
-from kvae.evaluation.likelihood import check_data, encoded
+from kvae.evaluation.chunks import chunks, even_share
+from kvae.evaluation.likelihood import check_data, encoded, stream
+from kvae.training.kept import as_array, kept
 from kvae.types import Array, ArrayLike
 
 
@@ -65,23 +66,24 @@ def impute(
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")
     draws = 0 if num_draws is None else checks.positive_integer(num_draws, "num_draws")
-    event_ndim = len(model.image_shape)
-
-    def function(noise, x, params, y=None):
-        condition = model.condition(y)
-        _, sample, x_params = model.sample_and_score(x, params, condition, num_samples, noise)
-        log_weights = ops.log_softmax(sample.log_weights(), axis=0)  # (K, batch)
-        if not draws:
-            weights = ops.reshape(ops.exp(log_weights), (*ops.shape(log_weights), *[1] * event_ndim))
-            return ops.sum(weights * model.likelihood.mean(x_params), axis=0)[None]
-        chosen = keras.random.categorical(ops.transpose(log_weights), draws, seed=noise)  # (batch, draws)
-        rows = ops.reshape(ops.transpose(chosen), (draws, -1, *[1] * event_ndim))
-        return model.likelihood.sample(ops.take_along_axis(x_params, rows, axis=0), 1, noise)[0]
-
-    compiled, params = Compiled(function, seed), encoded(model, x, y)
+    function, noise = kept(model, _imputed, num_samples, draws), stream(seed)
+    params = encoded(model, x, y)
     filled = np.empty((draws or 1, *x.shape), "float32")
     size = even_share(len(x), max(1, batch_size // num_samples))
     for rows, parts in chunks((x, params, y), size, verbose, "imputation"):
-        filled[:, rows] = compiled.run(*parts)[:, : rows.stop - rows.start]
+        filled[:, rows] = as_array(function(*parts, noise=noise))[:, : rows.stop - rows.start]
     filled = np.where(np.isnan(x), filled, x)
     return filled if draws else filled[0]
+
+
+def _imputed(model, num_samples, draws, noise, x, params, y):
+    """Draws `(draws, batch, *image_shape)` of p(x_missing|x_observed), or with `draws` 0 its mean `(1, batch, ...)`."""
+    condition, event_ndim = model.condition(y), len(model.image_shape)
+    _, sample, x_params = model.sample_and_score(x, params, condition, num_samples, noise)
+    log_weights = ops.log_softmax(sample.log_weights(), axis=0)  # (K, batch)
+    if not draws:
+        weights = ops.reshape(ops.exp(log_weights), (*ops.shape(log_weights), *[1] * event_ndim))
+        return ops.sum(weights * model.likelihood.mean(x_params), axis=0)[None]
+    chosen = keras.random.categorical(ops.transpose(log_weights), draws, seed=noise)  # (batch, draws)
+    rows = ops.reshape(ops.transpose(chosen), (draws, -1, *[1] * event_ndim))
+    return model.likelihood.sample(ops.take_along_axis(x_params, rows, axis=0), 1, noise)[0]

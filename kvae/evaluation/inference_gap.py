@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.evaluation.compiled import Compiled, chunks, even_share
-from kvae.evaluation.likelihood import check_data, encoded, importance_sampling
+from kvae.evaluation.chunks import chunks, even_share
+from kvae.evaluation.likelihood import check_data, encoded, importance_sampling, stream
 from kvae.training.gradients import maximise
+from kvae.training.kept import as_array, kept
 from kvae.types import Array, ArrayLike
 
 
@@ -112,18 +113,19 @@ def inference_gap(
 def _elbo(model, x, y, params, num_samples, batch_size, seed):
     """The ELBO `(n,)` of each example for the given parameters of q."""
     samples = even_share(num_samples, batch_size)
-
-    def function(noise, x, params, y=None):
-        z = model.posterior_family.sample(params, samples, noise)
-        sample, _ = model.score(x, z, params, model.condition(y), noise)
-        return ops.mean(sample.log_likelihood, axis=0) - sample.total_kl()
-
-    compiled = Compiled(function, seed)
+    estimate, noise = kept(model, _estimate, samples), stream(seed)
     elbo = np.empty(len(x))
     for rows, parts in chunks((x, params, y), batch_size // samples):
-        draws = np.stack([compiled.run(*parts) for _ in range(-(-num_samples // samples))])
+        draws = np.stack([as_array(estimate(*parts, noise=noise)) for _ in range(-(-num_samples // samples))])
         elbo[rows] = draws.mean(axis=0, dtype="float64")[: rows.stop - rows.start]
     return elbo
+
+
+def _estimate(model, num_samples, noise, x, params, y):
+    """The ELBO of examples for given parameters of q, from the mean over samples."""
+    z = model.posterior_family.sample(params, num_samples, noise)
+    sample, _ = model.score(x, z, params, model.condition(y), noise)
+    return ops.mean(sample.log_likelihood, axis=0) - sample.total_kl()
 
 
 def _optimise(model, parts, num_samples, steps, learning_rate, noise):

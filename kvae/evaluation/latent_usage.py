@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -11,10 +12,11 @@ from keras import ops
 
 from kvae import checks, priors
 from kvae.distributions import Distribution
-from kvae.evaluation.compiled import Compiled, chunks
-from kvae.evaluation.likelihood import check_data, encoded
+from kvae.evaluation.chunks import chunks, in_chunks
+from kvae.evaluation.likelihood import check_data, encoded, stream
 from kvae.models import HierarchicalVAE
 from kvae.models.batches import in_batches
+from kvae.training.kept import as_array, kept
 from kvae.types import Array, ArrayLike
 
 ROWS = 1000  # examples at a time
@@ -77,7 +79,7 @@ def active_units(
     top = None
     if isinstance(model.prior, priors.Hierarchical):
         top = ActiveUnits(_top_means(model, params, num_samples, seed).var(axis=0, ddof=1), threshold)
-    means = in_batches(model.code, params, batch_size=ROWS).reshape(len(x), model.latent_dim)
+    means = in_batches(kept(model, _code), params, batch_size=ROWS).reshape(len(x), model.latent_dim)
     return ActiveUnits(means.var(axis=0, ddof=1, dtype="float64"), threshold, top)
 
 
@@ -119,20 +121,9 @@ def kl_per_dimension(model: Any, x: ArrayLike, y: Any = None, num_samples: int =
             f"elbo_terms for the total KL. Received: a {type(model.posterior_family).__name__} posterior and a "
             f"{type(model.prior).__name__} prior"
         )
-    family, prior = model.posterior_family, model.prior
-
-    def function(noise, params, y=None):
-        condition = model.condition(y)
-        _, kl = prior.kl(family, params, condition)
-        if kl is None:
-            z = family.sample(params, num_samples, noise)
-            log_prior = prior.family.elementwise_log_prob(z, prior.params(condition))
-            kl = ops.mean(family.elementwise_log_prob(z, params) - log_prior, axis=0)
-        return kl
-
-    compiled = Compiled(function, seed)
-    parts = [compiled.run(*part)[: rows.stop - rows.start] for rows, part in chunks((encoded(model, x, y), y), ROWS)]
-    return np.concatenate(parts).reshape(len(x), model.latent_dim).mean(axis=0, dtype="float64")
+    function = kept(model, _kl_per_dimension, num_samples)
+    (kl,) = in_chunks(function, encoded(model, x, y), y, size=ROWS, noise=stream(seed))
+    return kl.reshape(len(x), model.latent_dim).mean(axis=0, dtype="float64")
 
 
 def kl_per_layer(model: Any, x: ArrayLike, num_samples: int = 50, seed: int | None = 0) -> Array:
@@ -165,15 +156,9 @@ def kl_per_layer(model: Any, x: ArrayLike, num_samples: int = 50, seed: int | No
         )
     x, _ = check_data(model, x, None)
     num_samples = checks.positive_integer(num_samples, "num_samples")
-
-    def function(noise, x, params):
-        _, sample, _ = model.sample_and_score(x, params, (), num_samples, noise)
-        return sample.kl_per_dimension
-
-    compiled = Compiled(function, seed)
-    pairs = chunks((x, encoded(model, x, None)), max(1, ROWS // num_samples))
-    parts = [compiled.run(*part)[: rows.stop - rows.start] for rows, part in pairs]
-    return np.concatenate(parts).mean(axis=0, dtype="float64")
+    function, size = kept(model, _kl_per_layer, num_samples), max(1, ROWS // num_samples)
+    (kl,) = in_chunks(function, x, encoded(model, x, None), size=size, noise=stream(seed))
+    return kl.mean(axis=0, dtype="float64")
 
 
 def mutual_information(model: Any, x: ArrayLike, y: Any = None, num_samples: int = 10, seed: int | None = 0) -> float:
@@ -239,39 +224,59 @@ def _log_densities(model, x, y, num_samples, seed):
     """log q(z|x), log q(z) and log p(z), each `(n · samples,)`, at posterior samples of every example."""
     x, y = check_data(model, x, y)
     num_samples = checks.positive_integer(num_samples, "num_samples")
-    all_params, family = encoded(model, x, y), model.posterior_family
-    every, event_ndim = ops.convert_to_tensor(all_params), len(model.latent_shape)
-
-    def function(noise, params, y=None):
-        z = family.sample(params, 1, noise)[0]
-        log_each = family.log_prob(z[:, None], every, event_ndim)  # (rows, n)
-        return (
-            family.log_prob(z, params, event_ndim),
-            ops.logsumexp(log_each, axis=-1) - math.log(len(all_params)),
-            model.prior.log_prob(z, model.condition(y), noise),
-        )
-
-    compiled = Compiled(function, seed)
-    rows_at_once = max(1, PAIRS // (len(x) * model.latent_dim))
-    draws = [
-        [column[: rows.stop - rows.start] for column in compiled.run(*parts)]
-        for _ in range(num_samples)
-        for rows, parts in chunks((all_params, y), rows_at_once)
-    ]
-    return [np.concatenate(column).astype("float64") for column in zip(*draws, strict=True)]
+    params = encoded(model, x, y)
+    # All posteriors come before the rows, in one tensor that every chunk uses.
+    function = functools.partial(kept(model, _log_densities_of_rows), ops.convert_to_tensor(params))
+    noise, size = stream(seed), max(1, PAIRS // (len(x) * model.latent_dim))
+    draws = [in_chunks(function, params, y, size=size, noise=noise) for _ in range(num_samples)]
+    columns = (np.concatenate(column).astype("float64") for column in zip(*draws, strict=True))
+    log_posterior, log_sum, log_prior = columns
+    return log_posterior, log_sum - math.log(len(x)), log_prior
 
 
 def _top_means(model, params, num_samples, seed):
     """E[h|x] of the second stochastic layer `(n, top_dim)`, from samples of q(z|x)."""
-    prior = model.prior
-
-    def function(noise, params):
-        z = model.posterior_family.sample(params, 1, noise)[0]
-        return prior.top_family.mean(prior.top_params(z))
-
-    compiled = Compiled(function, seed)
-    means = [
-        np.mean([compiled.run(*part) for _ in range(num_samples)], axis=0, dtype="float64")[: rows.stop - rows.start]
-        for rows, part in chunks((params,), ROWS)
-    ]
+    function, noise = kept(model, _top_mean), stream(seed)
+    means = []
+    for rows, part in chunks((params,), ROWS):
+        draws = [as_array(function(*part, noise=noise)) for _ in range(num_samples)]
+        means.append(np.mean(draws, axis=0, dtype="float64")[: rows.stop - rows.start])
     return np.concatenate(means)
+
+
+# For `kvae.training.kept`.
+
+
+def _code(model, noise, params):
+    return model.code(params)
+
+
+def _kl_per_dimension(model, num_samples, noise, params, y):
+    family, prior, condition = model.posterior_family, model.prior, model.condition(y)
+    _, kl = prior.kl(family, params, condition)
+    if kl is None:
+        z = family.sample(params, num_samples, noise)
+        log_prior = prior.family.elementwise_log_prob(z, prior.params(condition))
+        kl = ops.mean(family.elementwise_log_prob(z, params) - log_prior, axis=0)
+    return (kl,)
+
+
+def _kl_per_layer(model, num_samples, noise, x, params):
+    _, sample, _ = model.sample_and_score(x, params, (), num_samples, noise)
+    return (sample.kl_per_dimension,)
+
+
+def _log_densities_of_rows(model, noise, every, params, y):
+    family, event_ndim = model.posterior_family, len(model.latent_shape)
+    z = family.sample(params, 1, noise)[0]
+    log_each = family.log_prob(z[:, None], every, event_ndim)  # (rows, n)
+    return (
+        family.log_prob(z, params, event_ndim),
+        ops.logsumexp(log_each, axis=-1),
+        model.prior.log_prob(z, model.condition(y), noise),
+    )
+
+
+def _top_mean(model, noise, params):
+    z = model.posterior_family.sample(params, 1, noise)[0]
+    return model.prior.top_family.mean(model.prior.top_params(z))

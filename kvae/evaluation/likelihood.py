@@ -7,14 +7,15 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import keras
 import numpy as np
 from keras import ops
 
 from kvae import checks, networks
-from kvae.evaluation.compiled import Compiled, chunks, even_share
-from kvae.models import capabilities
+from kvae.evaluation.chunks import chunks, even_share
+from kvae.models import capabilities, encoder_decoder
 from kvae.models.batches import in_batches
-from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.training.kept import as_array, kept
 from kvae.types import Array, ArrayLike, Shape
 
 Nats = TypeVar("Nats", float, Array)  # one value or several
@@ -121,17 +122,8 @@ def prior_log_likelihood(
     >>> estimate.effective_sample_size.shape == (len(data.x_test),)
     True
     """
-
-    def draw(num_samples, noise, x, y=None):
-        tiled = networks.tile(model.condition(y), num_samples)
-        z = model.prior.sample(num_samples * x.shape[0], tiled, noise)
-        return (ops.reshape(z, (num_samples, x.shape[0], *model.latent_shape)),)
-
-    def log_weigh(noise, z, x, y=None):
-        return model.log_likelihood(x, model.generation(z, model.condition(y)))
-
     x, y = check_data(model, x, y)
-    return _estimate(draw, log_weigh, (x, y), num_samples, batch_size, seed, verbose)
+    return _estimate(model, _prior_codes, _log_likelihood, (x, y), num_samples, batch_size, seed, verbose)
 
 
 def bits_per_dimension(log_likelihood: Nats, image_shape: Shape, levels: int | None = None) -> Nats:
@@ -194,9 +186,14 @@ def check_data(model: Any, x: ArrayLike, y: Any) -> tuple[Array, Any]:
     return images, model.check_condition(y, len(images))
 
 
+def stream(seed: int | None) -> keras.random.SeedGenerator:
+    """Random numbers of a seed, or for `None` unforeseen ones."""
+    return keras.random.SeedGenerator(checks.seed(seed))
+
+
 def encoded(model: Any, x: Array, y: Any) -> Array:
     """Compute the parameters of q(z|x), `(n, parameters · latent_dim)`, for checked data."""
-    return in_batches(lambda x, y: model.inference(x, model.condition(y)), x, y, batch_size=EVALUATION_BATCH)
+    return in_batches(kept(model, encoder_decoder.encoded), x, y, batch_size=encoder_decoder.EVALUATION_BATCH)
 
 
 def importance_sampling(
@@ -210,25 +207,39 @@ def importance_sampling(
     verbose: bool = False,
 ) -> LogLikelihood:
     """Do the same as `log_likelihood` with given parameters `(n, parameters · latent_dim)` of q(z|x)."""
-
-    def draw(num_samples, noise, x, params, y=None):
-        return model.posterior_family.sample_and_log_prob(params, num_samples, noise, len(model.latent_shape))
-
-    def log_weigh(noise, z, log_posterior, x, params, y=None):
-        sample, _ = model.score(x, z, params, model.condition(y), noise, log_posterior=log_posterior)
-        return sample.log_weights()
-
-    return _estimate(draw, log_weigh, (x, params, y), num_samples, batch_size, seed, verbose)
+    return _estimate(model, _codes, _log_weights, (x, y, params), num_samples, batch_size, seed, verbose)
 
 
-def _estimate(draw, log_weigh, data, num_samples, batch_size, seed, verbose):
+# For `kvae.training.kept`.
+
+
+def _prior_codes(model, num_samples, rows, noise, x, y):
+    z = model.prior.sample(num_samples * rows, networks.tile(model.condition(y), num_samples), noise)
+    return (ops.reshape(z, (num_samples, rows, *model.latent_shape)),)
+
+
+def _log_likelihood(model, noise, z, x, y):
+    return model.log_likelihood(x, model.generation(z, model.condition(y)))
+
+
+def _codes(model, num_samples, rows, noise, x, y, params):
+    return model.posterior_family.sample_and_log_prob(params, num_samples, noise, len(model.latent_shape))
+
+
+def _log_weights(model, noise, z, log_posterior, x, y, params):
+    sample, _ = model.score(x, z, params, model.condition(y), noise, log_posterior=log_posterior)
+    return sample.log_weights()
+
+
+def _estimate(model, draw, weigh, data, num_samples, batch_size, seed, verbose):
     """Compute a `LogLikelihood` from codes and their log-weights, in chunks.
 
     Args:
-        draw: function `(num_samples, noise, *data)` that returns a tuple: codes `(samples, batch, *latent_shape)` and
-            whatever else `log_weigh` needs.
-        log_weigh: function `(noise, *drawn, *data)` that returns log-weights `(samples, batch)`.
-        data: arrays of equal length, images first; `None`s are left out.
+        model: the model.
+        draw: function `(model, num_samples, rows, noise, *data)` that returns a tuple: codes
+            `(samples, rows, *latent_shape)` and whatever else `weigh` needs.
+        weigh: function `(model, noise, *drawn, *data)` that returns log-weights `(samples, rows)`.
+        data: arrays of equal length or `None`, images first.
         num_samples: as in `log_likelihood`.
         batch_size: as in `log_likelihood`.
         seed: as in `log_likelihood`.
@@ -238,16 +249,17 @@ def _estimate(draw, log_weigh, data, num_samples, batch_size, seed, verbose):
     batch_size = checks.positive_integer(batch_size, "batch_size")
     # Every chunk has the same number of samples, so that a single compiled shape serves all; the surplus is dropped.
     samples = even_share(num_samples, batch_size)
-    # Sampling and scoring are compiled separately, because only scoring gains from XLA.
-    drawn = Compiled(lambda noise, *args: draw(samples, noise, *args), seed)
-    scored = Compiled(log_weigh, checks.seeds(seed, 1)[0], fuse=True)
     n = len(data[0])
+    # Sampling and scoring are compiled separately, because only scoring gains from XLA.
+    drawn = kept(model, draw, samples, even_share(n, batch_size // samples))
+    weighed = kept(model, weigh, fuse=True)
+    of_draws, of_weights = stream(seed), stream(checks.seeds(seed, 1)[0])
     values, sizes = np.empty(n), np.empty(n)
     runs = -(-num_samples // samples)
     jobs = (job for job in chunks(data, batch_size // samples, verbose, "log-likelihood") for _ in range(runs))
     tables = []
-    for (rows, parts), codes in _one_ahead(lambda job: drawn.run(*job[1]), jobs):
-        tables.append(scored.run(*codes, *parts))
+    for (rows, parts), codes in _one_ahead(lambda job: drawn(*job[1], noise=of_draws), jobs):
+        tables.append(as_array(weighed(*codes, *parts, noise=of_weights)))
         if len(tables) == runs:
             log_weights = np.concatenate(tables)[:num_samples, : rows.stop - rows.start]
             values[rows], sizes[rows] = log_mean(log_weights, rows.start)

@@ -12,7 +12,8 @@ from kvae.explorer import graph, packing
 from kvae.explorer.latent import directions
 from kvae.models import capabilities, conditions
 from kvae.models.batches import in_batches
-from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.models.encoder_decoder import EVALUATION_BATCH, encoded
+from kvae.training.kept import kept
 from kvae.types import Array
 
 MOST_POINTS = 2_000
@@ -98,7 +99,7 @@ def _some(model, x, y, seed):
 def _codes(model, x, condition):
     """Codes `(n, latent_dim)`; with a codebook what the encoder gives, whose nearest codes the page finds."""
     if capabilities.has(model, "codebook"):
-        codes = in_batches(lambda x: model.inference(x), x, batch_size=EVALUATION_BATCH)
+        codes = in_batches(kept(model, encoded), x, None, batch_size=EVALUATION_BATCH)
     else:
         codes = model.encode(x, condition)
     return codes.reshape(len(x), -1)

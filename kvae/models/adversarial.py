@@ -14,6 +14,7 @@ from kvae.models.density import PriorModel
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.training import strategy
 from kvae.training.held import freeze, held
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Shape, Tensor
 
 
@@ -146,7 +147,7 @@ class GAN(ImageJudge):
 
         At the discriminator's optimum it is log p(x) of the model minus log p(x) of the data.
         """
-        return in_batches(lambda x: -self.logits(x), self.check_images(x), batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, _energy), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def encode(self, x: ArrayLike, y: Any = None) -> NoReturn:
         """Raise a `ValueError`: a GAN has no encoder."""
@@ -177,3 +178,7 @@ class GAN(ImageJudge):
 def is_right(logits: Tensor) -> Tensor:
     """1 where logits of the right answer are positive, otherwise 0: tensor of the same shape."""
     return ops.cast(logits > 0, "float32")
+
+
+def _energy(model, noise, x):
+    return -model.logits(x)

@@ -15,8 +15,9 @@ from kvae.distributions import Bernoulli, Distribution, Normal
 from kvae.distributions.base import sum_event
 from kvae.layers import tied_decoder
 from kvae.models.batches import Batch, BatchResult, Pass, in_batches
-from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder
+from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder, decoded, encoded
 from kvae.training import strategy
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Tensor
 
 
@@ -168,13 +169,7 @@ class Autoencoder(EncoderDecoder):
         Returns:
             Array `(n,)`, summed over pixels.
         """
-
-        def function(x, y):
-            condition = self.condition(y)
-            x_params = self.generation(self.inference(x, condition)[None], condition)[0]
-            return sum_event(ops.square(x - self.likelihood.mean(x_params)), len(self.image_shape))
-
-        return in_batches(function, *self._check_pair(x, None), batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, _squared_error), *self._check_pair(x, None), batch_size=EVALUATION_BATCH)
 
     def generate(self, n: int = 1, seed: int | None = None, temperature: float = 1.0) -> NoReturn:
         """Raise a `ValueError`: an autoencoder has no prior to draw from.
@@ -234,3 +229,8 @@ class Autoencoder(EncoderDecoder):
             "tied": self.tied,
             "seed": self.seed,
         }
+
+
+def _squared_error(model, noise, x, y):
+    x_hat = decoded(model, noise, encoded(model, noise, x, y), y)
+    return sum_event(ops.square(x - x_hat), len(model.image_shape))

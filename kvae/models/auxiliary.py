@@ -12,8 +12,9 @@ from kvae import bounds, checks, networks
 from kvae.distributions import Normal
 from kvae.models import conditions
 from kvae.models.batches import Batch, BatchResult, in_batches
-from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.models.encoder_decoder import EVALUATION_BATCH, read
 from kvae.models.semisupervised import SemiSupervisedVAE
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Seed, Tensor
 
 
@@ -177,14 +178,8 @@ class AuxiliaryVAE(SemiSupervisedVAE):
             seed: int for reproducible draws; `None` for the next of the model's own stream.
         """
         num_samples = checks.positive_integer(num_samples, "num_samples")
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
-
-        def function(x):
-            x = ops.repeat(x, num_samples, axis=0)
-            q = ops.exp(self.log_label_probabilities(x, self.auxiliary(x, seed=noise)))
-            return ops.mean(ops.reshape(q, (-1, num_samples, self.num_classes)), axis=1)
-
-        return in_batches(function, self.check_images(x), batch_size=max(1, EVALUATION_BATCH // num_samples))
+        function, batch_size = kept(self, _label_probabilities, num_samples), max(1, EVALUATION_BATCH // num_samples)
+        return in_batches(function, self.check_images(x), batch_size=batch_size, noise=self._noise(seed))
 
     def generate(self, labels: Any = None, seed: int | None = None, temperature: float = 1.0) -> Array:  # type: ignore[override]
         if not self.skip:
@@ -192,17 +187,8 @@ class AuxiliaryVAE(SemiSupervisedVAE):
         labels = self._labels_to_generate(labels)
         one, other = (None, None) if seed is None else checks.seeds(checks.seed(seed), 2)
         z = self.sample_prior(conditions.length(labels), labels, one, temperature)
-        noise = self.seed_generator if other is None else keras.random.SeedGenerator(other)
-
-        def function(z, labels):
-            (y,) = self.condition(labels)
-            params = self._auxiliary_params(None, z[None], y)[0]
-            a = self.prior.draw(self.auxiliary_family, params, noise, temperature)
-            x_params = self.generation(z[None], (y, a))[0]
-            draws = self.likelihood.generates_draws
-            return self.likelihood.sample(x_params, 1, noise)[0] if draws else self.likelihood.mean(x_params)
-
-        return in_batches(function, z, labels, batch_size=EVALUATION_BATCH)
+        function = kept(self, _generated, float(temperature))
+        return in_batches(function, z, labels, batch_size=EVALUATION_BATCH, noise=self._noise(other))
 
     # How the model plugs into Keras.
 
@@ -223,6 +209,23 @@ class AuxiliaryVAE(SemiSupervisedVAE):
             **super().get_config(),
             **{name: keras.saving.serialize_keras_object(network) for name, network in others.items()},
         }
+
+
+# For `kvae.training.kept`.
+
+
+def _label_probabilities(model, num_samples, noise, x):
+    x = ops.repeat(x, num_samples, axis=0)
+    q = ops.exp(model.log_label_probabilities(x, model.auxiliary(x, seed=noise)))
+    return ops.mean(ops.reshape(q, (-1, num_samples, model.num_classes)), axis=1)
+
+
+def _generated(model, temperature, noise, z, labels):
+    (y,) = model.condition(labels)
+    a_params = model._auxiliary_params(None, z[None], y)[0]
+    a = model.prior.draw(model.auxiliary_family, a_params, noise, temperature)
+    x_params = model.generation(z[None], (y, a))[0]
+    return read(model, noise if model.likelihood.generates_draws else None, x_params)
 
 
 def _rows(z):

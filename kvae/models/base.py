@@ -17,7 +17,7 @@ from kvae import checks
 from kvae.models import saving
 from kvae.models.batches import Batch, BatchResult
 from kvae.models.conditions import Conditions
-from kvae.training import fit_on_arrays, gate, keras_internals, optimizers, strategy
+from kvae.training import fit_on_arrays, gate, kept, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
 from kvae.training.descriptions import check_same_data
 from kvae.training.finite_steps import FiniteSteps, TermMean, guards_first
@@ -93,6 +93,11 @@ class BaseModel(keras.Model):
 
     # How the model plugs into Keras.
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, keras.layers.Layer):  # what has been compiled may use the one before
+            kept.forget(self)
+        super().__setattr__(name, value)
+
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model as in Keras, with validated inputs; `call` says what they are."""
         if not isinstance(inputs, Batch):
@@ -129,6 +134,7 @@ class BaseModel(keras.Model):
             raise ValueError(
                 f"{type(self).__name__} computes its own loss: drop `loss` from `compile`. Received: loss={loss!r}"
             )
+        kept.forget(self)
         self._make_trackers()
         optimizer = optimizers.for_model(self, optimizer, kwargs)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)

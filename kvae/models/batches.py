@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
 from kvae.models import conditions
+from kvae.training.kept import Kept, as_array
 from kvae.types import Array, Tensor
 
 
@@ -61,31 +63,40 @@ class Pass(NamedTuple):
     losses: tuple[Tensor, ...] = ()
 
 
-def in_batches(function: Callable[..., Any], *arrays: Any, batch_size: int) -> Any:
+def in_batches(
+    function: Callable[..., Any],
+    *arrays: Any,
+    batch_size: int,
+    noise: keras.random.SeedGenerator | None = None,
+) -> Any:
     """Apply `function` to slices of `arrays` and join the results, so that memory stays flat.
 
     Args:
-        function: from tensors `(batch, ...)`, one per array, to a tensor `(batch, ...)` or a tuple of them.
+        function: from tensors `(batch, ...)`, one per array, to a tensor `(batch, ...)` or a tuple of them: one of
+            `kvae.training.kept`, or one that runs eagerly.
         *arrays: NumPy arrays of equal length n, or tuples of them; `None` is passed on as it is. The first, images or
             codes of any dtype, is passed in float32.
         batch_size: rows at a time.
+        noise: what a kept function draws from.
 
     Returns:
         NumPy array `(n, ...)`, or a tuple of them.
     """
     first, *others = arrays
     n = len(first)
+    is_kept = isinstance(function, Kept)
     results: tuple[Array, ...] = ()
     for start in range(0, n, batch_size):
-        rows = slice(start, start + batch_size)
+        rows = slice(start, min(start + batch_size, n))
         x = np.asarray(first[rows], "float32")  # converted here, because a copy of all images may not fit into memory
-        parts = function(_tensors(x), *(_tensors(conditions.take(array, rows)) for array in others))
+        batch = (x, *(conditions.take(array, rows) for array in others))
+        parts = function(*batch, noise=noise, most=batch_size) if is_kept else function(*map(_tensors, batch))
         is_tuple = isinstance(parts, tuple)
-        parts = tuple(map(ops.convert_to_numpy, parts if is_tuple else (parts,)))
+        parts = tuple(map(as_array, parts if is_tuple else (parts,)))
         if not results:  # filled batch by batch: a list of batches would be copied once more in the end
             results = tuple(np.empty((n, *part.shape[1:]), part.dtype) for part in parts)
         for result, part in zip(results, parts, strict=True):
-            result[rows] = part
+            result[rows] = part[: rows.stop - start]
     return results if is_tuple else results[0]
 
 

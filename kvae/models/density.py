@@ -11,8 +11,9 @@ from keras import ops
 from kvae import bounds, checks
 from kvae.distributions import Distribution
 from kvae.models.batches import in_batches
-from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder
+from kvae.models.encoder_decoder import EVALUATION_BATCH, EncoderDecoder, encoded
 from kvae.priors import Prior
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Seed, Tensor
 
 
@@ -68,7 +69,7 @@ class PriorModel(EncoderDecoder):
         """
         temperature = checks.number(temperature, "temperature", at_least=0)
         y = self.check_condition(y, n)
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
+        noise = self._noise(seed)
         condition = (
             () if self.conditions is None else self.condition(keras.tree.map_structure(ops.convert_to_tensor, y))
         )
@@ -85,8 +86,11 @@ class PriorModel(EncoderDecoder):
         Returns:
             Array `(n, *image_shape)`.
         """
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
-        return self._decoded(z, y, lambda params: self.likelihood.sample(params, 1, noise)[0])
+        return self._decoded(z, y, self._noise(seed))
+
+    def _noise(self, seed):
+        """What a method draws from: a stream of its own for an int, the next of the model's for `None`."""
+        return self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
 
     def _examples(self, z, y, seed):
         """What `generate` makes of codes: pixel means, or draws of a likelihood whose means would not be examples."""
@@ -183,11 +187,7 @@ class DensityModel(PriorModel):
 
         >>> z_mean, z_log_var = model.posterior(data.x_test)
         """
-        return in_batches(
-            lambda x, y: self.posterior_family.parameters(self.inference(x, self.condition(y))),
-            *self._check_pair(x, y),
-            batch_size=EVALUATION_BATCH,
-        )
+        return in_batches(kept(self, _posterior), *self._check_pair(x, y), batch_size=EVALUATION_BATCH)
 
     def elbo(self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None) -> Array:
         """The evidence lower bound of each example, at β = 1: array `(n,)`, nats. Arguments as in `elbo_terms`.
@@ -218,11 +218,19 @@ class DensityModel(PriorModel):
             Tuple of arrays `(n,)`, nats: the Monte Carlo estimate of E_q[log p(x|z)], and KL(q(z|x) ‖ p(z)).
         """
         num_samples = checks.positive_integer(self.num_samples if num_samples is None else num_samples, "num_samples")
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
+        function, batch_size = kept(self, _elbo_terms, num_samples), max(1, EVALUATION_BATCH // num_samples)
+        return in_batches(function, *self._check_pair(x, y), batch_size=batch_size, noise=self._noise(seed))
 
-        def function(x, y):
-            condition = self.condition(y)
-            _, sample, _ = self.sample_and_score(x, self.inference(x, condition), condition, num_samples, noise)
-            return ops.mean(sample.log_likelihood, axis=0), sample.total_kl()
 
-        return in_batches(function, *self._check_pair(x, y), batch_size=max(1, EVALUATION_BATCH // num_samples))
+# For `kvae.training.kept`.
+
+
+def _posterior(model, noise, x, y):
+    return tuple(model.posterior_family.parameters(encoded(model, noise, x, y)))
+
+
+def _elbo_terms(model, num_samples, noise, x, y):
+    condition = model.condition(y)
+    params = model.inference(x, condition)
+    _, sample, _ = model.sample_and_score(x, params, condition, num_samples, noise)
+    return ops.mean(sample.log_likelihood, axis=0), sample.total_kl()

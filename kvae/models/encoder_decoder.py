@@ -14,6 +14,7 @@ from kvae import checks, networks, penalties
 from kvae.models import capabilities, exporting
 from kvae.models.base import BaseModel
 from kvae.models.batches import in_batches
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
 
 EVALUATION_BATCH = 1000  # rows at a time in the methods that take arrays
@@ -104,11 +105,7 @@ class EncoderDecoder(BaseModel):
         >>> model.encode(data.x_test[:5]).shape
         (5, 2)
         """
-        return in_batches(
-            lambda x, y: self.code(self.inference(x, self.condition(y))),
-            *self._check_pair(x, y),
-            batch_size=EVALUATION_BATCH,
-        )
+        return in_batches(kept(self, codes), *self._check_pair(x, y), batch_size=EVALUATION_BATCH)
 
     def decode(self, z: ArrayLike, y: Any = None) -> Array:
         """Pixel means of latent codes.
@@ -125,7 +122,7 @@ class EncoderDecoder(BaseModel):
         >>> model.decode(np.zeros((1, 2))).shape
         (1, 8, 8, 1)
         """
-        return self._decoded(z, y, self.likelihood.mean)
+        return self._decoded(z, y)
 
     def reconstruct(self, x: ArrayLike, y: Any = None) -> Array:
         """Decode the codes of `x` `(n, *image_shape)`: an array of the same shape.
@@ -188,15 +185,11 @@ class EncoderDecoder(BaseModel):
         }
         return cls(**parts)
 
-    def _decoded(self, z, y, read):
-        """What the function `read` makes of the parameters of p(x|z) of codes `z`, an array `(n, *latent_shape)`."""
+    def _decoded(self, z, y, noise=None):
+        """The means of p(x|z) of codes `z`, an array `(n, *latent_shape)`; with `noise`, draws."""
         z = checks.array(z, self.latent_shape, "z")
-        return in_batches(
-            lambda z, y: read(self.generation(z[None], self.condition(y))[0]),
-            z,
-            self.check_condition(y, len(z)),
-            batch_size=EVALUATION_BATCH,
-        )
+        y = self.check_condition(y, len(z))
+        return in_batches(kept(self, decoded), z, y, batch_size=EVALUATION_BATCH, noise=noise)
 
     def _check_pair(self, x, y):
         """Checked images and conditions, for `in_batches`."""
@@ -235,6 +228,26 @@ class EncoderDecoder(BaseModel):
         for each in self.penalties:
             each.check(self)
             each.bind(self)
+
+
+def encoded(model: Any, noise: Any, x: Tensor, y: Any) -> Tensor:
+    """The encoder's outputs for images and their conditions: a function for `kvae.training.kept`."""
+    return model.inference(x, model.condition(y))
+
+
+def codes(model: Any, noise: Any, x: Tensor, y: Any) -> Tensor:
+    """The codes of images, as `encoded` gives the encoder's outputs."""
+    return model.code(encoded(model, noise, x, y))
+
+
+def decoded(model: Any, noise: Any, z: Tensor, y: Any) -> Tensor:
+    """The means of p(x|z), or with noise draws, of codes and their conditions."""
+    return read(model, noise, model.generation(z[None], model.condition(y))[0])
+
+
+def read(model: Any, noise: Any, x_params: Tensor) -> Tensor:
+    """The means of parameters `(batch, ...)` of p(x|z), or with noise draws."""
+    return model.likelihood.mean(x_params) if noise is None else model.likelihood.sample(x_params, 1, noise)[0]
 
 
 def _without_prior(model, parts=()):

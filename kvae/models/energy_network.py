@@ -14,6 +14,7 @@ from kvae.models.batches import Batch, BatchResult, in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.objectives import OBJECTIVES, Objective, langevin
 from kvae.training import strategy
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, PathLike, Shape, Tensor
 
 
@@ -110,7 +111,7 @@ class EnergyNetwork(BaseModel):
         Raises:
             ValueError: if `x` does not have the shape of the examples.
         """
-        return in_batches(self.energies, self.check_images(x), batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, _energy), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def generate(
         self,
@@ -166,3 +167,7 @@ class EnergyNetwork(BaseModel):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> EnergyNetwork:
         parts = ("network", "objective")
         return cls(**config | {p: keras.saving.deserialize_keras_object(config[p], custom_objects) for p in parts})
+
+
+def _energy(model, noise, x):
+    return model.energies(x)

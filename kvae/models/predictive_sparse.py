@@ -12,6 +12,7 @@ from kvae import checks
 from kvae.models.autoencoder import Autoencoder
 from kvae.models.batches import Batch, BatchResult, in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Number, Tensor
 
 
@@ -85,18 +86,11 @@ class PredictiveSparseDecomposition(Autoencoder):
         Args:
             x: images `(n, *image_shape)`.
         """
-
-        def function(x):
-            predicted = self.inference(x)
-            return sum(self._terms(x, self._optimum(x, predicted), predicted))
-
-        return in_batches(function, self.check_images(x), batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, _energy), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def sparse_code(self, x: ArrayLike) -> Array:
         """The codes z* `(n, latent_dim)` of minimal energy of images `x` `(n, *image_shape)`."""
-        return in_batches(
-            lambda x: self._optimum(x, self.inference(x)), self.check_images(x), batch_size=EVALUATION_BATCH
-        )
+        return in_batches(kept(self, _sparse_code), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def _terms(self, x, z, predicted):
         """The three terms `(batch,)` of the energy at codes `(batch, latent_dim)`."""
@@ -134,6 +128,15 @@ class PredictiveSparseDecomposition(Autoencoder):
             del config[fixed]
         own = {"sparsity": self.sparsity, "prediction": self.prediction, "num_steps": self.num_steps}
         return {**config, **own}
+
+
+def _energy(model, noise, x):
+    predicted = model.inference(x)
+    return sum(model._terms(x, model._optimum(x, predicted), predicted))
+
+
+def _sparse_code(model, noise, x):
+    return model._optimum(x, model.inference(x))
 
 
 def _dictionary(encoder, seed):

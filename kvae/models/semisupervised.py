@@ -16,6 +16,7 @@ from kvae.models.conditions import Condition, Conditions
 from kvae.models.cvae import CVAE
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.training import orders
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Number, Seed, Tensor
 
 
@@ -179,19 +180,15 @@ class SemiSupervisedVAE(CVAE):
         >>> semisupervised.classify(data.x_test[:3]).shape
         (3, 10)
         """
-        return in_batches(
-            lambda x: ops.exp(self.log_label_probabilities(x, ())),
-            self.check_images(x),
-            batch_size=EVALUATION_BATCH,
-        )
+        return in_batches(kept(self, _label_probabilities), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def reconstruct(self, x: ArrayLike, y: Any = None) -> Array:
         return super().reconstruct(*self._check_pair(x, y))
 
-    def _decoded(self, z, y, read):
+    def _decoded(self, z, y, noise=None):
         if y is None or np.any(np.asarray(y) < 0):
             raise ValueError("`y` must hold the class of each code, which nothing else tells. Received: unknown labels")
-        return super()._decoded(z, y, read)
+        return super()._decoded(z, y, noise)
 
     def elbo_terms(
         self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None
@@ -208,23 +205,14 @@ class SemiSupervisedVAE(CVAE):
             Tuple of arrays `(n,)`, nats: the expectation of log p(x|z, y) over q(z, y|x), and the KL of z and y.
         """
         num_samples = checks.positive_integer(self.num_samples if num_samples is None else num_samples, "num_samples")
-        noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
-
-        def function(x, y):
-            x, y = ops.repeat(x, num_samples, axis=0), ops.cast(ops.repeat(y, num_samples, axis=0), "int32")
-            auxiliary = self.auxiliary(x, seed=noise)
-            weights, label_kl = self._over_labels(y, self.log_label_probabilities(x, auxiliary))
-            pairs = self._pairs(x, auxiliary)
-            condition = self.condition(pairs.y)
-            params = self.inference(pairs.x, condition)
-            _, sample, _ = self.sample_and_score(pairs.x, params, condition, 1, noise)
-            kl = self._expectation(sample.total_kl(), weights) + label_kl
-            terms = self._expectation(sample.log_likelihood[0], weights), kl
-            return tuple(ops.mean(ops.reshape(each, (-1, num_samples)), axis=1) for each in terms)
-
         x = self.check_images(x)
-        batch_size = max(1, EVALUATION_BATCH // (num_samples * self.num_classes))
-        return in_batches(function, x, self.check_condition(y, len(x)), batch_size=batch_size)
+        return in_batches(
+            kept(self, _elbo_terms, num_samples),
+            x,
+            self.check_condition(y, len(x)),
+            batch_size=max(1, EVALUATION_BATCH // (num_samples * self.num_classes)),
+            noise=self._noise(seed),
+        )
 
     # How the model plugs into Keras.
 
@@ -269,7 +257,7 @@ class SemiSupervisedVAE(CVAE):
         unknown = np.flatnonzero(y < 0)
         if len(unknown):
             y = y.copy()
-            y[unknown] = in_batches(self.best_label, x[unknown], batch_size=EVALUATION_BATCH)
+            y[unknown] = in_batches(kept(self, _best_label), x[unknown], batch_size=EVALUATION_BATCH)
         return x, y
 
     def get_config(self) -> dict[str, Any]:
@@ -279,3 +267,27 @@ class SemiSupervisedVAE(CVAE):
             "alpha": self.alpha,
             "labelled_share": self.labelled_share,
         }
+
+
+# For `kvae.training.kept`.
+
+
+def _label_probabilities(model, noise, x):
+    return ops.exp(model.log_label_probabilities(x, ()))
+
+
+def _best_label(model, noise, x):
+    return model.best_label(x)
+
+
+def _elbo_terms(model, num_samples, noise, x, y):
+    x, y = ops.repeat(x, num_samples, axis=0), ops.cast(ops.repeat(y, num_samples, axis=0), "int32")
+    auxiliary = model.auxiliary(x, seed=noise)
+    weights, label_kl = model._over_labels(y, model.log_label_probabilities(x, auxiliary))
+    pairs = model._pairs(x, auxiliary)
+    condition = model.condition(pairs.y)
+    params = model.inference(pairs.x, condition)
+    _, sample, _ = model.sample_and_score(pairs.x, params, condition, 1, noise)
+    kl = model._expectation(sample.total_kl(), weights) + label_kl
+    terms = model._expectation(sample.log_likelihood[0], weights), kl
+    return tuple(ops.mean(ops.reshape(each, (-1, num_samples)), axis=1) for each in terms)

@@ -14,6 +14,7 @@ from kvae.models.adversarial import ImageJudge, is_right
 from kvae.models.batches import Batch, BatchResult, in_batches
 from kvae.models.encoder_decoder import EVALUATION_BATCH
 from kvae.training.held import freeze, held
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Number, Tensor
 
 LEARNED = ("joint", "frozen")
@@ -183,12 +184,7 @@ class VAEGAN(ImageJudge):
         Args:
             x: images `(n, *image_shape)`.
         """
-
-        def function(x):
-            params = self.inference(x)
-            return self.feature_loss(x, self.images(self.code(params))) + self._kl(params)
-
-        return in_batches(function, self.check_images(x), batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, _energy), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def _kl(self, params):
         return self.prior.kl(self.posterior_family, params, ())[0]
@@ -201,6 +197,11 @@ class VAEGAN(ImageJudge):
             "beta": self._initial_beta,
             "feature_layer": self.feature_layer,
         }
+
+
+def _energy(model, noise, x):
+    params = model.inference(x)
+    return model.feature_loss(x, model.images(model.code(params))) + model._kl(params)
 
 
 def _judge(discriminator, feature_layer):

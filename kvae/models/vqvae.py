@@ -12,11 +12,12 @@ from kvae import checks, networks
 from kvae.distributions import Distribution, likelihood_family
 from kvae.models.batches import Batch, BatchResult, Pass, in_batches
 from kvae.models.density import PriorModel
-from kvae.models.encoder_decoder import EVALUATION_BATCH
+from kvae.models.encoder_decoder import EVALUATION_BATCH, read
 from kvae.priors.autoregressive import Autoregressive
 from kvae.quantization import Quantized, Quantizer
 from kvae.training import strategy
 from kvae.training.held import freeze
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Network, Number, Shape, Tensor
 
 
@@ -164,11 +165,11 @@ class VQVAE(PriorModel):
         Returns:
             Array int32 `(n, *places, num_quantizers)`.
         """
-        return self._map(lambda x: self.quantizer(self.inference(x)).indices, x)
+        return self._map(_indices, x)
 
     def code_vectors(self, x: ArrayLike) -> Array:
         """The sums of codes of images `(n, *image_shape)`, which the decoder sees: array `(n, *places, size)`."""
-        return self._map(lambda x: self.code(self.inference(x)), x)
+        return self._map(_vectors, x)
 
     def decode(self, z: ArrayLike, y: Any = None) -> Array:
         """Pixel means of codes.
@@ -185,14 +186,9 @@ class VQVAE(PriorModel):
         """
         return super().decode(z, y)
 
-    def _decoded(self, z, y, read):
+    def _decoded(self, z, y, noise=None):
         z = self.quantizer.check_indices(checks.array(z, self.code_shape, "z"), "z")
-
-        def function(z):
-            vectors = self.quantizer.vectors(ops.cast(z, "int32"))
-            return read(self.generation(vectors[None])[0])
-
-        return in_batches(function, z, batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, _decoded), z, batch_size=EVALUATION_BATCH, noise=noise)
 
     def code_usage(self, x: ArrayLike) -> Array:
         """How often each code is chosen: array `(num_quantizers, num_codes)` of shares, whose rows sum to 1.
@@ -211,7 +207,7 @@ class VQVAE(PriorModel):
 
     def energy(self, x: ArrayLike) -> Array:
         """−log p(x|c) of each example's codes c, and with a prior −log p(x|c) − log p(c): array `(n,)`, nats."""
-        return -self.elbo(x) if self.has_prior else -self._map(lambda x: self._scored(x)[0], x)
+        return -self.elbo(x) if self.has_prior else -self._map(_log_likelihood, x)
 
     def elbo(self, x: ArrayLike, y: Any = None, num_samples: int | None = None, seed: int | None = None) -> Array:
         """log p(c) + log p(x|c) for the codes c of each example, a lower bound on log p(x): array `(n,)`, nats.
@@ -235,12 +231,7 @@ class VQVAE(PriorModel):
         Arguments and errors are those of `elbo`.
         """
         self._need_prior("elbo")
-
-        def function(x):
-            log_likelihood, indices = self._scored(x)
-            return log_likelihood, -self.prior.log_prob(indices, (), None)
-
-        return self._map(function, x)
+        return self._map(_elbo_terms, x)
 
     def sample_prior(self, n: int, y: Any = None, seed: int | None = None, temperature: float = 1.0) -> Array:
         """Indices of codes from the prior, which takes one pass of its network for each place and quantizer.
@@ -264,14 +255,8 @@ class VQVAE(PriorModel):
         """A new model with copies of this one's weights and of a prior over its codes; see `kvae.priors.fit`."""
         return self._rebuilt(type(self), self.get_config(), prior)
 
-    def _scored(self, x):
-        """log p(x|c) `(batch,)` of images, and the indices c."""
-        quantized = self.quantizer(self.inference(x))
-        x_params = self.generation(quantized.vectors[None])[0]
-        return self.likelihood.log_prob(x, x_params, len(self.image_shape)), quantized.indices
-
     def _map(self, function, x):
-        return in_batches(function, self.check_images(x), batch_size=EVALUATION_BATCH)
+        return in_batches(kept(self, function), self.check_images(x), batch_size=EVALUATION_BATCH)
 
     def _need_prior(self, method):
         if not self.has_prior:
@@ -292,3 +277,35 @@ class VQVAE(PriorModel):
             "prior": keras.saving.serialize_keras_object(self.prior) if self.has_prior else None,
             "seed": self.seed,
         }
+
+
+# For `kvae.training.kept`.
+
+
+def _indices(model, noise, x):
+    return model.quantizer(model.inference(x)).indices
+
+
+def _vectors(model, noise, x):
+    return model.code(model.inference(x))
+
+
+def _decoded(model, noise, indices):
+    vectors = model.quantizer.vectors(ops.cast(indices, "int32"))
+    return read(model, noise, model.generation(vectors[None])[0])
+
+
+def _scored(model, x):
+    """log p(x|c) `(batch,)` of images, and the indices c."""
+    quantized = model.quantizer(model.inference(x))
+    x_params = model.generation(quantized.vectors[None])[0]
+    return model.likelihood.log_prob(x, x_params, len(model.image_shape)), quantized.indices
+
+
+def _log_likelihood(model, noise, x):
+    return _scored(model, x)[0]
+
+
+def _elbo_terms(model, noise, x):
+    log_likelihood, indices = _scored(model, x)
+    return log_likelihood, -model.prior.log_prob(indices, (), None)

@@ -17,10 +17,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from kvae.io import limits
 from kvae.training import cluster
-from kvae.types import Tensor
+from kvae.types import Array, Tensor
 
 BACKENDS = {"mirrored": "tensorflow", "multiworker": "tensorflow", "dataparallel": "jax"}
 STRATEGIES = ("none", *BACKENDS)
@@ -277,3 +278,12 @@ class SeedGenerator(keras.random.SeedGenerator):
         if replica is None or replica.num_replicas_in_sync == 1:
             return seed
         return seed + tf.cast(replica.replica_id_in_sync_group, seed.dtype) * tf.constant([1_000_003, 0], seed.dtype)
+
+
+def take(generator: keras.random.SeedGenerator, draws: int) -> Array:
+    """The state of a generator, whose next `draws` numbers no other thread gets: it advances past them."""
+    with _DRAWING:
+        state = ops.convert_to_numpy(generator.state)
+        if draws:
+            generator.state.assign(state + np.array([0, draws], state.dtype))
+    return state

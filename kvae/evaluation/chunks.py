@@ -1,4 +1,4 @@
-"""Compiled functions of tensors and noise on any backend, applied to arrays in chunks."""
+"""Arrays in chunks of one size, so that a single compiled shape serves all of them."""
 
 from __future__ import annotations
 
@@ -10,47 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kvae import checks
 from kvae.models import conditions
+from kvae.training.kept import as_array
+from kvae.types import Array
 
 QUIET = 2.0  # seconds before progress is first shown
-
-
-class Compiled(keras.Model):
-    """A compiled function of tensors and noise: the `call` of a model, which Keras compiles for prediction.
-
-    Models inside `function` are not tracked, so Keras does not touch their weights (on JAX it would donate their
-    buffers). The weights are those of the first call: make a new object after further training.
-
-    Args:
-        function: `function(noise, *tensors)` that returns a tensor or a tuple of tensors; `noise` is a
-            `keras.random.SeedGenerator`.
-        seed: int for reproducible noise; `None` for a random one.
-        fuse: whether to compile with XLA on TensorFlow too, where Keras does not on a CPU. XLA fuses elementwise
-            operations into one loop, but its random numbers are slow there: draw them in another function.
-
-    Example:
-
-    >>> from kvae.evaluation.compiled import Compiled
-    >>> noisy = Compiled(lambda noise, x: x + keras.random.normal((3,), seed=noise), seed=0)
-    >>> noisy.run(np.zeros(3, "float32")).shape
-    (3,)
-    """
-
-    def __init__(self, function: Callable[..., Any], seed: int | None = None, fuse: bool = False) -> None:
-        super().__init__(dtype="float32")  # the functions are of densities, whatever the policy of the networks
-        if fuse and keras.backend.backend() == "tensorflow":
-            self.compile(jit_compile=True)
-        self.function = function
-        self.noise = keras.random.SeedGenerator(checks.seed(seed))  # tracked, so that each run draws new noise
-        self.built = True
-
-    def call(self, inputs: Any) -> Any:
-        return self.function(self.noise, *inputs)
-
-    def run(self, *arrays: Any) -> Any:
-        """Apply the function to NumPy arrays, leaving out those that are `None`; the result is in NumPy too."""
-        return self.predict_on_batch(tuple(a for a in arrays if a is not None))
 
 
 def even_share(total: int, at_most: int) -> int:
@@ -61,7 +25,7 @@ def even_share(total: int, at_most: int) -> int:
 def chunks(
     arrays: Sequence[Any], size: int, verbose: bool = False, label: str = ""
 ) -> Iterator[tuple[slice, list[Any]]]:
-    """Slice arrays of equal length n into chunks of one size, so that a single compiled shape serves all of them.
+    """Slice arrays of equal length n into chunks of one size.
 
     Args:
         arrays: NumPy arrays `(n, ...)`, or `None`.
@@ -81,6 +45,27 @@ def chunks(
         yield rows, [conditions.take(a, index) for a in arrays]
         if progress:
             progress.update(rows.stop)
+
+
+def in_chunks(
+    function: Callable[..., Any], *arrays: Any, size: int, noise: keras.random.SeedGenerator | None = None
+) -> tuple[Array, ...]:
+    """Apply a kept function of rows to chunks and join its results.
+
+    Args:
+        function: from tensors `(batch, ...)` to a tuple of them.
+        *arrays: as in `chunks`.
+        size: as in `chunks`.
+        noise: what the function draws from.
+
+    Returns:
+        Tuple of arrays `(n, ...)`.
+    """
+    parts = [
+        [as_array(result)[: rows.stop - rows.start] for result in function(*part, noise=noise)]
+        for rows, part in chunks(arrays, size)
+    ]
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
 class _Progress:
