@@ -717,22 +717,22 @@ TABLE = {
     ],
     "models/base.py": [
         (
-            "self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))",
-            "self.add_loss(ops.sum(_weighted(loss, batch.sample_weight)))",
+            "self.add_loss(ops.mean(weighted(loss, batch.sample_weight)))",
+            "self.add_loss(ops.sum(weighted(loss, batch.sample_weight)))",
             "feeding:default or in-order",
         ),
         (
-            "self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))",
+            "self.add_loss(ops.mean(weighted(loss, batch.sample_weight)))",
             "self.add_loss(ops.mean(loss))",
             "feeding:sees_what and weights and not split",
         ),
         (
-            "tracker.update_state(_weighted(values, batch.sample_weight), counted)",
+            "tracker.update_state(weighted(values, batch.sample_weight), counted)",
             "tracker.update_state(values, counted)",
             "feeding:sees_what and weights and not split",
         ),
         (
-            "tracker.update_state(_weighted(values, batch.sample_weight), counted)",
+            "tracker.update_state(weighted(values, batch.sample_weight), counted)",
             "tracker.update_state(result.terms[tracker.name], sample_weight=batch.sample_weight)",
             "feeding:sees_what and weights and not split",
         ),

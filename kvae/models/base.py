@@ -15,7 +15,7 @@ from keras import ops
 
 from kvae import checks
 from kvae.models import saving
-from kvae.models.batches import Batch, BatchResult
+from kvae.models.batches import Batch, BatchResult, weighted
 from kvae.models.conditions import Conditions
 from kvae.training import fit_on_arrays, gate, kept, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
@@ -118,7 +118,7 @@ class BaseModel(keras.Model):
         batch = inputs if is_batch else Batch(inputs) if self.conditions is None else Batch(*inputs)
         result = self.run_batch(batch._replace(x=ops.cast(batch.x, "float32")), training)
         for loss in result.losses:
-            self.add_loss(ops.mean(_weighted(loss, batch.sample_weight)))
+            self.add_loss(ops.mean(weighted(loss, batch.sample_weight)))
         return result if is_batch else result.reconstruction
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None, **kwargs: Any) -> None:
@@ -170,7 +170,7 @@ class BaseModel(keras.Model):
             if state:
                 return fit_on_arrays.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
             data = fit_on_arrays.gathered(*data[0])
-        return _reducible(step(*state, self._pack(data)))
+        return strategy.reducible(step(*state, self._pack(data)))
 
     def predict_step(self, *args: Any) -> Any:
         """Reconstruct a batch."""
@@ -203,7 +203,7 @@ class BaseModel(keras.Model):
         for tracker in self.term_trackers:  # vectors, so that a short last batch counts by its size
             term = result.terms[tracker.name]
             values, counted = term if isinstance(term, tuple) else (term, None)
-            tracker.update_state(_weighted(values, batch.sample_weight), counted)
+            tracker.update_state(weighted(values, batch.sample_weight), counted)
         if self._counts_finite_steps:
             self.finite_steps.update_state(self.term_trackers)
         return super().compute_metrics(batch, batch.x, result.reconstruction, batch.sample_weight)
@@ -325,12 +325,3 @@ class BaseModel(keras.Model):
         if sample_weight is not None:
             arguments["sample_weight"] = sample_weight
         return x, y
-
-
-def _reducible(logs):
-    """Logs as Keras can reduce them over several workers: it does so along the first axis, and fails on scalars."""
-    return {name: ops.reshape(log, (1,)) for name, log in logs.items()} if strategy.several_workers() else logs
-
-
-def _weighted(values, sample_weight):
-    return values if sample_weight is None else values * ops.cast(sample_weight, values.dtype)

@@ -63,6 +63,11 @@ class Pass(NamedTuple):
     losses: tuple[Tensor, ...] = ()
 
 
+def weighted(values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Values `(batch,)` times the weights of their examples, if these have any."""
+    return values if sample_weight is None else values * ops.cast(sample_weight, values.dtype)
+
+
 def in_batches(
     function: Callable[..., Any],
     *arrays: Any,

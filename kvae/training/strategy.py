@@ -261,6 +261,11 @@ def check_equal_parts(number: int, name: str) -> None:
         )
 
 
+def reducible(logs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Logs as Keras can reduce them over several workers: it does so along the first axis, and fails on scalars."""
+    return {name: ops.reshape(log, (1,)) for name, log in logs.items()} if several_workers() else logs
+
+
 class SeedGenerator(keras.random.SeedGenerator):
     """Keras's generator, with different random numbers on each replica, and for each thread that draws from it.
 
