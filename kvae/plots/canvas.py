@@ -24,6 +24,7 @@ DPI = 150
 MAX_CLASSES = 20  # in one picture
 
 # Petroff 2021, "Accessible Color Sequences for Data Visualization", the sequence of ten: https://arxiv.org/abs/2107.02270
+# Its second grey, which a scatter plot does not tell apart from the first, is a near-black here.
 COLORS = (
     "#3f90da",
     "#ffa90e",
@@ -33,7 +34,7 @@ COLORS = (
     "#a96b59",
     "#e76300",
     "#b9ac70",
-    "#717581",
+    "#1b2430",
     "#92dadd",
 )
 

@@ -1,6 +1,6 @@
 // Drawing examples: images as pixels, series and feature vectors as lines.
 
-const COLORS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"];
+const COLORS = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#1b2430", "#92dadd"];
 const [LINE_WIDTH, LINE_HEIGHT] = [240, 160];
 
 /** Draws examples of one shape, given as arrays of numbers. */
