@@ -12,6 +12,7 @@ from kvae.worksheet import checking, diagnosis, messages, probes, relations
 from kvae.worksheet.exercise import OTHER, Exercise, judge
 
 ANSWERS = list(wrong_answers.table())
+FUNCTIONS_OF = {key.partition(" ")[0]: answers for key, answers in wrong_answers.FUNCTIONS.items()}
 MOST_WITHOUT_A_WORD = 0.2
 
 
@@ -55,8 +56,10 @@ def test_few_of_all_worksheets_end_without_a_word():
         ("4.2", "np.log(np.mean(np.exp(log_values - log_values.min()))) + log_values.min()", "but not with other"),
         ("4.5", "np.sum(log_w) / 4", f"right there, but not with other arguments: {OTHER}"),
         ("4.5", "np.mean(log_w) - np.log(len(log_w))", "the right values minus ln 4, and 4 is a size"),
+        ("5.2", FUNCTIONS_OF["5.2"][-1], "right with `mu + s * noise` in place of `mu + s + noise`"),
         ("5.6", "(f_z - (np.sum(f_z) - f_z) / (len(f_z) - 1)).tolist()", "right there, but as a list"),
         ("9.3", "-0.5 * np.sum((observed - means) ** 2, axis=1) / 0.49", "but not with other arguments"),
+        ("11.6", FUNCTIONS_OF["11.6"][0], "right with `sum` in place of `mean`"),
         ("9.4", "w = np.exp(logs - logs.mean())\nreturn w / w.sum() @ means", "subtract the largest one first"),
     ],
 )

@@ -271,6 +271,7 @@ FUNCTIONS = {
         "s = np.exp(log_sigma)\nreturn np.stack([slope(mu) + 0 * noise, slope(mu) * s * noise], axis=-1)",
         "s = np.exp(log_sigma)\nz = mu + s * noise\nreturn 0.5 * np.stack([slope(z), slope(z) * s * noise], axis=-1)",
         "s = np.exp(log_sigma)\nz = mu + s * noise\nreturn np.stack([slope(z) * mu, slope(z) * s * noise], axis=-1)",
+        "s = np.exp(log_sigma)\nz = mu + s + noise\nreturn np.stack([slope(z), slope(z) * s * noise], axis=-1)",
     ],
     "5.3 u, mu, s": [
         "mu + s * (np.log(u) + np.log(1 - u))",
@@ -541,17 +542,33 @@ FUNCTIONS = {
         "r = step * np.rint(z / step)\n"
         "return np.ceil(-np.log2(norm.cdf(r + step / 2) - norm.cdf(r - step / 2))).sum(axis=1)",
     ],
-    "9.7 small, means, tau": [
-        "b = applications.downsample(means, 2).reshape(len(means), -1)\n"
+    "9.7 small, means, tau, factor": [
+        "b = applications.downsample(means, factor).reshape(len(means), -1)\n"
         "return posterior_mean(log_likelihood(small, b, 0.1), means.reshape(len(means), -1))",
-        "b = applications.downsample(means, 2).reshape(len(means), -1)\n"
-        "return posterior_mean(log_likelihood(small, b, tau), means.reshape(16, -1))",
-        "b = applications.downsample(means, 2).reshape(len(means), -1)\n"
+        "b = applications.downsample(means, factor).reshape(len(means), -1)\n"
+        "return posterior_mean(log_likelihood(small, b, tau), means.reshape(36, -1))",
+        "b = applications.downsample(means, factor).reshape(len(means), -1)\n"
         "return posterior_mean(log_likelihood(small, b, tau**2), means.reshape(len(means), -1))",
-        "b = applications.downsample(means, 2).reshape(len(means), -1)\n"
+        "b = applications.downsample(means, factor).reshape(len(means), -1)\n"
         "return posterior_mean(-log_likelihood(small, b, tau), means.reshape(len(means), -1))",
-        "b = applications.downsample(means, 2).reshape(len(means), -1)\n"
+        "b = applications.downsample(means, factor).reshape(len(means), -1)\n"
         "return posterior_mean(log_likelihood(small, b, tau), means.reshape(len(means), -1)) + 0.1",
+    ],
+    "11.2 q_mean, q_log_var, p_mean, p_log_var": [
+        "0.5 * ops.sum(ops.exp(q_log_var - p_log_var) + ops.square(q_mean - p_mean) * ops.exp(p_log_var)"
+        " + p_log_var - q_log_var - 1, axis=-1)",
+        "0.5 * ops.sum(ops.exp(q_log_var - p_log_var) + ops.square(q_mean - p_mean) * ops.exp(-p_log_var)"
+        " - q_log_var / p_log_var - 1, axis=-1)",
+        "0.5 * ops.sum(ops.exp(q_log_var - p_log_var) + ops.square(q_mean - p_mean) * ops.exp(-p_log_var)"
+        " + p_log_var - q_log_var - 1)",
+    ],
+    "11.6 z, logits, means, sigma": [
+        "log_normal = -ops.mean((z[:, None] - means) ** 2, axis=-1) / (2 * sigma**2)"
+        " - z.shape[-1] * ops.log(sigma * np.sqrt(2 * np.pi))\n"
+        "return -ops.logsumexp(ops.log_softmax(logits) + log_normal, axis=-1)",
+        "log_normal = -ops.sum((z[:, None] - means) ** 2, axis=-1) / (2 * sigma**2)"
+        " - means.shape[1] * ops.log(sigma * np.sqrt(2 * np.pi))\n"
+        "return -ops.logsumexp(ops.log_softmax(logits) + log_normal, axis=-1)",
     ],
 }
 # What the cells above an exercise define.

@@ -190,7 +190,8 @@ def _regrouped(node: ast.AST) -> Iterator[Edit]:
     """The same operations in another order: f(a) + b for f(a + b), (a · b) + c for a · (b + c)."""
     if isinstance(node, ast.BinOp):
         if isinstance(inner := node.left, ast.BinOp):
-            yield node, ast.BinOp(inner.left, inner.op, ast.BinOp(inner.right, node.op, node.right))
+            for operator in (type(node.op), *OPERATORS.get(type(node.op), ())):  # a + b · c for a + b + c, too
+                yield node, ast.BinOp(inner.left, inner.op, ast.BinOp(inner.right, operator(), node.right))
         if isinstance(inner := node.right, ast.BinOp):
             yield node, ast.BinOp(ast.BinOp(node.left, node.op, inner.left), inner.op, inner.right)
         if isinstance(inner := node.left, ast.Call) and inner.args:

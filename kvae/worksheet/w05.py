@@ -59,8 +59,7 @@ def log_normal_log_prob(z, mu, sigma):
 
 def surrogate(mu, log_sigma, noise):
     """A loss whose gradient is minus the mean of f(z) ∇ log q(z)."""
-    z = ops.stop_gradient(_sample(mu, log_sigma, noise))
-    return -ops.mean(f(z) * log_q(z, mu, log_sigma))
+    return _with_z(ops.stop_gradient(_sample(mu, log_sigma, noise)), mu, log_sigma)
 
 
 def less_baseline(f_z):
@@ -98,7 +97,10 @@ def _wrong_path(m, scale, t, e):
 
 
 def _broken(mu, log_sigma, noise):
-    z = _sample(mu, log_sigma, noise)
+    return _with_z(_sample(mu, log_sigma, noise), mu, log_sigma)
+
+
+def _with_z(z, mu, log_sigma):
     return -ops.mean(f(z) * log_q(z, mu, log_sigma))
 
 
@@ -145,6 +147,8 @@ def downhill(loss, noise=EPSILON, where=POINT):
         value = loss(point[0], point[1], ops.convert_to_tensor(noise))
         if value is None or value is Ellipsis:
             raise NotImplementedError
+        if np.ndim(value):
+            raise ValueError(f"a loss is one number, not an array of shape {tuple(value.shape)}: take the mean")
         return value
 
     _, slope = gradient(at, np.array(where, "float32"))
@@ -181,6 +185,14 @@ EXERCISES = {
                 lambda m, t, z: score_function(m, t, z) * (slope(z) / f(z))[:, None],
                 "multiply by f itself, not by its derivative: that is the other estimator",
             ),
+            (
+                lambda m, t, z: f(z) * (score_function(m, t, z) / f(z)[:, None]),
+                "f(z) must be a column beside the two columns of the score: f(z)[:, None]",
+            ),
+            (
+                lambda m, t, z: (score_function(m, t, z) + (f(z)[:, None] + 1) * np.array([0, 1])) - [0, 2],
+                "f(z) multiplies the whole second column: (z − μ)²/σ² − 1 in parentheses",
+            ),
             (lambda m, t, z: -score_function(m, t, z), "the sign: this is downhill"),
             (lambda m, t, z: score_function(m, t, z).mean(axis=0), "do not average yet: one row per sample"),
             (lambda m, t, z: score_function(m, t, z).T, "transposed: one row per sample, stack along axis=-1"),
@@ -207,6 +219,10 @@ EXERCISES = {
             (
                 lambda m, t, e: _wrong_path(m, np.exp(t / 2), t, e),
                 "the parameter is log σ, not log σ²: leave out the ½",
+            ),
+            (
+                lambda m, t, e: slope(m + np.exp(t) * e) * pathwise(m, t, e),
+                "f'(z) must be a column beside the two columns of ∇g: slope(z)[:, None]",
             ),
             (lambda m, t, e: pathwise(m, t, e).mean(axis=0), "do not average yet: one row per sample"),
             (lambda m, t, e: -pathwise(m, t, e), "the sign: this is downhill"),
@@ -235,6 +251,19 @@ EXERCISES = {
             (lambda u, m, s: m + s * np.log(u), "1 − u is missing: log(u / (1 − u))"),
             (lambda u, m, s: m - s * np.log(1 - u), "this is the exponential distribution: log(u / (1 − u))"),
             (lambda u, m, s: m + s * u / (1 - u), "the logarithm is missing"),
+            (
+                lambda u, m, s: m + s * np.log(1 / u) - 1,
+                "the logarithm is that of 1/u − 1 as a whole; and solve for z once more: which sign has it?",
+            ),
+            (lambda u, m, s: m - s * np.log(1 / u) - 1, "the logarithm is that of 1/u − 1 as a whole: parentheses"),
+            (
+                lambda u, m, s: (m + np.log(u / (1 - u))) / s,
+                "(z − μ)/s is the logarithm: multiply it by s, then add μ",
+            ),
+            (
+                lambda u, m, s: m + s * np.log(u) / np.log(1 - u),
+                "log(u / (1 − u)) is a difference of logarithms, not their ratio",
+            ),
             (stats.norm.ppf, "this is the Gaussian's inverse CDF"),
         ],
     ),
@@ -261,6 +290,14 @@ EXERCISES = {
             ),
             (lambda z, m, s: stats.norm.logpdf(np.log(z), m, s**2) - np.log(z), "you squared σ: logpdf takes σ"),
             (lambda z, m, s: stats.norm.logpdf(np.log(z), m, np.sqrt(s)) - np.log(z), "σ is not a variance: no root"),
+            (
+                lambda z, m, s: -0.5 * ((np.log(z) - m) / s) ** 2 - np.log(z),
+                "the Gaussian's constant is missing: −log σ − ½ log 2π",
+            ),
+            (
+                lambda z, m, s: stats.lognorm.logpdf(z, m, s),
+                "SciPy's lognorm takes σ, then a location, and exp(μ) as its scale: use norm",
+            ),
             (lambda z, m, s: np.exp(log_normal_log_prob(z, m, s)), "this is q(z): return its logarithm"),
             (lambda z, m, s: -log_normal_log_prob(z, m, s), "the sign: this is −log q(z)"),
             (lambda z, m, s: np.sum(log_normal_log_prob(z, m, s)), "you summed: one number per z"),
@@ -283,7 +320,16 @@ EXERCISES = {
             ),
             (_all_stopped, "nothing has a gradient now: stop it at z only, not at μ and log σ in log q"),
             (_pathwise_loss, "this is the pathwise estimator: correct, but the exercise asks for the score function"),
-            (_without_f, "f(z) is missing: it says which samples are good"),
+            (_without_f, "f(z) has no effect on the gradient: multiply each log q by it"),
+            (
+                lambda m, t, e: _with_z(ops.stop_gradient(m) + ops.exp(t) * e, m, t),
+                "μ is a constant in z now, but σ still moves z: stop the gradient of z as a whole",
+            ),
+            (
+                lambda m, t, e: _with_z(m + ops.stop_gradient(ops.exp(t)) * e, m, t),
+                "σ is a constant in z now, but μ still moves z: stop the gradient of z as a whole",
+            ),
+            (lambda m, t, e: _with_z(e, m, t), "ε is not a sample of q: z = μ + σε, with its gradient stopped"),
             (_density, "the logarithm is missing: for samples of q, the term is f ∇log q, not f ∇q"),
             (lambda m, t, e: -surrogate(m, t, e), "the sign: a loss is minimised, so −f log q"),
             (lambda m, t, e: 4 * surrogate(m, t, e), "you summed over the samples: take the mean"),
@@ -307,6 +353,8 @@ EXERCISES = {
             (lambda a: (np.sum(a) - a) / (len(a) - 1), "this is the mean of the others: subtract it from f"),
             (lambda a: -less_baseline(a), "the sign: f minus the baseline"),
             (lambda a: a - (np.sum(a) - a), "divide the sum of the others by their number"),
+            (lambda a: a - (np.sum(a) - a) / len(a) - 1, "S − 1 is the denominator: parentheses around it"),
+            (lambda a: a - np.sum(a) - a / (len(a) - 1), "the sum minus the sample is divided: parentheses around it"),
             (lambda a: a - np.median(a), "this is the median: use the mean of the others"),
             (lambda a: a, "nothing has been subtracted"),
         ],

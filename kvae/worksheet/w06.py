@@ -109,6 +109,27 @@ class _MeanDecoded(VAE):
         return z_mean, z_log_var, z_mean
 
 
+class _NoiseDecoded(VAE):
+    def code(self, x):
+        z_mean, z_log_var, _ = super().code(x)
+        return z_mean, z_log_var, keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+
+
+class _PerExample(VAE):
+    def terms(self, x, x_logits, z_mean, z_log_var):
+        return reconstruction(x, x_logits), kl(z_mean, z_log_var)
+
+
+class _SigmoidBefore(VAE):
+    def terms(self, x, x_logits, z_mean, z_log_var):
+        return super().terms(x, ops.sigmoid(x_logits), z_mean, z_log_var)
+
+
+class _VarianceForLogVariance(VAE):
+    def terms(self, x, x_logits, z_mean, z_log_var):
+        return super().terms(x, x_logits, z_mean, ops.exp(z_log_var))
+
+
 def _with_terms(terms):
     """A `VAE` that registers other losses; `terms` gets the two right ones."""
 
@@ -132,6 +153,21 @@ def _with_objective(objective):
 class _NoUpdate(TrainableVAE):
     def train_step(self, x):
         return self.test_step(x)
+
+
+class _ByHand(TrainableVAE):
+    def compile(self, optimizer, **kwargs):
+        super().compile(keras.optimizers.SGD(optimizer.learning_rate), **kwargs)
+
+
+class _HalfLogged(TrainableVAE):
+    def train_step(self, x):
+        return {"loss": super().train_step(x)["loss"] / 2}
+
+
+class _Swapped(TrainableVAE):
+    def train_step(self, x):
+        self.optimizer.apply(self.trainable_variables, [ops.zeros(v.shape) for v in self.trainable_variables])
 
 
 class _OutsideTheTape(TrainableVAE):
@@ -177,8 +213,14 @@ def losses(model_class, images=None):
         model(x)
         calls.append(float(sum(model.losses)))
     compiled(model, IMAGES)
+    to_code, offset = encoder.get_weights()
+    certain = np.array([True, True, False, False])  # log σ² is −60 for every image, so that z is μ
+    encoder.set_weights([to_code * certain, np.where(certain, offset, -60.0)])
+    with_code = (model(x), sum(model.losses))[1]
+    decoder.set_weights([0 * kernel, bias])
     return {
         "sum of the losses": fixed,
+        "what z = μ adds to the losses": with_code - (model(x), sum(model.losses))[1],  # the KL cancels
         "does the loss change with the noise (1: yes)": float(calls[0] != calls[1]),
         "gradient of the loss with respect to the encoder's bias": slope,
     }
@@ -188,7 +230,7 @@ def step(model_class, images=None):
     """What one `train_step` logs, and how far it moves the two networks."""
     encoder, decoder = parts = networks()
     model = model_class(encoder, decoder)
-    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    model.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.5, nesterov=True))
     before = [network.get_weights()[1] for network in parts]
     logs = model.train_step(ops.convert_to_tensor(IMAGES if images is None else images))
     if not isinstance(logs, dict):
@@ -239,6 +281,10 @@ EXERCISES = {
             (lambda m, v: ops.sum(kl(m, v)), "you summed over the batch too: one number per example, axis=-1"),
             (lambda m, v: ops.mean(kl(m, v)), "you averaged over the batch too: one number per example, axis=-1"),
             (lambda m, v: ops.sum(_kl_terms(m, v), axis=0), "you summed over the batch, not the dimensions: axis=-1"),
+            (
+                lambda m, v: ops.sum(0.5 * ops.exp(v) + m**2 - v - 1, axis=-1),
+                "the ½ is a factor of the whole bracket, not only of σ²",
+            ),
             (_kl_with(lambda m, v: v + m**2 - v - 1), "you used log σ² as σ²: take exp(z_log_var) first"),
             (_kl_with(lambda m, v: ops.exp(0.5 * v) + m**2 - v - 1), "exp(½ log σ²) is σ; the formula has σ²"),
             (_kl_with(lambda m, v: ops.exp(v) + m - v - 1), "μ must be squared"),
@@ -258,6 +304,10 @@ EXERCISES = {
             (lambda x, a: -Bernoulli().elementwise_log_prob(x, a), "one number per pixel: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.sum(reconstruction(x, a)), "you summed over the batch too: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.mean(reconstruction(x, a)), "you averaged over the batch too: sum over axis=(1, 2, 3)"),
+            (
+                lambda x, a: ops.mean(reconstruction(x, a)) / 9,
+                "this is a mean over pixels and images: sum over axis=(1, 2, 3), and keep the batch",
+            ),
             (lambda x, a: ops.sum(ops.binary_crossentropy(x, a), axis=PIXELS), "these are logits: from_logits=True"),
             (lambda x, a: keras.losses.binary_crossentropy(x, a, from_logits=True), "keras.losses average: use ops"),
             (
@@ -289,7 +339,11 @@ EXERCISES = {
             (_with_terms(lambda r, k: (-r, -k)), "this is the ELBO; Keras minimises, so register its negative"),
             (_with_terms(lambda r, k: (r, k, k)), "the KL is registered twice"),
             (_with_terms(lambda r, k: (2 * r, 2 * k)), "you summed over the batch: take the mean"),
-            (_MeanDecoded, "you decoded the mean z_mean: decode a sample of q(z|x)"),
+            (_MeanDecoded, "z does not change with the noise: decode a sample of q(z|x), not its mean"),
+            (_NoiseDecoded, "z does not come from the encoder: z = sample(z_mean, z_log_var, noise)"),
+            (_PerExample, "a loss is one number: take the mean over the batch, ops.mean(…)"),
+            (_SigmoidBefore, "reconstruction takes logits: leave out the sigmoid before it"),
+            (_VarianceForLogVariance, "kl takes log σ², as the encoder returns it: leave out exp"),
         ],
     ),
     "6.5": Exercise(
@@ -300,6 +354,9 @@ EXERCISES = {
         points=2,
         wrong=[
             (_NoUpdate, "nothing moved: pass the gradients to self.optimizer.apply"),
+            (_ByHand, "leave the step to the optimizer, which may do more than subtract: self.optimizer.apply"),
+            (_HalfLogged, "loss must be the sum of the two losses, a number: sum(self.losses)"),
+            (_Swapped, "apply takes the gradients first, then the variables"),
             (_OutsideTheTape, "call the model and sum its losses inside the `with` block of the tape"),
             (_DecoderOnly, "the encoder did not move: take the gradients of all self.trainable_variables"),
             (
@@ -325,6 +382,7 @@ EXERCISES = {
         wrong=[
             (_weighted(1 / 9, 1), "the bug is still there: how are the pixels combined, and how the dimensions?"),
             (_weighted(1 / 9, 1 / 9), "both terms are in nats per pixel now: use sums in both instead"),
+            (_weighted(784 / 9, 1), "not every image has 784 pixels: a sum in place of 784 · mean"),
             (_weighted(1, 1 / 3), "the pixels are right now, but the KL was right before: a sum, not a mean"),
             (_weighted(1, 0), "without the KL it is an autoencoder: random codes decode to anything"),
             (_weighted(1, -1), "add the KL: −ELBO = reconstruction + KL"),

@@ -41,9 +41,9 @@ def bits(z, step):
     return _bits(_mass(_rounded(z, step), step))
 
 
-def super_resolve(small, means, tau):
-    """Posterior mean given the means of blocks of 2×2 pixels, `(d,)`."""
-    return _enlarged(small, means, tau, applications.downsample(means, 2))
+def super_resolve(small, means, tau, factor):
+    """Posterior mean given the means of blocks of factor × factor pixels, `(d,)`."""
+    return _enlarged(small, means, tau, applications.downsample(means, factor))
 
 
 # Common mistakes
@@ -87,13 +87,13 @@ def _enlarged(small, means, tau, views):
     return posterior_mean(logs, means.reshape(len(means), -1))
 
 
-def _as_blocks(small, means, tau):
-    side = means.shape[1] // 2
-    return _enlarged(np.kron(small.reshape(side, side), np.ones((2, 2))).reshape(-1), means, tau, means)
+def _as_blocks(small, means, tau, factor):
+    blocks = small.reshape(means.shape[1] // factor, -1)
+    return _enlarged(np.kron(blocks, np.ones((factor, factor))).reshape(-1), means, tau, means)
 
 
-def _blocks_of_the_answer(small, means, tau):
-    blocks = applications.downsample(means, 2).reshape(len(means), -1)
+def _blocks_of_the_answer(small, means, tau, factor):
+    blocks = applications.downsample(means, factor).reshape(len(means), -1)
     return posterior_mean(log_likelihood(small, blocks, tau), blocks)
 
 
@@ -120,8 +120,8 @@ NORMAL = np.array([1.0, 2.0, 2.0, 4.0, 5.0])
 STRANGE = np.array([2.0, 3.0, 5.0, 6.0])
 CODES = np.array([[0.3, -1.1, 1.9], [-0.7, 0.1, 2.6]])
 STEP = np.array(0.8)
-IMAGES = RNG.random((5, 4, 4, 1))
-SMALL = applications.downsample(IMAGES, 2)[1].reshape(-1) + 0.05
+IMAGES = RNG.random((5, 6, 6, 1))
+SMALL = applications.downsample(IMAGES, 3)[1].reshape(-1) + 0.05
 CODE = "four codes of six pixels, relative to the first"
 
 EXERCISES = {
@@ -301,33 +301,36 @@ EXERCISES = {
         title="stretch: super-resolution",
         reference=super_resolve,
         further=[
-            ((applications.downsample(IMAGES[:, :2, 2:], 2)[0].reshape(-1), IMAGES[1:, :2, 2:], np.array(0.3)), OTHER)
+            (
+                (applications.downsample(IMAGES[:, 2:, :2], 2)[0].reshape(-1), IMAGES[1:, 2:, :2], np.array(0.3), 2),
+                OTHER,
+            )
         ],
-        arguments=(SMALL, IMAGES, np.array(0.1)),
+        arguments=(SMALL, IMAGES, np.array(0.1), 3),
         tensors=False,
         points=0,
-        at="five codes of 4×4 pixels",
+        at="five codes of 6×6 pixels, blocks of 3×3",
         wrong=[
             (
                 _as_blocks,
                 "you enlarged the observation: downsample the decoded images instead",
             ),
             (
-                lambda s, m, t: _enlarged(s, m, t, m[:, ::2, ::2]),
-                "you took every other pixel: a small pixel is the mean of a block",
+                lambda s, m, t, f: _enlarged(s, m, t, m[:, ::f, ::f]),
+                "you took one pixel of each block: a small pixel is the mean of a block",
             ),
             (
-                lambda s, m, t: _enlarged(s, m, t, 4 * applications.downsample(m, 2)),
+                lambda s, m, t, f: _enlarged(s, m, t, f**2 * applications.downsample(m, f)),
                 "you summed over the blocks: take means",
             ),
             (_blocks_of_the_answer, "this is a small image again: average the large ones"),
             (
-                lambda s, m, t: m.reshape(len(m), -1).mean(axis=0),
+                lambda s, m, t, f: m.reshape(len(m), -1).mean(axis=0),
                 "the observation has no effect: weight the codes by their likelihood",
             ),
-            (lambda s, m, t: super_resolve(s, m, t**0.5), "pass τ unchanged: no root, the variance is τ²"),
+            (lambda s, m, t, f: super_resolve(s, m, t**0.5, f), "pass τ unchanged: no root, the variance is τ²"),
             (
-                lambda s, m, t: super_resolve(s, m, t).reshape(m.shape[1:]),
+                lambda s, m, t, f: super_resolve(s, m, t, f).reshape(m.shape[1:]),
                 "return a row of pixels, like the observation: do not reshape to height and width",
             ),
         ],

@@ -7,10 +7,13 @@ import numpy as np
 from keras import ops
 
 from kvae.distributions import MixtureDensity, Normal
+from kvae.training.gradients import gradient
 from kvae.worksheet.exercise import EXTREME, OTHER, Exercise
+from kvae.worksheet.probes import compiled
 
 RNG = np.random.default_rng(11)
 SIGMA = 0.2
+GRADIENT = "its gradient differs, so a network would not learn as it should: what about stop_gradient or NumPy?"
 
 
 # Reference answers
@@ -71,6 +74,12 @@ def _all(i, side):
     return i >= 0
 
 
+def _cut_twice(height, width):
+    mask = np.zeros((height, width), bool)
+    mask[height // 2 :][: width // 2] = True
+    return mask
+
+
 def _kl_with(terms, factor=0.5):
     """A wrong KL: `factor` times the sum over the dimensions of `terms`."""
     return lambda m, v, pm, pv: factor * ops.sum(terms(m, v, pm, pv), axis=-1)
@@ -80,13 +89,15 @@ def _kl_terms(m, v, pm, pv):
     return ops.exp(v - pv) + ops.square(m - pm) * ops.exp(-pv) + pv - v - 1.0
 
 
-def _terms(encoder, prior, decoder, x, y, noise, order=(0, 1), seen=None, scale=0.5, standard=False, draw="q"):
+def _terms(
+    encoder, prior, decoder, x, y, noise, order=(0, 1), seen=None, scale=0.5, standard=False, draw="q", sample=None
+):
     """Reconstruction and KL, each `(batch,)`, with changes: what is fed to the networks, and where z is drawn."""
     both = (x, y)
     q = encoder(ops.concatenate([both[i] for i in order], axis=-1))
     p = ops.zeros_like(q) if standard else prior(y)
-    mean, log_var = ops.split(q if draw == "q" else p, 2, axis=-1)
-    z = mean + ops.exp(scale * log_var) * noise
+    params = q if draw == "q" else p
+    z = _sample(params, noise, scale) if sample is None else sample(params, noise)
     decoded = decoder(ops.concatenate([z, y] if seen is None else seen(z, y), axis=-1))
     normal = Normal()
     return -Normal(sigma=SIGMA).log_prob(x, decoded), normal.kl_divergence(q, normal, p)
@@ -95,6 +106,26 @@ def _terms(encoder, prior, decoder, x, y, noise, order=(0, 1), seen=None, scale=
 def _bound(combine=lambda r, k: r + k, **changes):
     """A wrong `minus_elbo`: `combine` gets the two terms, computed with `changes`."""
     return lambda *arguments: combine(*_terms(*arguments, **changes))
+
+
+def _halves_swapped(network):
+    """A network whose outputs are taken for log σ² and μ, in this order."""
+
+    def swapped(h):
+        return ops.flip(ops.reshape(network(h), (-1, 2, LATENT)), axis=1)
+
+    return lambda h: ops.reshape(swapped(h), (-1, 2 * LATENT))
+
+
+def _cut_batch(encoder, prior, decoder, x, y, noise):
+    """The mistake of a split along axis=0, which raises."""
+    mean, log_var = ops.split(encoder(ops.concatenate([x, y], axis=-1)), 2)
+    return mean + ops.exp(0.5 * log_var) * noise
+
+
+def _scaled_by_log_var(params, noise):
+    mean, log_var = ops.split(params, 2, axis=-1)
+    return mean + log_var * noise
 
 
 def _kl_swapped(encoder, prior, decoder, x, y, noise):
@@ -157,7 +188,7 @@ WEIGHTS = [
 Q_MEAN, P_MEAN = (RNG.normal(0, 1, (3, 2)).astype("float32") for _ in "qp")
 Q_LOG_VAR, P_LOG_VAR = (RNG.normal(0, 0.8, (3, 2)).astype("float32") for _ in "qp")
 ANSWERS, TRUTH = RNG.random((4, 3, 5)), RNG.random((3, 5))
-Z, LOGITS, MEANS = (RNG.normal(0, 1, shape).astype("float32") for shape in ((3, 2), (3, 4), (3, 4, 2)))
+Z, LOGITS, MEANS = (RNG.normal(0, 1, shape).astype("float32") for shape in ((2, 3), (2, 4), (2, 4, 3)))
 
 
 def numbered(mask):
@@ -165,7 +196,7 @@ def numbered(mask):
     return mask.astype(int) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
 
 
-def networks():
+def networks(all_weights=WEIGHTS):
     """Linear encoder, prior and decoder, which refuse vectors of another length."""
 
     def linear(weights, what):
@@ -176,12 +207,20 @@ def networks():
 
         return network
 
-    return [linear(w, name) for w, name in zip(WEIGHTS, ("encoder", "prior", "decoder"), strict=True)]
+    return [linear(w, name) for w, name in zip(all_weights, ("encoder", "prior", "decoder"), strict=True)]
 
 
 def bounds(answer, images=slice(None)):
     """`minus_elbo` with linear networks."""
     return answer(*networks(), *(ops.convert_to_tensor(each[images]) for each in (X, Y, NOISE)))
+
+
+def slopes(answer):
+    """The gradient of `minus_elbo` with respect to the weights of each network; it must run when compiled, too."""
+    arrays = [ops.convert_to_tensor(each) for each in (X, Y, NOISE)]
+    compiled(lambda *arrays: answer(*networks(), *arrays), X, Y, NOISE)
+    found = gradient(lambda *weights: ops.mean(answer(*networks(weights), *arrays)), *WEIGHTS)[1:]
+    return dict(zip(("encoder", "prior", "decoder"), found, strict=True))
 
 
 def two_scores(answer, answers=ANSWERS, truth=TRUTH):
@@ -218,6 +257,15 @@ EXERCISES = {
             (_mask(_late, _all), "this is the whole bottom half: both conditions at once"),
             (_mask(_late, _early, np.logical_or), "either condition makes three quadrants: both, with & instead of |"),
             (lambda h, w: ~bottom_left(h, w), "this is true in the three hidden quadrants: the known one must be true"),
+            (
+                lambda h, w: np.arange(h)[:, None] >= h // 2 & np.arange(w) < w // 2,
+                "combine the two comparisons with &, each of them in parentheses",
+            ),
+            (
+                lambda h, w: (np.arange(h)[:, None] >= h / 2) & (np.arange(w) <= w / 2),
+                "column width // 2 is the first of the right half: < with width // 2, and >= with height // 2",
+            ),
+            (_cut_twice, "the second bracket cuts the rows again: mask[height // 2 :, : width // 2]"),
             (lambda h, w: bottom_left(h, w).reshape(-1), "an array (height, width): do not flatten it yet"),
             (lambda h, w: bottom_left(w, h), "the shape is (height, width), with the rows first"),
         ],
@@ -264,6 +312,18 @@ EXERCISES = {
                 _kl_with(lambda m, v, pm, pv: ops.exp(v - pv) + (m - pm) * ops.exp(-pv) + pv - v - 1),
                 "the difference of the means must be squared",
             ),
+            (
+                lambda m, v, pm, pv: kl(m, 2 * v, pm, 2 * pv),
+                "the networks give log σ², not log σ: leave out the 2",
+            ),
+            (
+                _kl_with(lambda m, v, pm, pv: ops.exp(v - pv) + m**2 - pm**2 * ops.exp(-pv) + pv - v - 1),
+                "(μ_q − μ_p)² is not μ_q² − μ_p²: square the difference, then divide it by σ_p²",
+            ),
+            (
+                _kl_with(lambda m, v, pm, pv: ops.exp(v - pv) + (m**2 - pm**2) * ops.exp(-pv) + pv - v - 1),
+                "(μ_q − μ_p)² is not μ_q² − μ_p²: square the difference",
+            ),
             (lambda *a: 0.5 * _kl_terms(*a), "one number per dimension: sum over the last axis"),
             (lambda *a: ops.mean(kl(*a)), "you averaged over the images too: one number per image"),
         ],
@@ -272,7 +332,7 @@ EXERCISES = {
         title="the bound, with a learned prior",
         reference=minus_elbo,
         measure=bounds,
-        further=[(lambda answer: bounds(answer, slice(1, 3)), OTHER)],
+        further=[(lambda answer: bounds(answer, slice(1, 3)), OTHER), (slopes, GRADIENT)],
         at="four images of three known and five hidden pixels",
         points=2,
         wrong=[
@@ -285,6 +345,13 @@ EXERCISES = {
             (_bound(lambda r, k: ops.mean(r + k)), "one number per image: the model takes the mean over the batch"),
             (_bound(scale=1.0), "you scaled ε by the variance σ²; σ = exp(½ log σ²)"),
             (_bound(draw="p"), "z is drawn from the prior here: in training, z ~ q(z|x, y)"),
+            (_bound(sample=_scaled_by_log_var), "you scaled ε by log σ² itself; σ = exp(½ log σ²)"),
+            (
+                lambda e, p, *rest: minus_elbo(_halves_swapped(e), _halves_swapped(p), *rest),
+                "the first half of a network's output is μ, the second log σ²",
+            ),
+            (_cut_batch, "ops.split cuts the batch unless you say axis=-1"),
+            (_bound(lambda r, k: r + ops.stop_gradient(k)), GRADIENT),
             (_bound(order=(0,)), "the encoder does not see y: the formula has q(z|x, y)"),
             (_bound(order=(1,)), "the encoder does not see x: this q knows no more than the prior"),
             (_bound(order=(1, 0)), "the encoder takes x first, then y: join(x, y)"),
@@ -324,6 +391,14 @@ EXERCISES = {
                 _scored(spread=lambda a: a.std(axis=1).mean(axis=-1)),
                 "the spread is that of different images: std over the answers, axis=0",
             ),
+            (
+                _scored(spread=lambda a: a.std(axis=(0, 2))),
+                "the spread mixes the pixels: std over the answers, axis=0, then the mean over the pixels",
+            ),
+            (
+                lambda a, t: (best_and_spread(a, t)[0], ((a - t) ** 2).mean(axis=-1).std(axis=0)),
+                "the spread is that of the answers' errors: take that of the answers",
+            ),
             (_scored(spread=lambda a: a.std(axis=0)), "the spread is one number per pixel: take the mean over them"),
             (_scored(spread=lambda a: a.std(axis=0).mean()), "the spread is one number: one per image"),
             (
@@ -357,6 +432,14 @@ EXERCISES = {
                 "the noise is missing: this is one answer, the same each time",
             ),
             (
+                lambda e, p, d, x, y, n: _drawn(p(y), 0 * n + 1, d, y),
+                "ε is missing: this is one answer, the same each time",
+            ),
+            (
+                lambda e, p, d, x, y, n: d(ops.concatenate([_scaled_by_log_var(p(y), n), y], axis=-1)),
+                "you scaled ε by log σ² itself; σ = exp(½ log σ²)",
+            ),
+            (
                 lambda e, p, d, x, y, n: _drawn(p(y), n, d, y, scale=1.0),
                 "you scaled ε by the variance σ²; σ = exp(½ log σ²)",
             ),
@@ -376,15 +459,27 @@ EXERCISES = {
         reference=mixture_loss,
         arguments=(Z, LOGITS, MEANS, np.float32(0.4)),
         further=[
-            ((Z[:2] - 1, LOGITS[:2, :3], MEANS[:2, :3] * 2, np.float32(0.9)), OTHER),
+            ((Z[:1, 1:] - 1, LOGITS[:1, 1:], MEANS[:1, 1:, 1:] * 2, np.float32(0.9)), OTHER),
             ((10 * Z, LOGITS, MEANS, np.float32(0.3)), EXTREME),
         ],
         points=0,
-        at="three codes of two dimensions, four components",
+        at="two codes of three dimensions, four components",
         wrong=[
             (_mixed(join=lambda s: ops.logsumexp(s, axis=-1)), "the sign: this is log p, and the loss is its negative"),
             (_mixed(weights=lambda a: a), "the logits are not weights yet: log π = log_softmax(logits)"),
             (_mixed(weights=lambda a: ops.softmax(a, axis=-1)), "add log π, not π, to the log-density"),
+            (
+                lambda z, a, m, s: -ops.logsumexp(ops.softmax(a, axis=-1) * _log_normals(z, m, s), axis=-1),
+                "π multiplies the density: add log π to its logarithm",
+            ),
+            (
+                lambda z, a, m, s: ops.log_softmax(a, axis=-1) - ops.sum(ops.square(z - m), axis=-1),
+                "z[:, None] − means compares z with the means of all components",
+            ),
+            (
+                _mixed(logs=lambda z, m, s: -0.5 * _squares(z, m) / s**2 - m.shape[-1] * s * np.sqrt(2 * np.pi)),
+                "the constant is a logarithm: −K log(σ √(2π))",
+            ),
             (_mixed(weights=lambda a: 0 * a - np.log(4.0)), "the components have equal weights here: use the logits"),
             (
                 lambda z, a, m, s: -ops.sum(ops.softmax(a, axis=-1) * _log_normals(z, m, s), axis=-1),

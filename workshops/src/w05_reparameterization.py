@@ -409,8 +409,8 @@ kvae.worksheet.show(figure)
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# It stays small: a gradient that is mostly noise does not tell the encoder where to put its codes, and a code in the
-# wrong place costs more than none.
+# It stays below that of the others: a gradient that is mostly noise does not tell the encoder where to put its codes,
+# and a code in the wrong place costs more than none.
 # </details>
 
 # %% [markdown] tags=["instructor"]

@@ -39,15 +39,16 @@ from scipy.stats import norm
 
 from kvae import applications
 
-DATASET = "digits"  # or "mnist" for 28×28 pixels, which takes about three minutes instead of one
-EPOCHS, LATENT_DIM = {"digits": (60, 4), "mnist": (5, 8)}[DATASET]
+DATASET = "mnist_small"  # 10,000 images; or "mnist" for all 70,000, or "digits" for 8×8 pixels, which is faster
+EPOCHS = {"mnist_small": 20, "mnist": 4, "digits": 60}[DATASET]
+LATENT_DIM = 4
 SIGMA = 0.2  # standard deviation of p(x|z) in each pixel
 
 keras.utils.set_random_seed(0)
 data = kvae.load_data(DATASET)
 x_train, x_test, y_test = data.x_train, data.x_test[:1000], data.y_test[:1000]
 gaussian = kvae.distributions.Normal(sigma=SIGMA)
-networks = kvae.networks.mlp(data.image_shape, LATENT_DIM, hidden=(128, 128), likelihood=gaussian)
+networks = kvae.networks.mlp(data.image_shape, LATENT_DIM, hidden=(256, 128), likelihood=gaussian)
 model = kvae.VAE(*networks, likelihood=gaussian, seed=0)
 model.compile(optimizer=keras.optimizers.Adam(2e-3))
 model.fit(x_train, epochs=EPOCHS, batch_size=64, verbose=0, callbacks=[kvae.worksheet.progress()])
@@ -66,7 +67,7 @@ kvae.worksheet.show(
 #
 # $$p(\mathbf z) = \mathcal N(\mathbf 0, \mathbf I), \qquad p_\theta(\mathbf x \mid \mathbf z) = \mathcal N(\mathbf m_\theta(\mathbf z), \sigma^2 \mathbf I), \qquad \sigma = 0.2$$
 #
-# It has $K$ latent dimensions for an image of $d$ pixels ($K = 4$, $d = 64$ for the small digits). For comparison we use PCA with as many components, which has no $p$.
+# It has $K$ latent dimensions for an image of $d$ pixels (here $K = 4$ and $d = 28 \cdot 28 = 784$). For comparison we use PCA with as many components, which has no $p$.
 #
 # ## Exercise 9.1: how anomalous is an image? (4 minutes)
 #
@@ -85,7 +86,7 @@ def strangeness(log_likelihood, kl):
 strangeness = kvae.worksheet.check("9.1", strangeness)
 
 # %% [markdown]
-# **Predict before you run.** Anomalies are easy to make: we turn the test images upside down. Which digits will the model then *not* find anomalous?
+# **Predict before you run.** Anomalies are easy to make: we turn the test images upside down (and move them by a pixel, so that their centre stays where it was). Which digits will the model then *not* find anomalous?
 # And which is more anomalous to it: a real digit, or the average of all images, a grey blur?
 
 
@@ -95,7 +96,7 @@ def score(x):
     return strangeness(*model.elbo_terms(x, num_samples=20, seed=0))
 
 
-upside_down = x_test[:, ::-1, ::-1]
+upside_down = np.roll(x_test[:, ::-1, ::-1], 1, axis=(1, 2))
 normal, strange = score(x_test), score(upside_down)
 print(f"median score: upright {np.median(normal):.0f} nats, upside down {np.median(strange):.0f} nats")
 print(f"the average image: {score(x_train.mean(axis=0, keepdims=True))[0]:.0f} nats")
@@ -106,12 +107,12 @@ kvae.worksheet.show(kvae.plots.anomalies(x_test, normal, strange, names, unit="�
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# 0, 1 and 8, which look much the same upside down. The average image is *less* anomalous to it than most real digits:
-# it is likely, though it is typical of nothing.
+# 0, 1, 5 and 8, which look much the same upside down, and 6 and 9, which become each other. The average image is *less*
+# anomalous to it than most real digits: it is likely, though it is typical of nothing.
 # </details>
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* 0, 1 and 8 hardly change, and a 9 becomes a 6 (but these 6s make poor 9s); 9.2 prints the numbers by digit. The average image is less anomalous than most real ones: high density is
+# *For the instructor.* 9.2 prints the numbers by digit. Without the pixel, even the 0 and the 1 would be noticed: the model knows very well where they are. The average image is less anomalous than most real ones: high density is
 # not the same as typical, because in many dimensions nearly all of the mass is far from the peak. So a score separates "unlike the data" from "like the
 # data", not "fake" from "real".
 
@@ -157,7 +158,7 @@ print("by digit:", " ".join(f"{k}: {value:.2f}" for k, value in enumerate(by_dig
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# 7, 3, 4 and 6 are noticed best, 8 and 1 worst. The squared error alone does as well here; PCA's does worse.
+# 4, 2, 7 and 3 are noticed best, 1 and 8 worst. The squared error alone does as well here; PCA's does worse.
 # </details>
 
 # %% [markdown] tags=["instructor"]
@@ -212,16 +213,23 @@ def posterior_mean(logs, means):
 posterior_mean = kvae.worksheet.check("9.4", posterior_mean)
 
 # %% [markdown]
-# **Predict before you run.** The noise has a standard deviation of $s = 0.5$, half the distance from black to white. There are three ways to remove it: encode and decode the noisy image, PCA's reconstruction, and your posterior mean.
+# **Predict before you run.** The noise has a standard deviation of $s = 1$, the whole distance from black to white. There are three ways to remove it: encode and decode the noisy image, PCA's reconstruction, and your posterior mean.
 # Which is best, which is worst? (Has the encoder ever seen such an image?) And how many of the 20,000 codes will contribute?
 
 # %%
-S = 0.5
+S = 1.0
 rng = np.random.default_rng(0)
 originals = x_test[:60]
 noisy = originals + S * rng.standard_normal(originals.shape).astype("float32")
 means = model.decode(model.sample_prior(20_000, seed=0)).reshape(20_000, -1)
 tau = np.sqrt(SIGMA**2 + S**2)
+
+
+def effective(logs):
+    """The effective number of codes, from log p(observed|z) of each."""
+    weights = np.exp(logs - logs.max())
+    return weights.sum() ** 2 / np.square(weights).sum()
+
 
 logs = [log_likelihood(observed, means, tau) for observed in noisy.reshape(len(noisy), -1)]
 restored = np.stack([posterior_mean(each, means) for each in logs]).reshape(noisy.shape)
@@ -233,23 +241,21 @@ rows = {
 }
 for name, images in rows.items():
     print(f"{name:>14}: {applications.psnr(originals, images).mean():.1f} dB")
-weights = [np.exp(each - each.max()) for each in logs]
-effective = [each.sum() ** 2 / np.square(each).sum() for each in weights]
-print(f"of {len(means)} codes, effectively {np.median(effective):.0f} contribute (median)")
+print(f"of {len(means)} codes, effectively {np.median([effective(each) for each in logs]):.0f} contribute (median)")
 rows = {name: images[:10] for name, images in {"original": originals, **rows}.items()}
 kvae.worksheet.show(kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Denoising"))
 
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# The posterior mean is best. Encoding and decoding is no better than PCA: the encoder has never seen noise, and
-# encodes it. A few hundred of the 20,000 codes contribute.
+# The posterior mean is best. Encoding and decoding is worse than PCA: the encoder has never seen noise, and
+# encodes it. A few dozen of the 20,000 codes contribute: 784 pixels say a lot, even through this noise.
 # </details>
 
 # %% [markdown] tags=["instructor"]
 # *For the instructor.* The encoder is a quick guess at p(z|x), learnt on clean images; it has never seen noise, and encodes the noise too. The posterior weights all codes by what
-# was actually observed. "Most of P(X|z) ≈ 0" (lecture 003) shows in the last number: sampling the prior works in four dimensions with a blurred observation, and
-# fails in many: on MNIST, with eight, about one code in 20,000 contributes (and in 9.7 plain enlargement does better). There, `kvae.applications.denoise` moves towards the posterior with a Markov chain.
+# was actually observed. "Most of P(X|z) ≈ 0" (lecture 003) shows in the last number: sampling the prior works in four dimensions, and
+# fails in many, where not one of 20,000 codes is near. There, `kvae.applications.denoise` moves towards the posterior with a Markov chain.
 
 # %% [markdown]
 # ## Exercise 9.5: find the bug (8 minutes)
@@ -308,7 +314,8 @@ def fixed_likelihood(x, known, means, tau):
 fixed_likelihood = kvae.worksheet.check("9.5", fixed_likelihood)
 
 # %% [markdown]
-# **Predict before you run.** Suppose that the upper half could belong to a 4 or a 9: what does the posterior **mean** look like?
+# **Predict before you run.** Suppose that the upper half could belong to a 4 or a 9: what would the posterior **mean** look like? And how many of the 20,000 codes
+# will count, now that half of the pixels are known, each to within $\sigma = 0.2$?
 
 # %%
 rows = {
@@ -321,17 +328,20 @@ hidden = known == 0
 for name in ("broken", "fixed"):
     error = kvae.evaluation.reconstruction_mse(flat[:, hidden], rows[name][:, hidden])
     print(f"{name}: mean squared error {error:.3f} per hidden pixel")
+number = np.median([effective(fixed_likelihood(x, known, means, SIGMA)) for x in flat[:12]])
+print(f"of {len(means)} codes, effectively {number:.1f} contribute (median)")
 images = np.stack(list(rows.values()))[:, :12].reshape(4, 12, *data.image_shape)
 kvae.worksheet.show(kvae.plots.image_grid(images, list(rows), title="Filling in the lower half"))
 
 # %% [markdown]
 # <details><summary>Answer to “Predict before you run”</summary>
 #
-# A blend of both, grey where a 4 and a 9 differ.
+# A blend of both, grey where a 4 and a 9 differ. But so many known pixels leave the model few doubts: one or two codes have nearly all
+# of the weight, and most answers are a single digit, though not always the right one.
 # </details>
 
 # %% [markdown] tags=["instructor"]
-# *For the instructor.* A blend of both, grey where they differ. A posterior *sample* is one or the other: draw codes with probabilities $w_i$, or see
+# *For the instructor.* The model is surer than it should be: it takes the errors of neighbouring pixels for independent. A posterior *sample* is always one digit or the other: draw codes with probabilities $w_i$, or see
 # `kvae.applications.inpaint` and `kvae.plots.inpainting`, which show samples, their mean and their spread.
 
 # %% [markdown]
@@ -393,20 +403,20 @@ kvae.worksheet.show(kvae.plots.rate_distortion(curves, title="Rate and distortio
 # %% [markdown]
 # ## Exercise 9.7, stretch: super-resolution (at home, or if you finish early)
 #
-# Super-resolution is the same problem again. We observe a small image in which each pixel is the **mean of a block** of $2 \times 2$. The sum of squares runs over the small pixels, but the answer has the large ones: so downsample the decoded
+# Super-resolution is the same problem again. We observe a small image in which each pixel is the **mean of a block** of $f \times f$ pixels ($4 \times 4$ in the figure below). The sum of squares runs over the small pixels, but the answer has the large ones: so downsample the decoded
 # images for `log_likelihood`, but not for `posterior_mean`.
 #
 # <details><summary>Hint</summary>
 #
-# `applications.downsample(means, 2)` takes and returns images `(n, height, width, 1)`. Your two functions take rows of pixels: `.reshape(len(means), -1)`.
+# `applications.downsample(means, factor)` takes and returns images `(n, height, width, 1)`. Your two functions take rows of pixels: `.reshape(len(means), -1)`.
 # </details>
 
 
 # %%
-def super_resolve(small, means, tau):
-    """Large image `(d,)` from a small one `(d / 4,)` and the decoded codes, images `(codes, height, width, 1)`."""
+def super_resolve(small, means, tau, factor):
+    """Large image `(d,)` from a small one `(d / factor²,)` and the decoded codes, images `(codes, height, width, 1)`."""
     ### BEGIN SOLUTION
-    blocks = applications.downsample(means, 2).reshape(len(means), -1)
+    blocks = applications.downsample(means, factor).reshape(len(means), -1)
     return posterior_mean(log_likelihood(small, blocks, tau), means.reshape(len(means), -1))
     ### END SOLUTION
 
@@ -414,16 +424,20 @@ def super_resolve(small, means, tau):
 super_resolve = kvae.worksheet.check("9.7", super_resolve)
 
 # %%
-small = applications.downsample(originals[:12], 2)
-large = np.stack([super_resolve(each.reshape(-1), means.reshape(-1, *data.image_shape), SIGMA / 2) for each in small])
+FACTOR = 4
+small = applications.downsample(originals[:12], FACTOR)
+decoded = means.reshape(-1, *data.image_shape)
+large = np.stack([super_resolve(each.reshape(-1), decoded, SIGMA / FACTOR, FACTOR) for each in small])
 rows = {
-    "small": np.kron(small, np.ones((1, 2, 2, 1))),
+    "small": np.kron(small, np.ones((1, FACTOR, FACTOR, 1))),
     "enlarged": large.reshape(12, *data.image_shape),
     "truth": originals[:12],
 }
 for name in ("small", "enlarged"):
     print(f"{name}: mean squared error {kvae.evaluation.reconstruction_mse(rows['truth'], rows[name]):.3f} per pixel")
-kvae.worksheet.show(kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Four times as many pixels"))
+kvae.worksheet.show(
+    kvae.plots.image_grid(np.stack(list(rows.values())), list(rows), title="Sixteen times as many pixels")
+)
 
 # %% [markdown]
 # ## Summary
