@@ -80,9 +80,13 @@ def log_q(z, mu, log_sigma):
     return Normal().log_prob(z[..., None], params)
 
 
-def _with_score(score):
-    """f(z) times another score; `score` gets z − μ and σ and returns two columns."""
-    return lambda m, t, z: f(z)[:, None] * np.stack(score(z - m, np.exp(t)), axis=-1)
+def _mean(m, z):
+    return m + 0 * z
+
+
+def _with_score(score, at=lambda m, z: z):
+    """f times another score; `score` gets z − μ and σ and returns two columns."""
+    return lambda m, t, z: f(at(m, z))[:, None] * np.stack(score(z - m, np.exp(t)), axis=-1)
 
 
 def _with_path(path):
@@ -102,6 +106,10 @@ def _broken(mu, log_sigma, noise):
 
 def _with_z(z, mu, log_sigma):
     return -ops.mean(f(z) * log_q(z, mu, log_sigma))
+
+
+def _stopped(mu, log_sigma, noise):
+    return ops.stop_gradient(_sample(mu, log_sigma, noise))
 
 
 def _only_f_stopped(mu, log_sigma, noise):
@@ -193,6 +201,11 @@ EXERCISES = {
                 lambda m, t, z: (score_function(m, t, z) + (f(z)[:, None] + 1) * np.array([0, 1])) - [0, 2],
                 "f(z) multiplies the whole second column: (z − μ)²/σ² − 1 in parentheses",
             ),
+            (_with_score(lambda d, s: (d / s**2, d**2 / s**2 - 1), at=_mean), "f is evaluated at μ: use the samples z"),
+            (
+                lambda m, t, z: score_function(-m, t, z),
+                "the distance from the mean is z − μ, not z + μ, in both columns",
+            ),
             (lambda m, t, z: -score_function(m, t, z), "the sign: this is downhill"),
             (lambda m, t, z: score_function(m, t, z).mean(axis=0), "do not average yet: one row per sample"),
             (lambda m, t, z: score_function(m, t, z).T, "transposed: one row per sample, stack along axis=-1"),
@@ -213,6 +226,10 @@ EXERCISES = {
             (_with_path(lambda z, s, e: (f(z), f(z) * s * e)), "multiply by f'(z), not by f(z)"),
             (_with_path(lambda z, s, e: (slope(z) * s * e, slope(z))), "the columns are swapped: μ comes first"),
             (_with_path(lambda z, s, e: (slope(e), slope(e) * s * e)), "f' is evaluated at ε: use z = μ + σε"),
+            (
+                lambda m, t, e: slope(m) * pathwise(m, t, e) / slope(m + np.exp(t) * e)[:, None],
+                "f' is evaluated at μ: use z = μ + σε",
+            ),
             (_with_path(lambda z, s, e: (slope(z), slope(z) * z)), "∂z/∂log σ is σε, without μ"),
             (lambda m, t, e: _wrong_path(m, t, t, e), "z = μ + σε: take exp(log_sigma) first"),
             (lambda m, t, e: _wrong_path(m, np.exp(2 * t), t, e), "you scaled ε by the variance: scale it by σ"),
@@ -248,6 +265,7 @@ EXERCISES = {
             (lambda u, m, s: logistic(u, 0, s) - m, "add μ: z = μ + s log(u / (1 − u))"),
             (lambda u, m, s: m + logistic(u, 0, 1) / s, "multiply by s: you solve for z, not for u"),
             (lambda u, m, s: s * (m + logistic(u, 0, 1)), "multiply only the noise by s, not μ"),
+            (lambda u, m, s: m - s / np.log(u / (1 - u)), "multiply the logarithm by s: z = μ + s log(u / (1 − u))"),
             (lambda u, m, s: m + s * np.log(u), "1 − u is missing: log(u / (1 − u))"),
             (lambda u, m, s: m - s * np.log(1 - u), "this is the exponential distribution: log(u / (1 − u))"),
             (lambda u, m, s: m + s * u / (1 - u), "the logarithm is missing"),
@@ -329,6 +347,18 @@ EXERCISES = {
                 lambda m, t, e: _with_z(m + ops.stop_gradient(ops.exp(t)) * e, m, t),
                 "σ is a constant in z now, but μ still moves z: stop the gradient of z as a whole",
             ),
+            (
+                lambda m, t, e: _with_z(ops.stop_gradient(m + t * e), m, t),
+                "z = μ + σε, with σ = exp(log σ): ε is scaled by log σ here",
+            ),
+            (
+                lambda m, t, e: -ops.mean(f(_stopped(m, t, e))) * ops.mean(log_q(_stopped(m, t, e), m, t)),
+                "take the mean of the products, not the product of the means",
+            ),
+            (
+                lambda m, t, e: -ops.mean(slope(_stopped(m, t, e)) * log_q(_stopped(m, t, e), m, t)),
+                "multiply log q by f itself, not by its derivative",
+            ),
             (lambda m, t, e: _with_z(e, m, t), "ε is not a sample of q: z = μ + σε, with its gradient stopped"),
             (_density, "the logarithm is missing: for samples of q, the term is f ∇log q, not f ∇q"),
             (lambda m, t, e: -surrogate(m, t, e), "the sign: a loss is minimised, so −f log q"),
@@ -355,6 +385,8 @@ EXERCISES = {
             (lambda a: a - (np.sum(a) - a), "divide the sum of the others by their number"),
             (lambda a: a - (np.sum(a) - a) / len(a) - 1, "S − 1 is the denominator: parentheses around it"),
             (lambda a: a - np.sum(a) - a / (len(a) - 1), "the sum minus the sample is divided: parentheses around it"),
+            (lambda a: a - np.max(a), "this is the largest f: use the mean of the others"),
+            (lambda a: (a - np.mean(a)) / np.std(a), "only subtract a constant: a division changes the gradient"),
             (lambda a: a - np.median(a), "this is the median: use the mean of the others"),
             (lambda a: a, "nothing has been subtracted"),
         ],

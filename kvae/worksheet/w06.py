@@ -95,6 +95,10 @@ def _kl_with(terms):
     return lambda m, v: 0.5 * ops.sum(terms(m, v), axis=-1)
 
 
+def _per_pixel(x, x_logits):
+    return -Bernoulli().elementwise_log_prob(x, x_logits)
+
+
 def _weighted(a, b):
     return lambda x, x_logits, m, v: a * reconstruction(x, x_logits) + b * kl(m, v)
 
@@ -301,11 +305,11 @@ EXERCISES = {
         wrong=[
             (lambda x, a: -reconstruction(x, a), "the sign: this is log p(x|z), and the loss is its negative"),
             (lambda x, a: reconstruction(x, a) / 9, "you averaged over the pixels: log p(x|z) is their sum"),
-            (lambda x, a: -Bernoulli().elementwise_log_prob(x, a), "one number per pixel: sum over axis=(1, 2, 3)"),
+            (_per_pixel, "one number per pixel: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.sum(reconstruction(x, a)), "you summed over the batch too: sum over axis=(1, 2, 3)"),
             (lambda x, a: ops.mean(reconstruction(x, a)), "you averaged over the batch too: sum over axis=(1, 2, 3)"),
             (
-                lambda x, a: ops.mean(reconstruction(x, a)) / 9,
+                lambda x, a: ops.mean(_per_pixel(x, a)),
                 "this is a mean over pixels and images: sum over axis=(1, 2, 3), and keep the batch",
             ),
             (lambda x, a: ops.sum(ops.binary_crossentropy(x, a), axis=PIXELS), "these are logits: from_logits=True"),
@@ -382,7 +386,10 @@ EXERCISES = {
         wrong=[
             (_weighted(1 / 9, 1), "the bug is still there: how are the pixels combined, and how the dimensions?"),
             (_weighted(1 / 9, 1 / 9), "both terms are in nats per pixel now: use sums in both instead"),
-            (_weighted(784 / 9, 1), "not every image has 784 pixels: a sum in place of 784 · mean"),
+            (
+                lambda x, a, m, v: 784 * ops.mean(_per_pixel(x, a), axis=PIXELS) + kl(m, v),
+                "not every image has 784 pixels: a sum in place of 784 · mean",
+            ),
             (_weighted(1, 1 / 3), "the pixels are right now, but the KL was right before: a sum, not a mean"),
             (_weighted(1, 0), "without the KL it is an autoencoder: random codes decode to anything"),
             (_weighted(1, -1), "add the KL: −ELBO = reconstruction + KL"),
