@@ -244,15 +244,15 @@ def log_weights(model, x, samples, seed=0):
 
 def exact_log_p(model):
     """Mean of log p(x) over some images, by a sum over a grid of z."""
-    return kvae.evaluation.grid_log_likelihood(model, some, limit=9, points=361).mean
+    return kvae.evaluation.grid_log_likelihood(model, some, limit=8).mean
 
 
 flat, _ = train(latent_dim=2)
-some = x_test[:20]
+some = x_test[:50]
 exact = exact_log_p(flat)
-log_w = ops.concatenate([log_weights(flat, some, samples=512, seed=i) for i in range(4)])
+log_w = ops.concatenate([log_weights(flat, some, samples=256, seed=i) for i in range(8)])
 numbers = 2 ** np.arange(0, 8)
-figure = new_figure(10, 5.4, "Bounds on log p(x), mean of 20 images")
+figure = new_figure(10, 5.4, "Bounds on log p(x), mean of 50 images")
 axes = figure.add_subplot()
 axes.axhline(exact, color=COLORS[2], linewidth=2.5, label="exact log p(x)")
 for i, (alpha, name) in enumerate({0.999: "α → 1, the ELBO", 0.5: "α = ½", 0.0: "α = 0, IWAE", -2.0: "α = −2"}.items()):
@@ -262,7 +262,7 @@ for i, (alpha, name) in enumerate({0.999: "α → 1, the ELBO", 0.5: "α = ½", 
 axes.set_xscale("log", base=2)
 axes.set_xticks(numbers, numbers)
 style(axes, "", "samples S", "nats per image")
-axes.legend(fontsize=TICK_SIZE)
+figure.legend(fontsize=TICK_SIZE, loc="outside right upper")
 kvae.worksheet.show(figure)
 
 # %% [markdown]
@@ -279,7 +279,7 @@ kvae.worksheet.show(figure)
 # %% [markdown]
 # ## Training with your bound
 #
-# A bound in kvae is a class whose `__call__` gets the log-densities of the samples and returns the loss. Here is one around your function, trained with 5 samples per image.
+# A bound in kvae is a class whose `__call__` gets the log-densities of the samples and returns the loss. Here is one around your function, trained with 10 samples per image.
 #
 # **Predict before you run.** Its *ELBO* will be worse than that of the model trained on the ELBO. What about its $\log p(\mathbf x)$?
 
@@ -292,7 +292,7 @@ class Ours(kvae.bounds.Bound):
         return (-importance_weighted(sample.log_weights(beta)),)
 
 
-tighter, _ = train(latent_dim=2, bound=Ours(), num_samples=5)
+tighter, _ = train(latent_dim=2, bound=Ours(), num_samples=10)
 models = {"trained on the ELBO": (flat, exact), "trained on yours": (tighter, exact_log_p(tighter))}
 for name, (model, truth) in models.items():
     value = float(ops.mean(log_weights(model, some, samples=500)))
