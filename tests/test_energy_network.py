@@ -89,6 +89,8 @@ def test_draws_follow_the_energy():
     x = model.generate(4000, seed=0, num_steps=60, step_size=0.2)
     np.testing.assert_allclose(x.std(axis=0), np.sqrt(VARIANCE), rtol=0.06)
     np.testing.assert_array_equal(model.generate(3, seed=1, num_steps=2), model.generate(3, seed=1, num_steps=2))
+    cold = model.generate(4000, seed=0, temperature=0.25, num_steps=120, step_size=0.12)
+    np.testing.assert_allclose(cold.std(axis=0), 0.5 * np.sqrt(VARIANCE), rtol=0.06)
     near = model.generate(5, seed=0, start=X[:5], num_steps=1, step_size=1e-4)
     np.testing.assert_allclose(near, X[:5], atol=1e-3)
 
@@ -115,6 +117,8 @@ def network(activation="swish", units=1):
         (lambda: quadratic().compile(metrics=["mse"]), "has no reconstructions for `metrics` to compare"),
         (lambda: quadratic().energy(np.zeros((4, 3))), r"`x` must have shape \(n, 2\)"),
         (lambda: quadratic().generate(3, start=X[:2]), "`start` must have one entry per example: 3. Received: 2"),
+        (lambda: quadratic().generate(3, temperature=0.0), "`temperature` must be a finite number above 0"),
+        (lambda: kvae.applications.compress(quadratic(), X, 0.5), "`model` must have an encoder and a decoder"),
         (lambda: quadratic().generate(3, step_size=40.0), "`step_size` is too large for the slope of this energy"),
         (lambda: kvae.evaluation.diagnose(quadratic(), X), "`model` must have"),
     ],

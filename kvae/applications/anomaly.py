@@ -27,8 +27,9 @@ def anomaly_score(
         x: images `(n, *image_shape)`.
         y: labels, for a conditional model.
         method: "elbo" for −ELBO; "importance" for −log (1/K) Σ p(x|z)p(z)/q(z|x), a tighter estimate of −log p(x);
-            "reconstruction" for the squared error of the reconstruction, which ignores the prior.
-        num_samples: int, posterior samples per example (unused for "reconstruction").
+            "reconstruction" for the squared error of the reconstruction, which ignores the prior; "energy" for
+            `model.energy(x)`, as of an `EnergyNetwork`.
+        num_samples: int, posterior samples per example, of "elbo" and "importance".
         seed: int for reproducible noise; `None` for a random one.
 
     Returns:
@@ -45,12 +46,18 @@ def anomaly_score(
         x = np.asarray(x)
         reconstruction = model.reconstruct(x) if y is None else model.reconstruct(x, y)
         return np.square(x - reconstruction).reshape(len(x), -1).sum(axis=1)
+    if method == "energy":
+        if not hasattr(model, "energy"):
+            raise ValueError(
+                f"`model` must have a method `energy`, as EnergyNetwork has. Received: {type(model).__name__}"
+            )
+        return model.energy(x)
     if method == "elbo":
         capabilities.needs(model, "density")
         return -model.elbo(x, y, num_samples=num_samples, seed=seed)
     if method == "importance":
         return -evaluation.log_likelihood(model, x, y, num_samples=num_samples, seed=seed).values
-    raise ValueError(f'`method` must be "elbo", "importance" or "reconstruction". Received: {method!r}')
+    raise ValueError(f'`method` must be "elbo", "importance", "reconstruction" or "energy". Received: {method!r}')
 
 
 def column_scores(

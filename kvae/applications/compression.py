@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, evaluation
+from kvae.baselines import PCA
 from kvae.distributions import Bernoulli, Normal
 from kvae.io import limits
 from kvae.models import capabilities
@@ -85,7 +86,8 @@ def compress(model: Any, x: ArrayLike, step: float, y: Any = None) -> bytes:
         The content of the file, for `decompress`.
 
     Raises:
-        ValueError: if `step` is not positive or so small that a code exceeds 32 bits, or images do not fit the model.
+        ValueError: if `step` is not positive or so small that a code exceeds 32 bits, images do not fit the model, or
+            it has no continuous codes.
 
     Example:
 
@@ -281,6 +283,8 @@ def rate_distortion(model: Any, x: ArrayLike, steps: ArrayLike, y: Any = None) -
 
 def _quantised(model, x, step, y):
     """Codes `(n, latent_dim)` as integer multiples of `step`."""
+    if not isinstance(model, PCA):
+        capabilities.needs_continuous_codes(model)
     step = checks.positive_number(step, "step")
     z = model.encode(x) if y is None else model.encode(x, y)
     codes = np.rint(z.astype("float64") / step)

@@ -159,15 +159,15 @@ def _like(values, x):
 
 
 def _draw(model, view, noise):
-    """A code for each of the encoder's outputs: a posterior sample, or for an autoencoder the output itself."""
-    return model.posterior_family.sample(view, 1, noise)[0] if capabilities.has(model, "density") else view
+    """A code for each of the encoder's outputs: a posterior sample, or the code that a model without densities has."""
+    return model.posterior_family.sample(view, 1, noise)[0] if capabilities.has(model, "density") else model.code(view)
 
 
 def _first_codes(model, observation, value, mask, condition, noise):
     """The start of the chains: samples from the prior, or the codes of noise images with the observed pixels put in."""
     if not capabilities.has(model, "density"):
         mean = keras.random.uniform((value.shape[0], *model.image_shape), dtype="float32", seed=noise)
-        return model.inference(observation.fill(mean, value, mask), condition)
+        return model.code(model.inference(observation.fill(mean, value, mask), condition))
     return model.prior.sample(value.shape[0], condition, noise)
 
 

@@ -220,7 +220,7 @@ def small_shape(image_shape: Shape, factor: int) -> Shape:
 
 
 def _check(model, method):
-    capabilities.needs(model, "networks")
+    capabilities.needs_continuous_codes(model)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: {method!r}")
     if method == "metropolis" and not capabilities.has(model, "density"):

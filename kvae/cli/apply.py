@@ -17,7 +17,7 @@ from kvae.models import capabilities, load_model
 from kvae.models.base import BaseModel
 from kvae.types import Array, PathLike
 
-UNITS = {"elbo": "−ELBO, nats", "importance": "−log p(x), nats", "reconstruction": "squared error"}
+UNITS = {"elbo": "−ELBO, nats", "importance": "−log p(x), nats", "reconstruction": "squared error", "energy": "energy"}
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0)  # of compression, against the codes' standard deviation
 
 
@@ -95,7 +95,8 @@ class Job(NamedTuple):
 
 
 def _anomaly(job):
-    method = job.method or ("elbo" if capabilities.has(job.model, "density") else "reconstruction")
+    best = {"density": "elbo", "energy": "energy"}  # by what a model has
+    method = job.method or next((best[each] for each in best if capabilities.has(job.model, each)), "reconstruction")
     ours, name, other = "test images", "upside down", job.x[:, ::-1]
     if job.x.ndim < 4:
         ours, name = "test examples", "reversed"
@@ -154,6 +155,7 @@ def _super_resolve(job):
 
 
 def _compress(job):
+    capabilities.needs_continuous_codes(job.model)
     name = type(job.model).__name__
     pca = fit_pca(job.model.latent_dim, job.data.x_train)
     curves = {}

@@ -120,11 +120,14 @@ def generate(arguments: Namespace) -> None:
 def evaluate(arguments: Namespace) -> None:
     """Print a trained model's numbers on a data set's test images."""
     from kvae.cli import printing, run_folder, saved_model
+    from kvae.evaluation.doctor.diagnose import check_model
     from kvae.models import load_model
 
     model = load_model(arguments.model)
     dataset = saved_model.dataset_of(arguments.model, arguments.dataset, arguments.image_size, arguments.channels)
     x_test, y_test = saved_model.test_arrays(dataset, arguments.seed, model)
+    if arguments.doctor:
+        check_model(model)  # before the numbers, which take time
     with printing.busy(f"evaluating on {len(x_test):,} test images"):
         metrics = saved_model.evaluate(model, dataset, x_test, y_test, arguments.seed, arguments.num_samples)
     saved_model.add_card(metrics, saved_model.options_of(arguments.model))

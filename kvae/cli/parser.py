@@ -144,7 +144,10 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     seed(sub)
     dataset_argument(sub)
     sub.add_argument("--count", type=int, default=100, metavar="N", help="test images; default: %(default)s")
-    methods = "anomaly: elbo, importance, reconstruction; denoise, inpaint, super-resolve: gibbs, metropolis, optimise"
+    methods = (
+        "anomaly: elbo, importance, reconstruction, energy; "
+        "denoise, inpaint, super-resolve: gibbs, metropolis, optimise"
+    )
     sub.add_argument("--method", metavar="NAME", help=methods)
     sub.add_argument(
         "--sigma", type=float, default=0.5, metavar="S", help="noise level, for denoise; default: %(default)s"

@@ -60,7 +60,9 @@ def draw(
         for kind, (function, needs) in PICTURES.items()
         if all(capabilities.has(model, each) for each in needs)
     }
-    if model.latent_dim != 2:
+    if capabilities.has(model, "energy"):  # it has no codes
+        fitting = {"samples": samples}
+    elif model.latent_dim != 2:
         fitting.pop("manifold", None)
     if len(model.image_shape) != 1:
         fitting.pop("histograms", None)
@@ -94,7 +96,8 @@ def samples(model: Any, data: Dataset, label: int | None) -> Figure:
     """New images; for a conditional model one row per label."""
     draw = grids_of(model.image_shape).samples
     if not _conditional(model):
-        return draw(model.generate(64, seed=0), title="Samples from the prior")
+        source = "the prior" if capabilities.has(model, "prior") else "the energy"
+        return draw(model.generate(64, seed=0), title=f"Samples from {source}")
     labels, title = _test(model, data, 64)[1], "Samples under the conditions of test data"
     if _by_class(model):
         labels, title = np.repeat(some_classes(np.arange(model.num_classes)), COUNT), "Samples by label"
@@ -133,7 +136,8 @@ def manifold(model: BaseModel, data: Dataset, label: int | None) -> Figure:
 
 def traversal(model: BaseModel, data: Dataset, label: int | None) -> Figure:
     """One row per latent dimension, the one with the largest KL first, where there is a KL per dimension."""
-    kl = evaluation.kl_per_dimension(model, *_test(model, data, KL_EXAMPLES)) if factorises(model) else None
+    has_kl = capabilities.has(model, "density") and factorises(model)
+    kl = evaluation.kl_per_dimension(model, *_test(model, data, KL_EXAMPLES)) if has_kl else None
     return plots.traversal(model, y=_condition(model, data, label), kl=kl)
 
 

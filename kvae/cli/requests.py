@@ -15,7 +15,9 @@ def condition(arguments: Namespace, model: Any) -> Any:
     if not capabilities.has(model, "condition"):
         for name in ("label", "attributes"):
             if getattr(arguments, name) is not None:
-                raise ValueError(f"`{name}` must be left out: this model is a {type(model).__name__}, without labels")
+                raise ValueError(
+                    f"`{name}` must be left out: this model has no labels. Received: {type(model).__name__}"
+                )
         return None
     if capabilities.has(model, "classes"):
         if arguments.label is None:

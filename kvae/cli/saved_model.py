@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kvae import checks, evaluation
+from kvae import applications, checks, evaluation
 from kvae.callbacks.pca_baseline import fit_pca
 from kvae.cli import build, run_folder
 from kvae.cli import options as run_options
@@ -96,7 +96,7 @@ def evaluate(
     metrics: dict[str, Any] = {
         "model": type(model).__name__,
         "dataset": data.name,
-        "latent_dim": model.latent_dim,
+        **({} if capabilities.has(model, "energy") else {"latent_dim": model.latent_dim}),
         "test_examples": len(x_test),
     }
     if capabilities.has(model, "elbo"):
@@ -122,6 +122,8 @@ def evaluate(
             metrics[f"{name}zeros"] = float(np.mean(statistics["zeros"]))
             known = statistics["dispersion"][~np.isnan(statistics["dispersion"])]  # not of columns of zeros
             metrics[f"median_{name}dispersion"] = float(np.median(known)) if len(known) else None
+    if capabilities.has(model, "energy"):
+        metrics |= _energies(model, data, x_test, seed)
     if capabilities.has(model, "codebook"):
         metrics["perplexity"] = float(codebooks.perplexities(model.code_usage(x_test)).mean())
     if capabilities.has(model, "adversary"):
@@ -133,6 +135,14 @@ def evaluate(
     if notes:
         metrics["notes"] = notes
     return metrics
+
+
+def _energies(model, data, x_test, seed):
+    """The mean energy of test examples, and how well it tells them from noise in the range of each pixel."""
+    low, high = data.x_train.min(axis=0), data.x_train.max(axis=0)
+    noise = np.random.default_rng(seed).uniform(low, high, x_test.shape).astype("float32")
+    energies, others = model.energy(x_test), model.energy(noise)
+    return {"energy": float(energies.mean()), "auroc_against_uniform_noise": applications.auroc(energies, others)}
 
 
 def _frechet_distance(model, data, x_test, seed, notes):

@@ -74,6 +74,10 @@ class EnergyNetwork(BaseModel):
         self.built = True
 
     @property
+    def capabilities(self) -> frozenset[str]:
+        return super().capabilities | {"energy"}
+
+    @property
     def image_shape(self) -> Shape:
         return tuple(self.network.inputs[0].shape[1:])
 
@@ -117,6 +121,7 @@ class EnergyNetwork(BaseModel):
         self,
         n: int = 1,
         seed: int | None = None,
+        temperature: float = 1.0,
         start: ArrayLike | None = None,
         num_steps: int = 100,
         step_size: float = 0.1,
@@ -126,6 +131,7 @@ class EnergyNetwork(BaseModel):
         Args:
             n: number of examples.
             seed: int for a reproducible draw; `None` for the next of the model's own stream.
+            temperature: T, positive: draws are those of exp(−E(x) / T), below 1 nearer to the lowest energies.
             start: where the chains start, `(n, *image_shape)`, such as examples of the data; `None` for draws of
                 N(0, I). Chains that start far from the data may not find all of its modes.
             num_steps: steps of each chain.
@@ -138,6 +144,7 @@ class EnergyNetwork(BaseModel):
             ValueError: if an argument is out of range, `start` does not have `n` examples, or a chain diverges.
         """
         n = checks.positive_integer(n, "n")
+        temperature = checks.positive_number(temperature, "temperature")
         noise = self.seed_generator if seed is None else keras.random.SeedGenerator(checks.seed(seed))
         if start is None:
             x = keras.random.normal((n, *self.image_shape), dtype="float32", seed=noise)
@@ -147,7 +154,7 @@ class EnergyNetwork(BaseModel):
             x = ops.convert_to_tensor(np.asarray(start, "float32"))
         num_steps = checks.positive_integer(num_steps, "num_steps")
         step_size = checks.positive_number(step_size, "step_size")
-        x = ops.convert_to_numpy(langevin(self.energies, x, num_steps, step_size, noise))
+        x = ops.convert_to_numpy(langevin(lambda x: self.energies(x) / temperature, x, num_steps, step_size, noise))
         if not np.isfinite(x).all():
             raise ValueError(
                 f"`step_size` is too large for the slope of this energy: chains diverge. Received: {step_size}"

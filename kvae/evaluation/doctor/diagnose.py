@@ -90,8 +90,11 @@ def diagnose(
 
 def check_model(model: Any) -> None:
     """Raise a `ValueError` unless the doctor can examine a model."""
-    if not (capabilities.has(model, "adversary") or capabilities.has(model, "codebook")):
-        capabilities.needs(model, "density")
+    if not any(capabilities.has(model, each) for each in ("density", "adversary", "codebook")):
+        raise ValueError(
+            "`model` must have densities, a discriminator or a codebook, which the doctor examines: look at the "
+            f"reconstruction error of others. Received: {type(model).__name__}"
+        )
 
 
 def _overflow(bad, figures):
