@@ -87,11 +87,29 @@ def updated(fuse):
     return keras.ops.convert_to_numpy(weight)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's kernel")
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="kernels of TensorFlow and PyTorch")
 @pytest.mark.parametrize("name", ["_get_variable_index", "_momentums", "_velocities"])
 def test_adam_is_then_updated_by_keras(without, name):
     without(name)
     np.testing.assert_array_equal(updated(fuse=True), updated(fuse=False))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's kernels")
+@pytest.mark.parametrize("name", ["_parallel_update_step", "_fused_adam_", "_schema", "torch_seed_generator"])
+def test_steps_are_then_run_by_python(without, name):
+    def fitted():
+        keras.utils.set_random_seed(0)
+        model = vae(hidden=(4,))
+        model.compile("adam")
+        model.fit(np.zeros((4, 8, 8, 1), "float32"), batch_size=2, verbose=0)
+        return model
+
+    expected = fitted().get_weights()
+    without(name)
+    model = fitted()
+    assert model.train_function.refused == (name in ("_schema", "torch_seed_generator"))
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_layers_are_then_found_by_public_names(without):

@@ -17,16 +17,18 @@ from kvae import checks
 from kvae.models import saving
 from kvae.models.batches import Batch, BatchResult, weighted
 from kvae.models.conditions import Conditions
+from kvae.models.steps import Steps
 from kvae.training import fit_on_arrays, gate, kept, keras_internals, optimizers, strategy
 from kvae.training.adam import fuse_adam
 from kvae.training.descriptions import check_same_data
 from kvae.training.finite_steps import FiniteSteps, TermMean, guards_first
+from kvae.training.normalisation import fuse_normalisation
 from kvae.training.orders import Order, shuffled
 from kvae.training.pipelines import Rows
 from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
 
 
-class BaseModel(keras.Model):
+class BaseModel(Steps):
     """Base class of the models: subclasses implement `run_batch` and name the terms they log in `term_names`.
 
     Keras minimises the sum of the losses, which `call` registers with `add_loss`; the terms of each example update the
@@ -40,8 +42,6 @@ class BaseModel(keras.Model):
     term_names: tuple[str, ...] = ()
     optimizer_groups: dict[str, tuple[str, ...]] = {}  # from a name to the attributes that its optimizer trains
     conditions: Conditions | None = None  # what the model is given in addition to x
-    steps_per_execution: int
-    steps_given = False  # whether `compile` was given `steps_per_execution`
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -139,8 +139,10 @@ class BaseModel(keras.Model):
         optimizer = optimizers.for_model(self, optimizer, kwargs)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
         self.steps_given = kwargs.get("steps_per_execution") is not None
-        if keras.backend.backend() == "tensorflow" and not strategy.is_distributed(self):
+        if not strategy.is_distributed(self):
             fuse_adam(self.optimizer)
+            if keras.backend.backend() == "tensorflow":
+                fuse_normalisation(self)
         if metrics is not None:  # built here, because Keras would build them by calling the model without labels
             images = np.zeros((1, *self.image_shape), "float32")
             super().compute_metrics(None, images, images)
@@ -166,7 +168,7 @@ class BaseModel(keras.Model):
 
     def _step(self, step, *args):
         *state, data = args
-        if isinstance(data, tuple) and isinstance(data[0], Rows):
+        if isinstance(data, (tuple, list)) and isinstance(data[0], Rows):  # PyTorch's loader makes lists of tuples
             if state:
                 return fit_on_arrays.scan(lambda state, data: step(state, self._pack(data)), state[0], data[0])
             data = fit_on_arrays.gathered(*data[0])
@@ -250,14 +252,6 @@ class BaseModel(keras.Model):
         optimizers.build(self)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().fit(**arguments)
-
-    def take_steps(self, steps: int) -> None:
-        """Run `steps` steps per execution, unless `compile` was given a number."""
-        if not self.steps_given and self.steps_per_execution != steps:
-            self.steps_per_execution: int = steps
-            # Compiled functions keep the old number, and `fit` reuses them without asking `compile`, as after a first
-            # `fit` with other callbacks. Only they are dropped: compiling anew would reset the optimizer and metrics.
-            self.train_function = self.test_function = None
 
     def count_finite_steps(self) -> None:
         """Make `finite_steps` count from now on, at the cost of a few small operations a step."""

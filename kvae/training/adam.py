@@ -1,18 +1,19 @@
-"""Adam's update of a weight as a single TensorFlow kernel, where Keras runs fifteen."""
+"""Adam's update as a single kernel, of TensorFlow or of PyTorch, where Keras runs fifteen, or ten."""
 
 from __future__ import annotations
 
+import math
 import types
 from typing import Any
 
 import keras
 
-from kvae.training.keras_internals import adam_moments
+from kvae.training import keras_internals
 from kvae.training.optimizers import GroupedOptimizer
 
 
 def fuse_adam(optimizer: keras.optimizers.Optimizer | None) -> None:
-    """Make a Keras Adam or AdamW update its variables with TensorFlow's fused kernel, in place.
+    """Make a Keras Adam or AdamW update its variables with the backend's fused kernel, in place; JAX fuses by itself.
 
     The equations stay the same (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, in the order given at the end of
     section 2): α_t = α √(1 − β₂ᵗ) / (1 − β₁ᵗ), θ ← θ − α_t m / (√v + ε). Everything else an optimizer does (clipping,
@@ -32,14 +33,17 @@ def fuse_adam(optimizer: keras.optimizers.Optimizer | None) -> None:
         and getattr(type(optimizer), "update_step", None) is keras.optimizers.Adam.update_step
         and not optimizer.amsgrad
     ):
-        optimizer.update_step = types.MethodType(_update_step, optimizer)
+        if keras.backend.backend() == "tensorflow":
+            optimizer.update_step = types.MethodType(_update_step, optimizer)
+        elif keras.backend.backend() == "torch":
+            keras_internals.update_together(optimizer, _update_with_torch)
 
 
 def _update_step(optimizer: Any, gradient: Any, variable: Any, learning_rate: Any) -> Any:
     """Like Keras's `update_step(gradient, variable, learning_rate)`, for TensorFlow variables."""
     import tensorflow as tf
 
-    moments = adam_moments(optimizer, variable)
+    moments = keras_internals.adam_moments(optimizer, variable)
     if moments is None or isinstance(gradient, tf.IndexedSlices):
         return keras.optimizers.Adam.update_step(optimizer, gradient, variable, learning_rate)
     (m, v), dtype = moments, variable.dtype
@@ -59,3 +63,22 @@ def _update_step(optimizer: Any, gradient: Any, variable: Any, learning_rate: An
         epsilon=epsilon,
         grad=tf.cast(gradient, dtype),
     )
+
+
+def _update_with_torch(optimizer: Any, gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
+    """Update all variables together."""
+    import torch
+
+    moments = [keras_internals.adam_moments(optimizer, variable) for variable in variables]
+    weights = [variable.value for variable in variables]
+    if None in moments or {each.dtype for each in (*weights, *gradients)} != {torch.float32}:
+        keras_internals.update_by_keras(optimizer, gradients, variables, learning_rate)
+        return
+    m, v = ([pair[i].value for pair in moments if pair is not None] for i in (0, 1))
+    step = keras.ops.convert_to_tensor(optimizer.iterations) + 1
+
+    def correction(beta):  # 1 − βᵗ
+        return -torch.expm1(step * (math.log(beta) if beta else -math.inf))
+
+    rate = learning_rate * torch.sqrt(correction(optimizer.beta_2)) / correction(optimizer.beta_1)
+    keras_internals.torch_adam(weights, gradients, m, v, rate, optimizer)

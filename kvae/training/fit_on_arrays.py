@@ -1,10 +1,9 @@
 """The input pipeline of `fit` on arrays: whole batches from memory, and many steps per execution.
 
-With small models, Keras's slicing of arrays leaves half of a CPU idle; `benchmarks/README.md` has the profile. On
-TensorFlow and JAX the arrays are kept on the device, and a step gathers its batch given the row numbers; on JAX an
-execution is one compiled scan over them. Where steps are eager, as on PyTorch, and for convolutions on JAX, which are
-slow inside a scan, batches are gathered whole. Keras feeds what is not covered: a `class_weight`, `steps_per_epoch`, a
-distribution.
+With small models, Keras's slicing of arrays leaves half of a CPU idle; `benchmarks/README.md` has the profile. The
+arrays are kept on the device, and a step gathers its batch given the row numbers; on JAX an execution is one compiled
+scan over them. For convolutions on JAX, which are slow inside a scan, batches are gathered whole. Keras feeds what is
+not covered: a `class_weight`, `steps_per_epoch`, a distribution.
 """
 
 from __future__ import annotations
@@ -91,6 +90,8 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
     if keras.backend.backend() == "tensorflow":
         make = _numbers
         model.take_steps(steps)
+    elif keras.backend.backend() == "torch":
+        make, steps = _OnDevice, 1
     elif keras.backend.backend() == "jax" and model.jit_compile and not (model.steps_given or _convolves(model)):
         make = _Executions
     else:
@@ -196,11 +197,18 @@ class _Batches(keras.utils.PyDataset):
         return keras.utils.pack_x_y_sample_weight(x, *pipelines.each(lambda a: a[rows], others))
 
 
-class _Executions(_Batches):
-    """Arrays on the device, and the row numbers of the batches of each execution of an epoch."""
+class _OnDevice(_Batches):
+    """Arrays on the device, and the row numbers of each batch of an epoch."""
 
     def _hold(self, *arrays):
         return pipelines.each(ops.convert_to_tensor, arrays)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        return (pipelines.Rows(self.rows[self.cuts[index] : self.cuts[index + 1]], tuple(self.arrays)),)
+
+
+class _Executions(_OnDevice):
+    """Likewise, with the row numbers of the batches of each execution."""
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = self.rows[self.cuts[index] : self.cuts[index + 1]]

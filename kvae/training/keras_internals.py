@@ -1,4 +1,4 @@
-"""The only module that uses names which Keras does not promise to keep.
+"""The only module that uses names which Keras, or PyTorch, does not promise to keep.
 
 Each function says what it is for and what happens once Keras no longer has the name: the same result on a slower path,
 or one line that says what to do instead. `NAMES` lists them; a test keeps them out of every other file.
@@ -7,21 +7,27 @@ or one line that says what to do instead. `NAMES` lists them; a test keeps them 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import threading
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
 NAMES = (
     "_flatten_layers",
+    "_fused_adam_",
     "_get_variable_index",
     "_initial_epoch",
     "_maybe_symbolic_build",
     "_momentums",
+    "_parallel_update_step",
+    "_schema",
     "_use_cached_eval_dataset",
     "_velocities",
     "add_update",
     "keras.src",
+    "torch_seed_generator",
     "uninitialized_variables",
 )
 
@@ -56,6 +62,73 @@ def adam_moments(optimizer: keras.optimizers.Optimizer, variable: Any) -> tuple[
         return None
     index = index_of(variable)
     return m[index], v[index]
+
+
+def update_together(optimizer: keras.optimizers.Optimizer, method: Callable[..., None]) -> None:
+    """Make an optimizer, on PyTorch, update all its variables by a method of one's own.
+
+    Without the names: Keras updates them.
+
+    Args:
+        optimizer: a Keras optimizer.
+        method: function `(optimizer, gradients, variables, learning_rate)`, which may call `update_by_keras`.
+    """
+    import torch
+
+    if _GONE not in (_private(optimizer, "_parallel_update_step"), _private(torch, "_fused_adam_")):
+        optimizer._parallel_update_step = types.MethodType(method, optimizer)
+
+
+def update_by_keras(optimizer: Any, gradients: Any, variables: Any, learning_rate: Any) -> None:
+    """What an optimizer did before `update_together`."""
+    type(optimizer)._parallel_update_step(optimizer, gradients, variables, learning_rate)
+
+
+def torch_adam(weights: Any, gradients: Any, m: Any, v: Any, rate: Any, optimizer: keras.optimizers.Adam) -> None:
+    """PyTorch's kernel of Adam, without its bias correction: θ ← θ − rate · m / (√v + ε), with the new m and v.
+
+    Only a method that `update_together` has accepted calls it.
+
+    Args:
+        weights, gradients, m, v: lists of float32 tensors; all but the gradients are updated in place.
+        rate: scalar tensor.
+        optimizer: the one with β₁, β₂ and ε.
+    """
+    import torch
+
+    late = torch.full((), torch.inf, device=rate.device)  # at t = ∞, 1 − βᵗ is 1
+    torch._fused_adam_(
+        weights,
+        gradients,
+        m,
+        v,
+        [],
+        [late] * len(weights),
+        lr=rate,
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        weight_decay=0.0,
+        eps=optimizer.epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def written(function: Any, args: Any, kwargs: dict[str, Any]) -> list[Any] | None:
+    """Which arguments an operation of PyTorch changes in place.
+
+    Without the name: `None`, and the caller does not know.
+
+    Args:
+        function: an operation as a `TorchDispatchMode` sees it.
+        args, kwargs: its arguments.
+    """
+    schema = _private(function, "_schema")
+    if schema is _GONE:
+        return None
+    places = enumerate(schema.arguments)
+    changed = [(i, each.name) for i, each in places if each.alias_info is not None and each.alias_info.is_write]
+    return [args[i] if i < len(args) else kwargs.get(name) for i, name in changed]
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
@@ -197,3 +270,37 @@ class TransparentScope(keras.StatelessScope):
             variable.assign(value)
         finally:
             self.__enter__()
+
+
+@contextlib.contextmanager
+def torch_generators(seeded: Callable[[Any, Any], None]) -> Iterator[None]:
+    """A context in which Keras leaves it to a function to seed the PyTorch generators that this thread draws from.
+
+    Without the names: Keras seeds them itself, with the value of a tensor that Python reads.
+
+    Args:
+        seeded: function of a new `torch.Generator` and the tensor to seed it with.
+    """
+    source = _private(keras, "src")
+    module: Any = None if source is _GONE else source.backend.torch.random
+    original, draw, device = (_private(module, name) for name in ("torch_seed_generator", "draw_seed", "get_device"))
+    if _GONE in (original, draw, device):
+        yield
+        return
+    import torch
+
+    thread = threading.get_ident()
+
+    def make(seed):
+        if threading.get_ident() != thread or device() == "meta":
+            return original(seed)
+        generator = torch.Generator(device=device())
+        first, second = draw(seed)
+        seeded(generator, first + second)
+        return generator
+
+    module.torch_seed_generator = make
+    try:
+        yield
+    finally:
+        module.torch_seed_generator = original

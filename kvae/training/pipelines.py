@@ -208,4 +208,6 @@ def smallest(x: ArrayLike, block: int = 64) -> Array:
 
 def each(function: Callable[[Any], Any], arrays: Iterable[Any]) -> tuple[Any, ...]:
     """Apply `function` to each array; labels may be a tuple of arrays, and `None` stays `None`."""
-    return tuple(each(function, a) if isinstance(a, tuple) else None if a is None else function(a) for a in arrays)
+    return tuple(
+        each(function, a) if isinstance(a, (tuple, list)) else None if a is None else function(a) for a in arrays
+    )
