@@ -749,10 +749,12 @@ TABLE = {
             "bounds:training_mode",
         ),
     ],
-    "networks/pairs.py": [
-        ("reversed(hidden)", "hidden", "autoencoder:counted_once"),
+    "networks/convolutions.py": [
         ("BatchNormalization(momentum=0.9)", "BatchNormalization(momentum=0.99)", "networks:dcgan"),
         ("have - want) for have, want in", "want - have) for have, want in", "networks:test_shapes and conv"),
+    ],
+    "networks/pairs.py": [
+        ("reversed(hidden)", "hidden", "autoencoder:counted_once"),
         ("else inputs\n    h = dense_stack", "else inputs[:1]\n    h = dense_stack", "networks:the_condition_changes"),
         ("inputs[:-1] if size_factor else inputs", "inputs", "models:rates_are_proportional"),
         ("layers.Reshape((1,) * len(output_shape))(inputs[-1])", "inputs[-1]", "networks:log_rates_alone"),
