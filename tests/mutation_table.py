@@ -552,7 +552,7 @@ TABLE = {
         (
             "return self.seed_generator if seed is None else keras",
             "return self.seed_generator if seed is not False else keras",
-            "energy:energy_of_a_vae or models:is_drawn_from and (vae-beta or learned)",
+            "models:is_drawn_from and (vae-beta or learned)",
         ),
         (
             "return self.seed_generator if seed is None",
@@ -838,7 +838,7 @@ TABLE = {
         ),
     ],
     "training/kept.py": [
-        ("np.array([0, self.draws])", "np.array([0, 0])", "kept:draws_anew or models:is_drawn_from"),
+        ("np.array([0, self.draws])", "np.array([0, 0])", "kept:draws_anew"),
         ("len(entries) >= MOST", "len(entries) > MOST", "kept:as_many_functions"),
         ("self.model.run_eagerly or", "", "kept:eager_execution"),
         ("variable.assign(value)", "pass", "kept:assigns"),
