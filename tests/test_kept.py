@@ -25,11 +25,11 @@ def generator(seed=1):
 
 
 def verbs(model, x, y):
-    """What the methods on arrays give; of a single sample, which JAX draws alike for a batch that it fills up."""
+    """What the methods on arrays give."""
     y = () if y is None else (y,)
     found = [model.encode(x, *y), model.reconstruct(x, *y)]
     if hasattr(model, "elbo_terms"):
-        found += model.elbo_terms(x, *y, num_samples=1, seed=1)
+        found += model.elbo_terms(x, *y, num_samples=3, seed=1)
     if hasattr(model, "posterior"):
         found += model.posterior(x, *y)
     if hasattr(model, "draw"):

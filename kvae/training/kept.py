@@ -1,8 +1,8 @@
 """Functions of a model and of tensors, compiled once and kept with the model: its methods on arrays run through them.
 
-On TensorFlow a function is traced once, for any number of rows. On JAX shapes are fixed: short batches are filled up to
-one of a few sizes, and the variables that the function reads become arguments of the compiled one. On PyTorch, and with
-`run_eagerly`, nothing is compiled, and no gradient is prepared.
+On TensorFlow a function is traced once, for any number of rows. On JAX shapes are fixed: where nothing is drawn, short
+batches are filled up to one of a few sizes, and the variables that the function reads become arguments of the compiled
+one. On PyTorch, and with `run_eagerly`, nothing is compiled, and no gradient is prepared.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Kept:
             *arrays: arrays or tensors, tuples of them, or `None`.
             noise: what the function draws from, if it does. Its state advances before the function runs, so that
                 another thread that draws from it gets other numbers.
-            most: rows of a full batch, if the first axes of all arrays and results are rows. Where shapes are fixed,
-                the last row is then repeated, and the result has rows for the repetitions as well.
+            most: rows of a full batch, if the first axes of all arrays and results are rows. Where shapes are fixed
+                and nothing is drawn, the last row is then repeated, and the result has rows for these too.
 
         Returns:
             What the function returns: tensors.
@@ -102,7 +102,7 @@ class Kept:
         _each(leaves.append, arrays)
         numbers = itertools.count()
         places = _each(lambda _: next(numbers), arrays)
-        if backend == "jax" and most is not None:
+        if backend == "jax" and most is not None and noise is None:  # JAX's draws depend on the shape of all
             leaves = [_filled(leaf, most) for leaf in leaves]
         any_rows = backend == "tensorflow" and not self.fuse
         specs = tuple((*leaf.shape[any_rows:], keras.backend.standardize_dtype(leaf.dtype)) for leaf in leaves)
