@@ -37,7 +37,7 @@ import kvae
 NAMES, HEIGHT, WIDTH = ("body", "bottomwear", "topwear", "hair"), 28, 24
 BLOCKS = (7, 11, 7, 13), (17, 24, 7, 13), (11, 17, 5, 15), (2, 7, 6, 14)  # rows and columns of each attribute
 FRONT, BACK, OPEN = 4, 6, 0.2  # dimensions of z_F and of z_B; nats per pixel for an open gate
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parent / "../../../shared/data"
 OPTIONS = ("out", str, "runs/attributes"), ("epochs", int, None), ("seed", int, 0), ("data", Path, DATA)
 
 
