@@ -219,7 +219,8 @@ def _prior_codes(model, num_samples, rows, noise, x, y):
 
 
 def _log_likelihood(model, noise, z, x, y):
-    return model.log_likelihood(x, model.generation(z, model.condition(y)))
+    codes, x, *condition = _pairs(z, x, *model.condition(y))
+    return ops.reshape(model.log_likelihood(x, model.generation(codes, condition)), z.shape[:2])
 
 
 def _codes(model, num_samples, rows, noise, x, y, params):
@@ -227,8 +228,20 @@ def _codes(model, num_samples, rows, noise, x, y, params):
 
 
 def _log_weights(model, noise, z, log_posterior, x, y, params):
-    sample, _ = model.score(x, z, params, model.condition(y), noise, log_posterior=log_posterior)
-    return sample.log_weights()
+    codes, x, params, *condition = _pairs(z, x, params, *model.condition(y))
+    log_posterior = ops.reshape(log_posterior, codes.shape[:2])
+    sample, _ = model.score(x, codes, params, condition, noise, log_posterior=log_posterior)
+    return ops.reshape(sample.log_weights(), z.shape[:2])
+
+
+def _pairs(z, *parts):
+    """On TensorFlow, codes `(samples, rows, ...)` as `(1, samples · rows, ...)`, and `parts` `(rows, ...)` repeated.
+
+    Its XLA takes a fifth less time over pixels with one axis before them than with two; JAX's does not.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return z, *parts
+    return ops.reshape(z, (1, -1, *z.shape[2:])), *networks.tile(parts, z.shape[0])
 
 
 def _estimate(model, draw, weigh, data, num_samples, batch_size, seed, verbose):
