@@ -35,7 +35,7 @@ def workshop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(WORKSHOPS, folder / "workshops", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "kvae" / "worksheet").mkdir(parents=True)
-    for path in Path(checking.__file__).parent.glob("w[0-9][0-9].py"):
+    for path in Path(checking.__file__).parent.glob("w[0-9][0-9]*.py"):
         shutil.copy(path, folder / "kvae" / "worksheet")
     return folder, stale(folder)
 
@@ -65,6 +65,12 @@ STUDENT, SOLUTION, README = "student/w06_vae_in_keras.ipynb", "solutions/w06_vae
         (f"workshops/{STUDENT}", "## Summary", "## Sum", {STUDENT}),
         (f"workshops/{SOLUTION}", "## Summary", "## Sum", {SOLUTION}),
         ("kvae/worksheet/w06.py", "points=2", "points=3", {SOLUTION}),
+        (
+            "kvae/worksheet/w11_answers.py",
+            "SIGMA = 0.2",
+            "SIGMA = 0.3",
+            {"solutions/w11_one_picture_many_answers.ipynb"},
+        ),
     ],
 )
 def test_what_has_changed_is_stale(workshop, path, old, new, products):

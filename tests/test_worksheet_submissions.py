@@ -134,6 +134,12 @@ SUBMISSIONS = {
         "4",
         "cell 1 reads the package's answers: worksheet.checking",
     ),
+    "reference_answers.ipynb": (
+        submission(cells(TWICE, f"import kvae.worksheet.w11_answers\n{HALF}", NUMBER)),
+        "run",
+        "4",
+        "cell 3 reads the package's answers: worksheet.w11_answers",
+    ),
     "quits.ipynb": (
         submission(cells(TWICE, "import os\nos._exit(0)", NUMBER)),
         "the process ended early, in cell 3",

@@ -8,7 +8,7 @@
 Each source yields `student/*.ipynb` (blanks, no outputs), `solutions/*.ipynb` (executed), and a row of the table in
 the README. Building a student notebook twice gives identical bytes. The outputs of a solution contain numbers from
 training, which differ slightly between machines, so staleness depends on its inputs: a solution is stale if its cells
-differ from those of a new build, or if the source or the checks (`kvae/worksheet/wNN.py`) have changed since it was
+differ from those of a new build, or if the source or the checks (`kvae/worksheet/wNN*.py`) have changed since it was
 run; its metadata holds their digest. Only stale solutions are run.
 """
 
@@ -142,8 +142,9 @@ def solution_notebook(path):
     notebook = load(path)
     for cell in notebook.cells:
         cell.source = MARKER.sub("", cell.source)
-    checks = HERE.parent / "kvae" / "worksheet" / f"w{number(path):02d}.py"
-    notebook.metadata["kvae"]["digest"] = hashlib.sha256(path.read_bytes() + checks.read_bytes()).hexdigest()[:16]
+    checks = sorted((HERE.parent / "kvae" / "worksheet").glob(f"w{number(path):02d}*.py"))
+    inputs = b"".join(each.read_bytes() for each in (path, *checks))
+    notebook.metadata["kvae"]["digest"] = hashlib.sha256(inputs).hexdigest()[:16]
     return notebook
 
 

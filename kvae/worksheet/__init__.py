@@ -1,7 +1,7 @@
 """Functions that the worksheets call: `check` an answer, look up the `reference` answer, `show` a figure or `progress`.
 
-The exercises of each worksheet are in a module of their own, `w06` for worksheet 6. Nothing is imported before it is
-needed.
+The exercises of each worksheet are in a module of their own, `w06` for worksheet 6; `w11_answers` has
+the functions from which those of worksheet 11 are built. Nothing is imported before it is needed.
 
 Example:
 

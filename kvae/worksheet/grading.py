@@ -26,7 +26,7 @@ STARTING = 120  # seconds that a process may take to reach the first cell
 
 NO_WORKSHEET = "not a worksheet: no check line in it"
 # Code that reads the answers, which are part of the installed package.
-LOOKS_UP = re.compile(r"worksheet\.(?:w\d\d|checking|exercise)\b|worksheet import w\d\d|\bEXERCISES\b")
+LOOKS_UP = re.compile(r"worksheet\.(?:w\d\d\w*|checking|exercise)\b|worksheet import w\d\d\w*|\bEXERCISES\b")
 
 
 @dataclasses.dataclass
