@@ -4,7 +4,7 @@ To be seen: where much is hidden, there is more than one way to complete a digit
 pixel by itself answers with all of them at once, a blur. The conditional VAE draws one completion at a time, each of
 them sharp, and gives the true pixels a higher probability: the fewer are observed, the more is won.
 
-Data: MNIST, or `--data` of `kvae.load_data`; digits of 8 × 8 pixels where it is missing, and with --short. Observed are
+Data: MNIST, or `--data` of `kvae.load_data`; 10,000 of its digits where it is missing, 8 × 8 with --short. Observed are
 the bottom left quadrant, the left half, or all but the top right. Training images are binarized afresh each time they
 are seen. A fifth of them, 10,000 at most, are held out, binarized once: training ends when their loss has not improved
 for five epochs, and the best weights are kept. Twenty epochs of one row take ten minutes of two CPU cores, and each
@@ -132,7 +132,7 @@ def main():
     try:
         data = kvae.load_data("digits" if args.short else args.data)
     except FileError as error:
-        data = print(f"Using the digits of scikit-learn: {error}") or kvae.load_data("digits")
+        data = print(f"Using mnist_small: {error}") or kvae.load_data("mnist_small")
     print(f"{'observed':<10}{'pixels':<8}{'baseline':>17}{'CVAE, MC':>17}{'CVAE, IS':>17}   published")
     for observed in args.quadrants or [1]:
         values, images = run(data, observed, args, *sizes)
