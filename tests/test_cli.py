@@ -373,17 +373,17 @@ def test_sizes_of_counts(rng):
     [
         ("ladder", "--model hierarchical --network ladder --latent-dims 3 2 --hidden 8 6 --kl-warmup 1"),
         ("top_down", "--model hierarchical --network top_down --num-blocks 1 --hidden 4 4 --free-bits 0.1"),
-        ("sizes", "--model cvae --dataset own.npz --likelihood negative_binomial --size-factor mean --hidden 8"),
+        ("sizes", "--model cvae --likelihood negative_binomial --size-factor mean --hidden 8"),
     ],
 )
 def test_commands_work_on_hierarchies_and_on_counts_with_sizes(
     tmp_path, rng, name, words, monkeypatch, small_pictures, capsys
 ):
-    np.savez(tmp_path / "own.npz", x=counts_data(rng).x_train)
+    np.savez(tmp_path / "own.npz", x=counts_data(rng).x_train if name == "sizes" else rng.random((50, 8, 8, 1)))
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(callbacks, "Progress", Interrupt)
-        assert main.main(["train", *words.split(), "--epochs", "3", "--out", "run"]) == 1
+        assert main.main(["train", *words.split(), "--dataset", "own.npz", "--epochs", "3", "--out", "run"]) == 1
     assert "resume with: kvae train --resume run" in capsys.readouterr().err
     printed = run_here("train", "--resume", "run", cwd=tmp_path)
     assert "epoch 3/3" in printed
