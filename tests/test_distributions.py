@@ -403,3 +403,18 @@ def test_the_bernoullis_derivatives_are_those_of_its_formula():
     # At 0, PyTorch sets the second derivative of |a| in the formula to 0.
     smooth = logits != 0 if keras.backend.backend() == "torch" else slice(None)
     np.testing.assert_allclose(numpy(second)[smooth], (-probs * (1 - probs))[smooth], atol=1e-7)
+
+
+def test_many_samples_of_an_image_have_the_bernoullis_densities_and_derivatives(rng):
+    pixels, logits = rng.random((3, 2, 4, 1), "float32"), rng.normal(0, 3, (5, 3, 2, 4, 1)).astype("float32")
+    weights = rng.normal(size=(5, 3)).astype("float32")  # other gradients from above for each sample and image
+    weighted = lambda a, x: ops.sum(ops.convert_to_tensor(weights) * Bernoulli().log_prob(x, a, event_ndim=3))  # noqa: E731
+    probs, each = scipy.special.expit(logits.astype("float64")), weights[..., None, None, None]
+    expected = scipy.stats.bernoulli(probs).logpmf(1) * pixels + scipy.stats.bernoulli(probs).logpmf(0) * (1 - pixels)
+    log_prob = numpy(Bernoulli().log_prob(pixels, ops.convert_to_tensor(logits), event_ndim=3))
+    np.testing.assert_allclose(log_prob, expected.sum((2, 3, 4)), rtol=1e-5)
+    _, first, by_pixels = map(numpy, gradient(weighted, logits, pixels))
+    np.testing.assert_allclose(first, each * (pixels - probs), atol=1e-6)
+    np.testing.assert_allclose(by_pixels, (each * logits).sum(0), atol=1e-5)
+    _, second = gradient(lambda a: ops.sum(gradient(weighted, a, pixels)[1]), logits)
+    np.testing.assert_allclose(numpy(second), -each * probs * (1 - probs), atol=1e-6)
