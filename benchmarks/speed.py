@@ -6,17 +6,15 @@ Run it on an idle machine, from the repository's root:
 
 The contestants are in `benchmarks/peers/`; one whose package is missing is reported and skipped. Each has a process
 that lives for all rounds of a case, compiles before the first, and runs only while the others wait: A B C, A B C, ...
-Results are saved in `speed.json` and not measured again, so an interrupted run can be resumed; tables and figures are
-generated from that file. Five rounds of everything take about 20 minutes on two cores.
+Results are saved in `speed.json` and not measured again, so an interrupted run can be resumed; tables and a figure are
+generated from that file. Five rounds of everything take about 15 minutes on two cores. How the times grow with the
+sizes of a model and its data is measured by `growth.py`.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,12 +23,12 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import results as saved
 import speed_report
-from speed_cases import CASES, CONTESTANTS, CURVES, FRESH, GROWERS, GROWTH_ROUNDS, left_out, shortened
+from results import last_line
+from speed_cases import CASES, CONTESTANTS, FRESH, left_out, shortened
 
 HERE = Path(__file__).parent
-NAMES = (*CASES, *FRESH, *CURVES)
-PACKAGES = ("kvae-workshop", "keras", "tensorflow", "jax", "torch", "pythae", "numpy")
 PAUSE = 0.3  # seconds for the threads of the previous contestant to become idle
 
 
@@ -75,7 +73,7 @@ class Worker:
     def _last_words(self):
         code = self.process.wait()
         self.errors.seek(0)
-        return f"ended with code {code}: {_last_line(self.errors.read())}"
+        return f"ended with code {code}: {last_line(self.errors.read())}"
 
 
 def measure(tasks, names, rounds, done):
@@ -138,7 +136,7 @@ def measure_fresh(fresh, rounds):
             ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
             seconds = time.perf_counter() - start
             if ended.returncode:
-                record["left_out"][name] = _last_line(ended.stderr)
+                record["left_out"][name] = last_line(ended.stderr)
             elif fields is None:
                 row[name] = seconds
             else:
@@ -147,27 +145,6 @@ def measure_fresh(fresh, rounds):
         record["rounds"].append(row)
     del record["rounds"][: fresh.warm_up]
     return record
-
-
-def machine():
-    """The machine and the versions used for the measurements."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    models = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    cpu = models[0].split(":")[1].strip() if models else platform.processor()
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
-
-
-def _last_line(text):
-    return text.strip().rpartition("\n")[2]
-
-
-def _lines(path):
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
 def run(chosen, rounds, short, results, keep):
@@ -180,49 +157,24 @@ def run(chosen, rounds, short, results, keep):
         print(f"{key}: done after {time.perf_counter() - begin:.0f} s", flush=True)
 
     for name in chosen:
-        if name in CURVES:
-            tasks = {f"{name}={value}": task for value, task in CURVES[name].tasks.items()}
-            names, times = GROWERS, min(rounds, GROWTH_ROUNDS)
-        elif name in CASES:
-            tasks, names, times = {name: CASES[name].task}, CASES[name].contestants, rounds
-        else:
-            if name not in results["records"]:
-                finished(name, measure_fresh(FRESH[name], rounds))
+        if name in results["records"]:
             continue
-        tasks = {key: shortened(t) if short else t for key, t in tasks.items() if key not in results["records"]}
-        if tasks:
-            measure(tasks, names, times, finished)
+        if name in CASES:
+            task = shortened(CASES[name].task) if short else CASES[name].task
+            measure({name: task}, CASES[name].contestants, rounds, finished)
+        else:
+            finished(name, measure_fresh(FRESH[name], rounds))
 
 
 def main():
-    """Measure, print the tables and draw the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--short", action="store_true", help="one tiny round, to check that it works")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="CASE", help=", ".join(NAMES))
-    parser.add_argument("--out", type=Path, default=Path("assets"), help="folder for speed.json and the figures")
-    either = parser.add_mutually_exclusive_group()
-    either.add_argument("--again", action="store_true", help="repeat measurements that already exist")
-    either.add_argument("--draw", action="store_true", help="only print and draw existing measurements")
-    args = parser.parse_args()
-    rounds = 1 if args.short else args.rounds
-    path = args.out / "speed.json"
-    results = {"rounds": rounds, "short": args.short, "machine": machine(), "records": {}}
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        if args.draw or all(kept[key] == results[key] for key in ("rounds", "short", "machine")):
-            results = kept
-        elif not args.again:
-            sys.exit(f"{path} is from another machine or other settings: choose another --out, or use --again.")
-    elif args.draw:
-        sys.exit(f"{path} does not exist: measure first, without --draw.")
-    if args.again:
-        forgotten = {key for key in results["records"] if key.partition("=")[0] in args.only}
-        results["records"] = {key: value for key, value in results["records"].items() if key not in forgotten}
-    if not args.draw:
-        run(args.only, rounds, args.short, results, lambda: speed_report.write_json(path, results))
+    """Measure, print the tables and draw the figure."""
+    options = saved.arguments(__doc__, (*CASES, *FRESH), 5, "speed.json and the figure")
+    path = options.out / "speed.json"
+    results = saved.opened(path, options)
+    if not options.draw:
+        run(options.only, options.rounds, options.short, results, lambda: saved.write_json(path, results))
     print(speed_report.tables(results))
-    speed_report.draw(results, args.out)
+    speed_report.draw(results, options.out)
 
 
 if __name__ == "__main__":

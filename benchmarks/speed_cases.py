@@ -1,4 +1,4 @@
-"""The measurements of `speed.py`: contestants, cases, growth curves and targets."""
+"""The measurements of `speed.py`: contestants, cases and targets."""
 
 import dataclasses
 import importlib.util
@@ -13,8 +13,8 @@ SCAN, LOOP, PYTHAE = "JAX scan", "PyTorch loop", "Pythae"
 # Module of `peers`, Keras backend, and the packages that a contestant requires.
 CONTESTANTS = {
     KVAE: ("kvae_fit", TENSORFLOW, ("kvae", "tensorflow")),
-    KVAE_JAX: ("kvae_fit", JAX, ("kvae", "tensorflow", "jax")),
-    KVAE_TORCH: ("kvae_fit", TORCH, ("kvae", "tensorflow", "torch")),
+    KVAE_JAX: ("kvae_fit", JAX, ("kvae", "jax")),
+    KVAE_TORCH: ("kvae_fit", TORCH, ("kvae", "torch")),
     STOCK: ("stock_keras", TENSORFLOW, ("keras", "tensorflow")),
     STOCK_JAX: ("stock_keras", JAX, ("keras", "jax")),
     STOCK_TORCH: ("stock_keras", TORCH, ("keras", "torch")),
@@ -85,49 +85,6 @@ CASES = {
         check=MEAN_PIXEL,
     ),
 }
-
-
-GROWERS = (KVAE, KVAE_JAX, SCAN, LOOP)
-
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """The MLP at several values of one size parameter.
-
-    Attributes:
-        title: str.
-        label: axis label.
-        tasks: dict from values to tasks, each with as many images as take about a second per epoch.
-    """
-
-    title: str
-    label: str
-    tasks: dict
-
-
-CURVES = {
-    "batch": Curve(
-        "Batch size",
-        "images per step",
-        {n: Task(batch=n, images=16_384 if n > 32 else 8192) for n in (32, 128, 512, 2048)},
-    ),
-    "width": Curve(
-        "Model width",
-        "units of the hidden layers",
-        {n: Task(hidden=(n,), images=images) for n, images in ((100, 20_480), (400, 12_800), (1600, 3840))},
-    ),
-    "samples": Curve(
-        "Latent samples",
-        "posterior samples per image",
-        {n: Task(samples=n, images=images) for n, images in ((1, 12_800), (5, 5120), (20, 1280), (50, 640))},
-    ),
-    "side": Curve(
-        "Image size",
-        "height and width in pixels",
-        {n: Task(side=n, images=images) for n, images in ((14, 20_480), (28, 12_800), (56, 3840), (112, 1280))},
-    ),
-}
-GROWTH_ROUNDS = 2  # at most: enough for the shape of a curve
 
 
 @dataclasses.dataclass(frozen=True)

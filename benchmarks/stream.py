@@ -28,37 +28,40 @@ SETTLED = 0.05  # fraction of the stream after which the step is compiled and ev
 PERIOD = 0.5  # seconds between two memory measurements
 
 
-def blobs(block):
-    """Images `(BLOCK, *IMAGE)` in [0, 1], each a coloured Gaussian blob, which depend on the block's number only."""
+def blobs(block, size, shape):
+    """Images `(size, *shape)` in [0, 1], each a coloured Gaussian blob, which depend on the block's number only."""
     rng = np.random.default_rng([0, block])
     axes = []
-    for length in IMAGE[:2]:
-        centre, width = rng.uniform(0.2, 0.8, (BLOCK, 1)), rng.uniform(0.05, 0.2, (BLOCK, 1))
+    for length in shape[:2]:
+        centre, width = rng.uniform(0.2, 0.8, (size, 1)), rng.uniform(0.05, 0.2, (size, 1))
         axes.append(np.exp(-0.5 * ((np.linspace(0, 1, length) - centre) / width) ** 2).astype("float32"))
-    colours = rng.random((BLOCK, IMAGE[2]), dtype="float32")
+    colours = rng.random((size, shape[2]), dtype="float32")
     return axes[0][:, :, None, None] * axes[1][:, None, :, None] * colours[:, None, None]
 
 
-def synthetic(gigabytes, counted):
-    """A `Stream` of the given size that counts the bytes it reads in the list `counted`.
+def synthetic(num_images, counted, shape=IMAGE, block=BLOCK):
+    """A `Stream` that counts the bytes it reads in the list `counted`.
 
     Args:
-        gigabytes: float.
+        num_images: int.
         counted: list of one int, incremented at each read.
+        shape: `(height, width, channels)`.
+        block: int, images per read.
 
     Returns:
         A `kvae.data.Stream`.
     """
-    sizes = np.full(max(4, round(gigabytes * 1e9 / IMAGE_BYTES / BLOCK)), BLOCK)
+    sizes = np.full(-(-num_images // block), block)
+    sizes[-1] -= sizes.sum() - num_images
 
-    def fetch(block):
-        images = blobs(block)
+    def fetch(number):
+        images = blobs(number, sizes[number], shape)
         counted[0] += images.nbytes
         return (images,)
 
-    window = max(1, WINDOW_BYTES // (BLOCK * IMAGE_BYTES))
-    source = Source(IMAGE, "float32", False, None, sizes, window, fetch, lambda columns, run: (columns[0], None))
-    return kvae.data.Stream(IMAGE, None, int(sizes.sum()), "blobs", source=source)
+    window = max(1, WINDOW_BYTES // (block * 4 * int(np.prod(shape))))
+    source = Source(shape, "float32", False, None, sizes, window, fetch, lambda columns, run: (columns[0], None))
+    return kvae.data.Stream(shape, None, num_images, "blobs", source=source)
 
 
 def resident():
@@ -119,7 +122,7 @@ def draw(samples, settled):
 def main(gigabytes, out):
     """Train on the stream for one epoch; save, plot and print the measurements."""
     out, counted = atomic.make_folder(out), [0]
-    stream = synthetic(gigabytes, counted)
+    stream = synthetic(max(BATCH, round(gigabytes * 1e9 / IMAGE_BYTES)), counted)
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp(IMAGE, latent_dim=8, hidden=(32,)), seed=0)
     model.compile(keras.optimizers.Adam(1e-3))

@@ -52,7 +52,11 @@ def train(name, epochs):
 
 def start(name, epochs=2):
     """Run one of `RUNS` in separate processes, and return the result of `train` in each."""
-    backend, strategy, count = RUNS[name]
+    return together([__file__, "--strategy", RUNS[name][1], "--epochs", str(epochs)], *RUNS[name])
+
+
+def together(arguments, backend, strategy, count, cwd=None):
+    """Run Python with `arguments` in `count` processes, and return what each has printed last, which is JSON."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     processes = []
     for index in range(count):
@@ -64,8 +68,8 @@ def start(name, epochs=2):
         }
         if strategy == "multiworker":
             environment["TF_CONFIG"] = tf_config(addresses, index)
-        command = [sys.executable, __file__, "--strategy", strategy, "--epochs", str(epochs)]
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes.append(subprocess.Popen([sys.executable, *arguments], cwd=cwd, env=environment, **pipes))
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:

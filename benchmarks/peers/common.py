@@ -25,7 +25,8 @@ class Task:
     """A model, its data and what to do with it.
 
     Attributes:
-        what: "train" for an epoch, "likelihood" for log p(x) of `count` images, "generate" for `count` images.
+        what: "train" for an epoch, "evaluate" for `evaluate` on as many images (kvae only), "likelihood" for log p(x)
+            of `count` images, "generate" for `count` images.
         network: "mlp" or "conv", the layers of `kvae.networks` of that name.
         hidden: units or filters of the encoder's layers, starting at the image; the decoder mirrors them.
         latent: latent dimensions.
@@ -37,6 +38,9 @@ class Task:
         batch: images per step.
         images: number of training images; one epoch of training precedes each likelihood or generation task.
         count: number of images to score or generate.
+        streamed: whether the images are generated block by block while they are read, and never all in memory (kvae
+            only).
+        policy: Keras's dtype policy of the networks (kvae only).
     """
 
     what: str = "train"
@@ -51,6 +55,13 @@ class Task:
     batch: int = 128
     images: int = 60_000
     count: int = 0
+    streamed: bool = False
+    policy: str = "float32"
+
+
+def from_json(fields):
+    """The `Task` of a dict, in which JSON has turned tuples to lists."""
+    return Task(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 def data(task):
@@ -112,9 +123,8 @@ def serve(build):
             elif request == "check":
                 reply = {"check": float(check())}
             else:
-                task = {k: tuple(v) if isinstance(v, list) else v for k, v in request["task"].items()}
                 run = check = None  # frees the memory of the previous task
-                run, check = build(Task(**task))
+                run, check = build(from_json(request["task"]))
                 run()
                 reply = {"ready": True}
         except Exception as error:  # the others continue; speed.py reports this contestant and skips it
