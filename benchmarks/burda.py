@@ -84,24 +84,27 @@ def run(row, mode, arguments):
         x = binarize(x, np.random.default_rng(SEED))
     if mode == "short":
         x, y = x[:1000], None if y is None else y[:1000]
+    result = {**evaluated(model, x, y, 500 if mode == "short" else 5000), "training_seconds": training_seconds}
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(f"{row}: {result}")
+    return result
+
+
+def evaluated(model, x, y=None, num_samples=5000):
+    """The numbers of a row, from binary test digits and their labels."""
     begin = time.perf_counter()
-    num_samples = 500 if mode == "short" else 5000
     likelihood = evaluation.log_likelihood(model, x, y, num_samples=num_samples, seed=SEED, verbose=True)
     units = evaluation.active_units(model, x, y)
-    result = {
+    return {
         "nll": -likelihood.mean,
         "standard_error": likelihood.standard_error,
         "active_units": units.count if units.top is None else f"{units.count}+{units.top.count}",
         "negative_elbo": -float(model.elbo(x, y, num_samples=10, seed=SEED).mean()),
         "test_examples": len(x),
         "num_samples": num_samples,
-        "training_seconds": training_seconds,
         "evaluation_seconds": time.perf_counter() - begin,
         "backend": keras.backend.backend(),
     }
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(f"{row}: {result}")
-    return result
 
 
 def trained(row, mode, data, arguments):
@@ -163,11 +166,11 @@ def train(model, data, k, mode, folder, rate):
 
 
 def learning_rate(mode, rate, epochs, steps):
-    """The paper's 0.001 · 10^(−i/7) for 3^i epochs, i = 0..7; else a cosine from `rate` to 2e-5."""
+    """The paper's 0.001 · 10^(−i/7) for 3^i of 3,280 epochs, i = 0..7, scaled; else a cosine from `rate` to 2e-5."""
     if mode != "paper":
         return keras.optimizers.schedules.CosineDecay(rate, epochs * steps, alpha=2e-5 / rate)
-    ends = np.cumsum([3**i for i in range(8)])[:-1] * steps
-    return keras.optimizers.schedules.PiecewiseConstantDecay(ends.tolist(), [1e-3 * 10 ** (-i / 7) for i in range(8)])
+    ends = [round(end / EPOCHS["paper"][1] * epochs * steps) for end in np.cumsum([3**i for i in range(7)])]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(ends, [1e-3 * 10 ** (-i / 7) for i in range(8)])
 
 
 class Clock(keras.callbacks.Callback):

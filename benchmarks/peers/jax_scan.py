@@ -152,8 +152,8 @@ def build(task):
             state = one_step(state, rows, x, y)
         return state
 
-    # Inside a loop, XLA runs convolutions on one core without its fast kernels, so a compiled single step is faster.
-    train_epoch = stepped if task.network == "conv" else scanned
+    # On a CPU, XLA runs convolutions inside a loop on one core without its fast kernels: a single step is faster.
+    train_epoch = stepped if task.network == "conv" and jax.default_backend() == "cpu" else scanned
     params = (p_encoder, p_decoder)
     first, second = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
     state = (params, (m_encoder, m_decoder), first, second, jnp.float32(0), next(keys))

@@ -56,7 +56,7 @@ def networks(task):
 def loss(task, encoder, decoder, x, y=None):
     """The negative bound of images `x` `(batch, pixels)`, nats."""
     mean, log_var = encoder(x if y is None else torch.cat([x, y], -1)).chunk(2, -1)
-    epsilon = torch.randn(task.samples, *mean.shape)
+    epsilon = torch.randn(task.samples, *mean.shape, device=mean.device)
     z = mean + torch.exp(0.5 * log_var) * epsilon  # (samples, batch, latent)
     flat = z.flatten(0, 1)
     logits = decoder(flat if y is None else torch.cat([flat, y.repeat(task.samples, 1)], -1))
