@@ -38,7 +38,7 @@ import results as saved
 from gpu_parts import PEERS, update
 
 HERE = Path(__file__).resolve().parent
-SHARES = {"contract": 0.35, "speed": 0.25, "bfloat16": 0.1, "burda": 0.3}
+SHARES = {"contract": 0.25, "speed": 0.3, "bfloat16": 0.15, "burda": 0.3}
 ENDING = 5  # seconds of `--minutes` for the last table
 FOUND = {  # prints the GPU of a backend, or an empty line
     "jax": "import jax; d = jax.devices()[0]; print(d.device_kind if d.platform != 'cpu' else '')",

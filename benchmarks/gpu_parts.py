@@ -190,7 +190,7 @@ def burda_row(options, keep):
             drawn = pool.submit(binarize, data.x_train, rng)
             epoch(model, images)
             images, seconds = drawn.result(), time.monotonic() - begin
-            what = f"{options.row} on {data.name}, {done:,} epochs, in which the paper has 3,280"
+            what = f"{options.row} on {data.name}, {done:,} of {epochs:,} epochs; the paper has 3,280"
             keep([(what, f"trained for {seconds:.0f} s")], epochs=done, planned=epochs, training_seconds=seconds)
             if seconds > (1 + TRAINED) / 2 * left:  # slower than the trial
                 break

@@ -29,10 +29,10 @@ def parts(gpu):
 def test_the_last_part_takes_what_the_others_leave(gpu):
     every = list(gpu.SHARES)
     assert sum(gpu.SHARES.values()) == pytest.approx(1)
-    assert gpu.limit("contract", every, 480, 475) == pytest.approx(168)
+    assert gpu.limit("contract", every, 480, 475) == pytest.approx(120)
     assert gpu.limit("speed", every, 480, 60) == 60  # no more than is left
     assert gpu.limit("burda", every, 480, 300) == 300
-    assert gpu.limit("speed", ["speed", "burda"], 110, 110) == pytest.approx(50)
+    assert gpu.limit("contract", ["contract", "burda"], 110, 110) == pytest.approx(50)
 
 
 def test_the_papers_schedule_is_scaled_to_the_time(parts):

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -92,11 +91,21 @@ def test_a_stream_has_the_images_asked_for(growth):
     assert len(np.unique(np.concatenate(batches), axis=0)) == 70
 
 
-@pytest.mark.long
-def test_the_command_measures_streams_and_a_cluster(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "growth.py"), "--short", "--only", "cluster", "--out", str(tmp_path)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    records = json.loads((tmp_path / "growth.json").read_text())["records"]
-    assert len(records) == 4
-    assert printed.count("| 64 | 10 |") == 4
-    assert (tmp_path / "growth_cluster.png").stat().st_size > 10_000
+def test_the_command_keeps_prints_and_draws(growth, monkeypatch, tmp_path, capsys, small_pictures):
+    def measure(tasks, names, rounds, done):
+        for key in tasks:
+            done(key, {"rounds": [dict.fromkeys(names, 1000.0)], "left_out": {}})
+
+    monkeypatch.setattr(growth.speed, "measure", measure)
+    monkeypatch.setattr(growth, "NETWORKS", {"small": growth.Task(side=2, hidden=(3,), latent=2)})
+    monkeypatch.setattr(sys, "argv", ["growth", "--short", "--only", "latent", "cluster", "--out", str(tmp_path)])
+    growth.main()
+    assert len(json.loads((tmp_path / "growth.json").read_text())["records"]) == 2 * 4 + 1
+    printed = capsys.readouterr().out
+    assert "| small | 56 | 1000.0 | 64 | 10 | 0.00 | 6.3 | 61.0 | 63.6 | 7 |" in printed  # 126 messages of 50 µs
+    assert "| 2,000 | 1,000.0 |" in printed
+    assert {path.name for path in tmp_path.glob("*.png")} == {"growth_latent.png", "growth_cluster.png"}
+
+    monkeypatch.setattr(growth.speed, "measure", None)  # nothing is left to measure
+    growth.main()
+    assert capsys.readouterr().out in printed
