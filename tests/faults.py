@@ -296,7 +296,7 @@ def other_backend(trainings, out):
     process = trainings.until_epoch(trainings.start("--out", out), out)
     process.kill()
     process.communicate()
-    return *trainings.end(trainings.start("--resume", out, KERAS_BACKEND="jax")), trainings.goes_on(out)
+    return *trainings.end(trainings.start("--resume", out, "--backend", "jax")), trainings.goes_on(out)
 
 
 def no_tf_config(trainings, out):
@@ -357,7 +357,7 @@ FAULTS = {  # name: (fault, text required in the last line)
     "two workers, two orders": (disagreeing_workers, "same workers in the same order"),
     "a pipe without a reader": (no_reader, ""),
     "closed standard streams": (no_streams, ""),
-    "resume on another backend": (other_backend, "set KERAS_BACKEND=tensorflow"),
+    "resume on another backend": (other_backend, "use --backend tensorflow"),
     "TF_CONFIG missing": (no_tf_config, "TF_CONFIG must be set"),
     "worker that cannot be reached": (unreachable_worker, "no answer within 50 seconds"),
 }

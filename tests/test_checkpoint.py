@@ -1,5 +1,6 @@
 """Resuming from a checkpoint is bit-identical to uninterrupted training, on the current backend."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import kvae
 from kvae.callbacks import Checkpoint, HistoryFile, KLWarmup, logs
-from kvae.cli import run_folder
+from kvae.cli import options, run_folder, runs
 from kvae.io import FileError, atomic
 
 
@@ -245,3 +246,23 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
     pictures.rmdir()
     config.write_bytes(b"half")
     run_folder.check(tmp_path, force=False)  # a new run can start there
+
+
+def test_a_run_of_the_command_resumes_to_the_bit(tmp_path, monkeypatch):
+    """JAX and PyTorch get its data as arrays, TensorFlow as a dataset that counts its epochs."""
+    given = options.complete({"model": "vae", "hidden": [8], "epochs": 2, "batch_size": 500})
+
+    def weights(out, *kills):
+        for kill in (*kills, None):
+            monkeypatch.setattr(runs, "progress", lambda run, verbose, kill=kill: [Kill(kill)])
+            resume = out.exists()
+            with contextlib.ExitStack() as folder, contextlib.suppress(Killed):
+                run = runs.prepare(given, out, resume, "none", folder)
+                assert runs.takes_arrays(run) == (keras.backend.backend() != "tensorflow")
+                runs.fit(run, verbose=False)
+        assert run.checkpoint.resumed_at == max(kills, default=0)
+        return [keras.ops.convert_to_numpy(v) for v in run.model.variables]
+
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed", 1)
+    for one, other in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(one, other)

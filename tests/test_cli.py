@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import pytest
 import kvae
 from kvae import callbacks, distributions, priors
 from kvae.bounds import ELBO, ImportanceWeighted, Renyi
-from kvae.cli import build, main, parser, printing, run_folder, run_record, runs, saved_model, streams
+from kvae.cli import backends, build, main, parser, printing, run_folder, run_record, runs, saved_model, streams
 from kvae.cli import options as run_options
 from kvae.io import FileError
 
@@ -441,7 +442,14 @@ def test_mnist_through_keras(tmp_path, keras_home):
     assert "60000 training and 10000 test images" in done.stdout, done.stderr
 
 
+OTHER = "jax" if keras.backend.backend() != "jax" else "tensorflow"
 BAD = {
+    "unknown backend": (("train", "--backend", "numpy"), 2, "invalid choice: 'numpy'"),
+    "another backend in this process": (
+        ("train", "--backend", OTHER),
+        1,
+        f"--backend must be that of this process, whose Keras has {keras.backend.backend()}. Received: {OTHER}",
+    ),
     "no command": ((), 2, "required"),
     "unknown command": (("trane",), 2, "invalid choice"),
     "not a number": (("train", "--epochs", "many"), 2, "invalid int"),
@@ -734,7 +742,12 @@ SHELL = f'kvae() {{ {sys.executable} -c "{KVAE}" "$@"; }}; '
         ("KERAS_BACKEND=nothing kvae data digits", 1, "", "must name one of .* Received: nothing"),
         ("KERAS_BACKEND= KERAS_HOME=numpy kvae data digits", 1, "", "must name one of .* Received: .*(numpy|jax)"),
         ("KERAS_BACKEND= KERAS_HOME=other kvae data digits", 1, "", "must name one of .* Received: .*other"),
-        ("PYTHONPATH=without:$PYTHONPATH KERAS_BACKEND=jax kvae data digits", 1, "", "try: pip install jax"),
+        (
+            "PYTHONPATH=without:$PYTHONPATH KERAS_BACKEND=tensorflow kvae train --backend jax",
+            1,
+            "",
+            "--backend, KERAS_BACKEND or keras.json must name .* installed; try: pip install jax",
+        ),
         ("KERAS_HOME=bfloat16 kvae data digits", 1, "", "keras.json must contain .*floatx=bfloat16"),
     ],
 )
@@ -757,6 +770,87 @@ def test_unusual_streams_and_environments(tmp_path, line, code, out, err):
         assert re.search(expected, text)
 
 
+@pytest.mark.backend_independent
+def test_the_flag_wins_and_a_run_goes_on_with_its_own_backend(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"jax": '{"backend": "jax"}', "none": "{}", "odd": '{"backend": ["jax"]}', "bad": "{"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(content)
+    nothing = [f"--resume {name}" for name in ("none", "odd", "bad", "absent")]
+    nothing += [f"--config {name}/config.json" for name in ("none", "odd", "bad", "absent")]
+    for line, variable, backend in [
+        ("train", "", None),
+        ("train", "torch", "torch"),
+        ("train --backend tensorflow", "torch", "tensorflow"),
+        ("train --resume jax", "", "jax"),
+        ("train --resume jax", "torch", "jax"),
+        ("train --resume jax --backend tensorflow", "torch", "tensorflow"),  # which is refused later
+        ("train --config jax/config.json", "", "jax"),
+        ("train --config jax/config.json", "torch", "torch"),
+        ("train --config jax/config.json --backend tensorflow", "torch", "tensorflow"),
+        *((f"train {each}", "", None) for each in nothing),
+        ("demo", "torch", "torch"),
+        ("data", "torch", "torch"),
+    ]:
+        monkeypatch.setenv("KERAS_BACKEND", variable)
+        arguments = parser.parser(main.COMMANDS).parse_args(line.split())
+        assert (backends.chosen(arguments) or None) == backend, (line, variable)
+
+
+def test_a_run_is_not_resumed_on_another_backend(tmp_path):
+    (tmp_path / "config.json").write_text('{"backend": "jax"}')
+    with pytest.raises(ValueError, match="use --backend jax\\. Received: torch"):
+        run_folder.options_to_resume(tmp_path, "torch")
+
+
+@pytest.mark.backend_independent
+def test_a_faster_backend_is_named_where_one_is_known(digits, monkeypatch):
+    dense, conv = (kvae.VAE(*make((8, 8, 1), 2, hidden=(8,))) for make in (kvae.networks.mlp, kvae.networks.conv))
+    binarized = dataclasses.replace(digits, binarization="dynamic")
+    cpu, gpu = "/job:localhost/replica:0/task:0/device:CPU:0", "cuda:0"
+    jax, long = ["jax"], {"model": "vae", "epochs": 100, "batch_size": 128, "num_samples": 1}
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: types.SimpleNamespace(device=device))
+    monkeypatch.setattr(keras.backend, "backend", lambda: now)
+    for now, model, expected, device, installed, steps, data, changes in [
+        ("tensorflow", dense, "jax", cpu, jax, 400, digits, {}),
+        ("tensorflow", dense, "jax", cpu, jax, 400, digits, {"model": "cvae"}),
+        ("torch", dense, None, "cpu", jax, 400, digits, {}),
+        ("jax", dense, None, "TFRT_CPU_0", jax, 400, digits, {}),
+        ("tensorflow", dense, None, gpu, jax, 400, digits, {}),
+        ("tensorflow", dense, None, cpu, [], 400, digits, {}),
+        ("tensorflow", dense, None, cpu, jax, 99, digits, {"epochs": 1000}),
+        ("tensorflow", dense, None, cpu, jax, 400, binarized, {}),
+        ("tensorflow", dense, None, cpu, jax, 400, digits, {"epochs": 99}),
+        ("tensorflow", dense, None, cpu, jax, 400, digits, {"model": "gan"}),
+        ("tensorflow", dense, None, cpu, jax, 400, digits, {"batch_size": 200_000}),
+        ("tensorflow", dense, None, cpu, jax, 400, digits, {"num_samples": 5}),
+        ("tensorflow", conv, None, cpu, jax, 400, digits, {}),
+        ("torch", conv, None, "cpu", jax, 400, digits, {}),
+        ("jax", conv, "tensorflow", "TFRT_CPU_0", jax, 10, digits, {"batch_size": 400_000}),
+        ("jax", conv, None, "TFRT_CPU_0", jax, 10, digits, {}),
+        ("jax", conv, None, "TFRT_CPU_0", jax, 10, digits, {"batch_size": 400_000, "epochs": 99}),
+        ("jax", conv, None, gpu, jax, 400, digits, {"batch_size": 400_000}),
+    ]:
+        run = types.SimpleNamespace(options={**long, **changes}, model=model, steps=steps, data=data)
+        assert backends.faster(run) == expected, (now, device, installed, steps, changes)
+
+
+@pytest.mark.backend_independent
+def test_the_faster_backend_is_one_line_before_training(tmp_path, monkeypatch, capsys):
+    def stop(run, verbose):
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(runs, "fit", stop)
+    monkeypatch.setattr(backends, "faster", lambda run: "jax")
+    for verbose, expected in ((True, ["kvae train … --backend jax"]), (False, [])):
+        with pytest.raises(ValueError, match="far enough"):
+            runs.train({"model": "vae", "hidden": [4]}, tmp_path / "run", verbose=verbose)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == len(expected)
+        assert all(part in line for part, line in zip(expected, lines, strict=True))
+
+
 @pytest.mark.parametrize("floatx", ["float16", "float32", "float64"])
 def test_a_floatx_that_cannot_be_used_is_refused(floatx):
     """In float16, the second step gave NaN; JAX warned dozens of times that it uses float32 instead of float64."""
@@ -767,9 +861,9 @@ def test_a_floatx_that_cannot_be_used_is_refused(floatx):
     keras.config.set_floatx(floatx)
     try:
         with pytest.raises(ValueError, match=wrong[floatx]) if floatx in wrong else contextlib.nullcontext():
-            main._check_floatx(trains=True)
+            backends.check_floatx(trains=True)
         if floatx != "float64":
-            main._check_floatx(trains=False)  # a trained model has a dtype of its own
+            backends.check_floatx(trains=False)  # a trained model has a dtype of its own
     finally:
         keras.config.set_floatx(before)
 

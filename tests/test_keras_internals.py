@@ -118,7 +118,7 @@ def test_layers_are_then_found_by_public_names(without):
     without("_flatten_layers")
     for model, layers in zip(models, expected, strict=True):
         assert {id(layer) for layer in keras_internals.layers_of(model)} <= layers
-    assert [fit_on_arrays._convolves(model) for model in models] == [False, True]
+    assert [bool(fit_on_arrays.convolutions(model)) for model in models] == [False, True]
 
 
 @pytest.mark.long

@@ -171,12 +171,15 @@ def test_the_page_has_the_doctors_findings(reported, digits):
 
 def test_the_command_on_the_page_repeats_the_options(reported, tmp_path, data):
     folders = [reported[0], write_run(tmp_path / "other", data, model="vae", bound="renyi", alpha=-math.inf, beta=0.5)]
+    config = folders[1] / "config.json"
+    config.write_text(config.read_text().replace('"backend": "tensorflow"', '"backend": "jax"'))
     for record in run_record.read(folders):
         kvae_, *words = shlex.split(record.command())
         arguments = vars(parser.parser(main.COMMANDS).parse_args(words))
         given = {name: arguments[name] for name in run_options.DEFAULTS if arguments[name] is not None}
         assert kvae_ == "kvae"
         assert run_options.complete(given) == record.options
+        assert (arguments["backend"] or "tensorflow") == record.config["backend"]
     assert folders[0].name in Reader(reported[2]).texts["code"][1]
 
 

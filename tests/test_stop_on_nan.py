@@ -11,7 +11,7 @@ from keras import ops
 
 import kvae
 from kvae import callbacks
-from kvae.callbacks import Checkpoint, StopOnNaN
+from kvae.callbacks import Checkpoint, Progress, StopOnNaN
 from kvae.cli import main, runs
 from kvae.training import fit_on_arrays
 
@@ -129,7 +129,7 @@ def test_a_sound_training_goes_on_as_without_it():
             warnings.simplefilter("error", UserWarning)
             logs.append(model.fit(images(), epochs=2, batch_size=4, verbose=0, callbacks=hooks).history)
     assert logs[0] == logs[1]
-    assert fit_on_arrays.steps_per_execution(60, [StopOnNaN()], verbose=0) == 60
+    assert fit_on_arrays.steps_per_execution(60, [StopOnNaN(), Progress()], verbose=0) == 60
 
 
 def test_a_loss_scale_s_own_steps_are_left_to_it():

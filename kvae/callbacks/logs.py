@@ -97,6 +97,7 @@ class Progress(keras.callbacks.Callback):
     """
 
     SECONDS = 30.0
+    hears_executions = True  # the bar may move by many steps: `fit_on_arrays` need not return to Python after each
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.printed = time.monotonic()

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from kvae.cli import parser, streams
+from kvae.cli import backends, parser, streams
 from kvae.cli import workshop as workshops
 from kvae.cli.explore import explore
 from kvae.cli.options import DEFAULTS, DEMO
@@ -41,11 +41,11 @@ def _run(arguments: Namespace) -> int:
     streams.disarm_warnings()
     try:
         if needs_keras := getattr(arguments, "action", None) not in WITHOUT_KERAS:
-            _start(quietly=not arguments.debug)
+            backends.start(backends.chosen(arguments), quietly=not arguments.debug)
         warnings.showwarning = lambda message, *_: print(f"{command}: {message}", file=sys.stderr)
         _import_modules(getattr(arguments, "modules", ()))
         if needs_keras:
-            _check_floatx(arguments.command in TRAINERS)
+            backends.check_floatx(arguments.command in TRAINERS)
         if arguments.command in WRITERS and arguments.out:
             atomic.check_replaceable(arguments.out)  # rather than when the work is done
         code = COMMANDS[arguments.command](arguments) or 0
@@ -218,56 +218,6 @@ COMMANDS = {
     each.__name__: each
     for each in (demo, train, generate, evaluate, plot, apply, explore, report, compare, ladder, data, workshop)
 }
-
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def _start(quietly: bool) -> None:
-    """Import Keras and touch a device, discarding what TensorFlow's C++ side prints meanwhile."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        if quietly:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
-        wanted = f"KERAS_BACKEND, or keras.json, must name one of {BACKENDS}, which can train"
-        if (named := os.environ.get("KERAS_BACKEND") or "tensorflow") not in BACKENDS:
-            raise ValueError(f"{wanted}. Received: {named}")  # before Keras imports what that backend needs
-        try:
-            import keras
-        except ModuleNotFoundError as error:
-            raise ImportError(f"{wanted} and is installed; try: pip install {error.name}. Received: {error}") from error
-        except Exception as error:  # what keras.json says, of any type
-            if "backend" not in str(error):
-                wanted = "keras.json must contain settings that Keras accepts: correct it, or delete it"
-            raise ValueError(f"{wanted}. Received: {error or type(error).__name__}") from error
-        if (backend := keras.backend.backend()) not in BACKENDS:
-            raise ValueError(f"{wanted}. Received: {backend}")
-        if "TF_CONFIG" not in os.environ:  # several workers must find one another before anything else
-            keras.ops.zeros(1)
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-def _check_floatx(trains: bool) -> None:
-    """Raise a `ValueError` for a `floatx` in which the backend cannot compute, or cannot train."""
-    import keras
-
-    floatx, default = keras.config.floatx(), 'set "floatx" to "float32" in keras.json'
-    if floatx == "float64" and keras.backend.backend() == "jax":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # JAX's own, which comes again and again
-            found = keras.backend.standardize_dtype(keras.ops.zeros(1).dtype)
-        if found != floatx:
-            raise ValueError(f"JAX must be allowed to compute in {floatx}: set JAX_ENABLE_X64=1, or {default}")
-    if trains and floatx == "float16":  # smaller numbers than 6e-8 are 0: the 1e-7 that Adam adds hardly counts
-        raise ValueError(
-            f"Weights in {floatx} lead to NaN: {default}. For half precision, train in Python after "
-            f'keras.config.set_dtype_policy("mixed_float16"). Received: floatx={floatx}'
-        )
 
 
 def _import_modules(names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kvae.cli import options
 from kvae.cli import workshop as workshops
+from kvae.cli.backends import BACKENDS
 
 PICTURES = (
     "samples",
@@ -66,6 +67,8 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     sub.add_argument("--resume", metavar="DIR", help="continue an interrupted run, with its original options")
     for option in options.TRAIN:
         option.add_to(sub)
+    help = "of Keras; default: that of the run to resume, or KERAS_BACKEND, or that of the run to repeat"
+    sub.add_argument("--backend", choices=BACKENDS, help=help)
     sub.add_argument("--strategy", choices=STRATEGIES, default="none", help="for several devices or machines")
     run_folder(sub, "runs/train")
     own_modules(sub)

@@ -197,7 +197,7 @@ def options_to_resume(out: Path, backend: str) -> dict[str, Any]:
         raise FileError(f"`resume` must be the folder of a run, with its config.json. Received: {out}")
     before = _config(out / "config.json", "backend")
     if before != backend:
-        raise ValueError(f"`resume` requires the backend of the run: set KERAS_BACKEND={before}. Received: {backend}")
+        raise ValueError(f"`resume` requires the backend of the run: use --backend {before}. Received: {backend}")
     if (out / "metrics.json").is_file() and not (out / CHECKPOINT).is_file():
         raise ValueError(
             f"`resume` must be a run that was interrupted: nothing is left to do. Received: {out}, finished"

@@ -96,8 +96,9 @@ class Record:
                 words += [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
         if self.config["devices"] not in ("none", ""):
             words += ["--strategy", self.config["devices"]]
-        backend = self.config["backend"]
-        return ("" if backend in ("tensorflow", "") else f"KERAS_BACKEND={shlex.quote(backend)} ") + shlex.join(words)
+        if self.config["backend"] not in ("tensorflow", ""):
+            words += ["--backend", self.config["backend"]]
+        return shlex.join(words)
 
     def changed(self) -> dict[str, Any]:
         """The options that differ from the defaults of `kvae train`."""

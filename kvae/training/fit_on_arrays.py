@@ -92,7 +92,7 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
         model.take_steps(steps)
     elif keras.backend.backend() == "torch":
         make, steps = _OnDevice, 1
-    elif keras.backend.backend() == "jax" and model.jit_compile and not (model.steps_given or _convolves(model)):
+    elif keras.backend.backend() == "jax" and model.jit_compile and not (model.steps_given or convolutions(model)):
         make = _Executions
     else:
         make, steps = _Batches, 1
@@ -125,6 +125,8 @@ def steps_per_execution(num_batches: int, callbacks: list[Any], verbose: Any) ->
 
 
 def _hears_batches(callback):
+    if getattr(callback, "hears_executions", False):
+        return False
     if getattr(callback, "save_freq", None) == "epoch":  # ModelCheckpoint, BackupAndRestore: the hooks do nothing
         return False
     base = keras.callbacks.Callback
@@ -142,8 +144,9 @@ def _split(train, fraction, validation):
     return pipelines.each(lambda a: a[:cut], train), pipelines.each(lambda a: a[cut:], train)
 
 
-def _convolves(model):
-    return any("Conv" in type(layer).__name__ for layer in keras_internals.layers_of(model))
+def convolutions(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model that XLA runs slowly inside a scan on a CPU."""
+    return [layer for layer in keras_internals.layers_of(model) if "Conv" in type(layer).__name__]
 
 
 def _numbers(arrays, batch_size, steps, order, entropy=None):
