@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from kvae.distributions.base import Distribution
+from kvae.training import fused
 from kvae.types import Array, Seed, Tensor
 
 
@@ -45,8 +45,8 @@ class Bernoulli(Distribution):
             return super().log_prob(value, params, event_ndim)
         # All pixels in one axis: XLA's loop over them is twice as fast.
         value, params = _flat_event(value, event_ndim), _flat_event(params, event_ndim)
-        if _are_many_samples(value, params):
-            return _fused()(value, params)
+        if fused.fuses(value, params):
+            return fused.sum_of_terms(_log_prob, _by_pixels, _by_logits)(value, params)
         return super().log_prob(value, params)
 
     def mean(self, params: Tensor) -> Tensor:
@@ -70,40 +70,16 @@ def check_unit_interval(value: Array, name: str, likelihood: Distribution) -> No
         )
 
 
-def _are_many_samples(value, params):
-    """Whether, on TensorFlow, `params` are `(samples, batch, size)` of several samples and `value` `(batch, size)`."""
-    if keras.backend.backend() != "tensorflow" or len(params.shape) != 3 or params.shape[0] in (None, 1):
-        return False
-    return tuple(value.shape) == tuple(params.shape[1:]) and value.dtype == params.dtype
+def _log_prob(x, a):
+    return (x - 0.5) * a - _log_2_cosh_half(a)
 
 
-@functools.cache
-def _fused():
-    """Σ_i log p(x_i|a_i) of many samples, compiled with XLA: one loop over the pixels, and one for the gradient.
+def _by_pixels(x, a):
+    return a
 
-    TensorFlow's graph has a dozen operations, each of which reads and writes all pixels of all samples. With 50 samples
-    they take longer than the decoder's products. A single sample gains little, and would wait for the compiler.
-    """
-    import tensorflow as tf
 
-    @tf.function(jit_compile=True, autograph=False)
-    def forward(x, a):
-        rows = tf.reshape(a, (-1, a.shape[-1]))  # XLA is slower with two axes before the pixels
-        x = tf.tile(x, (tf.shape(a)[0], 1))
-        return tf.reshape(tf.reduce_sum((x - 0.5) * rows - _log_2_cosh_half(rows), axis=-1), tf.shape(a)[:-1])
-
-    @tf.function(jit_compile=True, autograph=False)
-    def backward(x, a, upstream):
-        return upstream[..., None] * (x - tf.sigmoid(a))
-
-    @tf.custom_gradient
-    def log_prob(x, a):
-        def gradient(upstream):
-            return tf.einsum("sb,sbd->bd", upstream, a), backward(x, a, upstream)
-
-        return forward(x, a), gradient
-
-    return log_prob
+def _by_logits(x, a):
+    return x - ops.sigmoid(a)
 
 
 def _flat_event(x, event_ndim):
