@@ -33,10 +33,10 @@ def bits(nats, shape):
     return float(evaluation.bits_per_dimension(float(np.mean(nats)), shape))
 
 
-def trained(model, x, minutes, setting):
+def trained(model, x, minutes, setting, *callbacks):
     """The model after `minutes` of training, and its epochs."""
     model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
-    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes)])
+    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes), *callbacks])
     return model, len(model.history.epoch)
 
 
