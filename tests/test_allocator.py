@@ -27,7 +27,7 @@ def told(monkeypatch):
 
 def test_freed_memory_is_kept(told):
     allocator.keep_freed_memory()
-    assert told == [(-2, 16 * 1024 * 1024), (-3, 32 * 1024 * 1024), (-1, 64 * 1024 * 1024)]
+    assert told == [(-2, 64 * 1024 * 1024), (-3, 32 * 1024 * 1024), (-1, 64 * 1024 * 1024)]
 
 
 @pytest.mark.parametrize("other", [*allocator.NUMBERS, "system", "library"])

@@ -8,14 +8,17 @@ import sys
 
 # Of each number that users may set in an environment variable, the parameter of mallopt, and bytes.
 NUMBERS = {
-    "MALLOC_TOP_PAD_": (-2, 16 * 2**20),  # kept at the top of each arena; more gains nothing
+    "MALLOC_TOP_PAD_": (
+        -2,
+        64 * 2**20,
+    ),  # kept at the top of each arena: as much as one of its heaps, so that none is returned
     "MALLOC_MMAP_THRESHOLD_": (-3, 32 * 2**20),  # larger blocks are mapped on their own; the most that glibc takes
     "MALLOC_TRIM_THRESHOLD_": (-1, 64 * 2**20),  # from this much free memory on, it is returned
 }
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep 16 MB of freed memory in each of its arenas for the next step, for the rest of the process.
+    """Make glibc keep 64 MB of freed memory in each of its arenas for the next step, for the rest of the process.
 
     By default it returns that memory to the system, which hands it out again page by page, cleared: for a small model
     200 page faults per step on TensorFlow and 1,700 on PyTorch, a fifth of the time (`benchmarks/README.md`). This
