@@ -8,10 +8,7 @@ import sys
 
 # Of each number that users may set in an environment variable, the parameter of mallopt, and bytes.
 NUMBERS = {
-    "MALLOC_TOP_PAD_": (
-        -2,
-        64 * 2**20,
-    ),  # kept at the top of each arena: as much as one of its heaps, so that none is returned
+    "MALLOC_TOP_PAD_": (-2, 64 * 2**20),  # kept at the top of each arena: as much as one of its heaps
     "MALLOC_MMAP_THRESHOLD_": (-3, 32 * 2**20),  # larger blocks are mapped on their own; the most that glibc takes
     "MALLOC_TRIM_THRESHOLD_": (-1, 64 * 2**20),  # from this much free memory on, it is returned
 }
