@@ -24,6 +24,7 @@ from kvae.evaluation.doctor import codebooks
 
 METHODS = ("VAE", "VQ-VAE", "VQ-VAE, moving averages", "RQ-VAE, 2 quantizers")
 SETTINGS = {"hidden": (64, 64), "latent_dim": 32, "vector": 16, "num_codes": 256, "batch": 128, "rate": 1e-3}
+LARGE = (32, 64, 64)  # for images of more than 32 rows: most of 16×16 codes would be those of an empty background
 SHORT = {"hidden": (8, 8), "latent_dim": 4, "vector": 4, "num_codes": 16}
 SAMPLES = 100  # of the importance-weighted estimate
 
@@ -35,7 +36,8 @@ def bits(nats, shape):
 
 def trained(model, x, minutes, setting, *callbacks):
     """The model after `minutes` of training, and its epochs."""
-    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
+    # XLA takes 1.6 times fewer seconds for a residual hierarchy on TensorFlow, and as many for a plain VAE.
+    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]), jit_compile=keras.backend.backend() != "torch")
     model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes), *callbacks])
     return model, len(model.history.epoch)
 
@@ -83,7 +85,8 @@ def main():
     parser.add_argument("--prior-hidden", type=int, default=64)
     given = arguments_of(parser)
     data, folder = data_and_folder(given, "codes")
-    setting = {**SETTINGS, **(SHORT if given.short else {}), "components": given.components, "seed": given.seed}
+    setting = {**SETTINGS, **({"hidden": LARGE} if data.image_shape[0] > 32 else {}), **(SHORT if given.short else {})}
+    setting |= {"components": given.components, "seed": given.seed}
     setting["levels"] = 17 if given.dataset == "digits" else 256
     epochs, hidden = (2, 8) if given.short else (given.prior_epochs, given.prior_hidden)
     setting["prior"] = {"epochs": epochs, "hidden": hidden}

@@ -112,6 +112,8 @@ def _fresh(what, library, backend):
 _HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli.main import main; main()"  # the code of the command
 FIRST_STEP, IMPORT = "first step, {}", "import, {}"
 _STARTED = {"import": IMPORT, "first_step": FIRST_STEP}
+DEMO = "kvae demo, without bytecode"
+LARGE = ("evaluate", "generate", "LatentScatter")
 METHODS = ("generate", "encode", "decode", "reconstruct", "elbo", "predict", "evaluate", "log_likelihood")
 SECOND_CALL, PRODUCTS = "{}, second call / next calls, {}", "log_likelihood / its matrix products, {}"
 FRESH = {
@@ -123,6 +125,7 @@ FRESH = {
                 name: (_fresh("startup", library, TENSORFLOW), {k: form.format(name) for k, form in _STARTED.items()})
                 for name, library in ((KVAE, "kvae"), (STOCK, "stock_keras"))
             },
+            DEMO: (_fresh("demo", "kvae", TENSORFLOW), {"seconds": DEMO}),
         },
         warm_up=1,  # warms up the disk cache
     ),
@@ -134,6 +137,14 @@ FRESH = {
             STOCK: (_fresh("memory", "stock_keras", TENSORFLOW), {"megabytes": STOCK}),
         },
         most_rounds=3,  # memory hardly varies
+    ),
+    "large": Fresh(
+        "Peak memory of a method on 300,000 images above the data and its result, MB",
+        {
+            name: (_fresh("large", "kvae", CONTESTANTS[name][1]), {each: f"{each}, {name}" for each in LARGE})
+            for name in (KVAE, KVAE_JAX, KVAE_TORCH)
+        },
+        most_rounds=1,
     ),
     "methods": Fresh(
         "Methods on arrays, ratios of times",
@@ -166,10 +177,14 @@ ASKED = (
     Asked("mlp", KVAE, LOOP, 1.2),
     Asked("mlp", KVAE, PYTHAE, 1.6),
     Asked("mlp", KVAE, SCAN, 0.75),
-    Asked("mlp", KVAE_JAX, SCAN, 0.9),
+    Asked("mlp", KVAE_JAX, SCAN, 1.0),
+    Asked("mlp", KVAE_TORCH, STOCK_TORCH, 1.1),
+    Asked("mlp", KVAE_TORCH, LOOP, 0.85),
     Asked("conv", KVAE, STOCK, 1.0),
     Asked("conv", KVAE, LOOP, 1.0),
     Asked("conv", KVAE, PYTHAE, 1.2),
+    Asked("iwae50", KVAE, STOCK, 1.2),
+    Asked("iwae50", KVAE, LOOP, 1.4),
     Asked("likelihood", KVAE, PYTHAE, 2.0),
     Asked("generate", KVAE, LOOP, 1.0),
     Asked("generate", KVAE_JAX, SCAN, 0.95),
@@ -180,8 +195,10 @@ ASKED = (
         for name in (KVAE, KVAE_JAX)
         for method in METHODS
     ),
-    Asked("startup", FIRST_STEP.format(KVAE), FIRST_STEP.format(STOCK), 1.3, at_most=True),
+    Asked("startup", FIRST_STEP.format(KVAE), FIRST_STEP.format(STOCK), 1.1, at_most=True),
+    Asked("startup", DEMO, 30.0, 1.0, at_most=True),
     Asked("memory", KVAE, 350.0, 1.0, at_most=True),
+    *(Asked("large", f"{each}, {KVAE}", 300.0, 1.0, at_most=True) for each in LARGE),
 )
 
 

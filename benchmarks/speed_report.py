@@ -11,9 +11,11 @@ from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
 SUBJECTS = {
     "mlp": "MLP",
     "conv": "convolutional",
+    "iwae50": "IWAE, k = 50",
     "likelihood": "log p(x)",
     "startup": "start-up",
     "memory": "MNIST fit's memory",
+    "large": "300,000 images",
     "generate": "generation",
     "methods": "methods",
 }
@@ -36,7 +38,7 @@ def described(asked):
     if asked.under == 1:
         return asked.over
     if isinstance(asked.under, float):
-        return f"{asked.over}, fraction of {asked.under:g} MB"
+        return f"{asked.over}, fraction of {asked.under:g} {'s' if asked.case == 'startup' else 'MB'}"
     return f"{asked.over} / {asked.under}"
 
 
@@ -82,7 +84,7 @@ def _missing(left_out):
 
 def _fresh(name, results):
     record = results["records"][name]
-    form = "{:.0f}" if name == "memory" else "{:.2f}"
+    form = "{:.0f}" if name in ("memory", "large") else "{:.2f}"
     rows = [(label, spread(values, form)) for label, values in columns(record).items()]
     return "\n\n".join(
         [f"### {FRESH[name].title}", markdown(("what", "measured"), rows), *_missing(record["left_out"])]

@@ -1,19 +1,24 @@
-"""Measurements in a fresh process: `python -m peers.fresh startup|memory kvae|stock_keras BACKEND` prints JSON.
+"""Measurements in a fresh process: `python -m peers.fresh WHAT kvae|stock_keras BACKEND` prints JSON.
 
 `startup`: seconds of the import, and from the call of `fit` on 60,000 images until its progress bar first moves.
+`demo`: seconds of `kvae demo` where Python finds no bytecode, as after an installation that compiles none.
 `memory`: peak resident memory of an MNIST `fit`, minus that after `import keras`, in megabytes.
+`large`: peak resident memory of three methods on 300,000 images, minus that before the call and their result.
 """
 
 import json
 import os
 import re
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
 IMAGES, BATCH = 60_000, 128
+LARGE = 300_000
 
 
 class FirstMove:
@@ -91,6 +96,50 @@ def memory(library):
     print(json.dumps({"megabytes": resident("VmHWM") - before}))
 
 
+def large(library):
+    """Print `evaluate`, `generate` and `LatentScatter`."""
+    import keras
+
+    import kvae
+
+    model = kvae.VAE(*kvae.networks.mlp((28, 28, 1), 2, (64,)), seed=0)
+    model.compile("adam")
+    rng = np.random.default_rng(0)
+    x, y = np.empty((LARGE, 28, 28, 1), "float32"), rng.integers(0, 10, LARGE)
+    for rows in np.split(x, 30):
+        rows[:] = rng.integers(0, 2, rows.shape)
+
+    def scatter():
+        with tempfile.TemporaryDirectory() as folder:
+            callback = kvae.callbacks.LatentScatter(folder, x, y)
+            callbacks = keras.callbacks.CallbackList([callback], model=model)
+            callbacks.on_train_begin()
+            callbacks.on_epoch_end(0, {})
+
+    methods = {
+        "evaluate": (lambda: model.evaluate(x, batch_size=1000, verbose=0), 0),
+        "generate": (lambda: model.generate(LARGE, seed=0), x.nbytes / 1e6),
+        "LatentScatter": (scatter, 0),
+    }
+    peaks = {}
+    for name, (method, result) in methods.items():
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+        before = resident("VmRSS")
+        method()
+        peaks[name] = max(0.0, resident("VmHWM") - before - result)
+    print(json.dumps(peaks))
+
+
+def demo(library):
+    """Print `seconds`."""
+    with tempfile.TemporaryDirectory() as folder:
+        code = "import sys; sys.argv = ['kvae', 'demo']; from kvae.cli.main import main; main()"
+        start = time.perf_counter()
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True)
+        print(json.dumps({"seconds": time.perf_counter() - start}))
+
+
 if __name__ == "__main__":
     what, library, os.environ["KERAS_BACKEND"] = sys.argv[1:]
-    {"startup": startup, "memory": memory}[what](library)
+    {"startup": startup, "demo": demo, "memory": memory, "large": large}[what](library)

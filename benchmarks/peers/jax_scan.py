@@ -52,7 +52,10 @@ def conv(task, keys):
         return lax.conv_general_dilated(h, kernel, (2, 2), "SAME", dimension_numbers=layout)
 
     def up(h, kernel):
-        return lax.conv_transpose(h, kernel, (2, 2), "SAME", dimension_numbers=layout)
+        h = lax.conv_transpose(h, kernel, (2, 2), "SAME", dimension_numbers=layout)
+        h = jnp.pad(h, ((0, 0), (0, 1), (0, 1), (0, 0)), "edge")  # an average over 2×2 neighbours
+        h = h[:, 1:] + h[:, :-1]
+        return 0.25 * (h[:, :, 1:] + h[:, :, :-1])
 
     def normalised(h, scale, moments, training):
         gamma, beta = scale

@@ -33,8 +33,10 @@ def compiled(task):
         decoder = [
             layers.Dense(quarter**2 * second, use_bias=False),
             *normalised(layers.Reshape((quarter, quarter, second))),
-            *normalised(layers.Conv2DTranspose(first, use_bias=False, **kernel)),
+            layers.Conv2DTranspose(first, use_bias=False, **kernel),
+            *normalised(layers.AveragePooling2D(2, strides=1, padding="same")),
             layers.Conv2DTranspose(1, **kernel),
+            layers.AveragePooling2D(2, strides=1, padding="same"),
         ]
         return keras.Sequential(encoder), keras.Sequential(decoder)
 

@@ -28,6 +28,9 @@ def networks(task):
         def normalised(layer, filters):
             return layer, nn.BatchNorm2d(filters, eps=1e-3, momentum=0.1), activation()  # Keras's ε; 1 − its momentum
 
+        def averaged(layer):  # over 2×2 neighbours; at the edge, of those that there are
+            return nn.Sequential(layer, nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1))
+
         encoder = nn.Sequential(
             nn.Unflatten(1, (1, task.side, task.side)),
             *normalised(nn.Conv2d(1, first, bias=False, **kernel), first),
@@ -38,8 +41,8 @@ def networks(task):
         decoder = nn.Sequential(
             nn.Linear(task.latent, quarter**2 * second, bias=False),
             *normalised(nn.Unflatten(1, (second, quarter, quarter)), second),
-            *normalised(nn.ConvTranspose2d(second, first, bias=False, **kernel), first),
-            nn.ConvTranspose2d(first, 1, **kernel),
+            *normalised(averaged(nn.ConvTranspose2d(second, first, bias=False, **kernel)), first),
+            averaged(nn.ConvTranspose2d(first, 1, **kernel)),
             nn.Flatten(),
         )
     else:
