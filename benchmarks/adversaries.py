@@ -7,12 +7,13 @@ and in these features; the picture shows samples and reconstructions, a row per 
 and 4).
 """
 
+import kvae
+
 import keras
 import numpy as np
+
 from few_labels import Until
 from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
-
-import kvae
 
 SETTINGS = {
     "digits": {"network": "mlp", "hidden": (512, 256), "latent_dim": 8, "gamma": 1.0, "beta": 0.02},

@@ -14,12 +14,12 @@ choices where the paper does not specify: binary digits sampled once from the gr
 import argparse
 from pathlib import Path
 
+from kvae import plots
+from kvae.plots.canvas import COLORS
+
 import papers
 from aevb_training import AEVB, EM, FINAL, HIDDEN3, LATENT3, RATES, WAKE_SLEEP, run_bound, run_likelihood
 from wake_sleep import LEAPFROG_STEPS, WEIGHT_UPDATES
-
-from kvae import plots
-from kvae.plots.canvas import COLORS
 
 SHORT_RATE = {"figure2": 0.01, "figure3": 0.02}  # the best of the three for AEVB on MNIST after 20,000 samples
 STYLES = {AEVB: (COLORS[0], "o"), WAKE_SLEEP: (COLORS[2], "s"), EM: (COLORS[4], "^")}

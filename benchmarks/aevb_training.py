@@ -2,12 +2,13 @@
 
 import math
 
-import keras
-import papers
-from wake_sleep import LEAPFROG_STEPS, WEIGHT_UPDATES, MonteCarloEM, WakeSleep
-
 import kvae
 from kvae import evaluation
+
+import keras
+
+import papers
+from wake_sleep import LEAPFROG_STEPS, WEIGHT_UPDATES, MonteCarloEM, WakeSleep
 
 BATCH = 100
 RATES = (0.01, 0.02, 0.1)

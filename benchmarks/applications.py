@@ -8,6 +8,9 @@ import io
 import sys
 import time
 
+import kvae
+from kvae import applications, baselines, evaluation
+
 import keras
 import numpy as np
 import scipy.ndimage
@@ -15,9 +18,6 @@ import scipy.stats
 from PIL import Image
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import KNeighborsClassifier
-
-import kvae
-from kvae import applications, baselines, evaluation
 
 LATENT = 32
 METHODS = applications.METHODS

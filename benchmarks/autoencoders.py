@@ -6,12 +6,12 @@ Run `python benchmarks/autoencoders.py [linear] [nonlinear] [denoising] [labels]
 import sys
 import time
 
+import kvae
+
 import keras
 import numpy as np
 from scipy.linalg import subspace_angles
 from scipy.ndimage import median_filter
-
-import kvae
 
 BATCH = 250
 SIGMA = 0.5

@@ -16,12 +16,12 @@ import json
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
-
 import kvae
 from kvae import evaluation
 from kvae.data import binarize
+
+import keras
+import numpy as np
 
 PUBLISHED = {  # row: (NLL, active units) from the paper's table
     "1-vae-1": (86.76, "19"),

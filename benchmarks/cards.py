@@ -11,14 +11,14 @@ import json
 import tempfile
 from pathlib import Path
 
-import keras
-
 from kvae.cli import options as run_options
 from kvae.cli import parser as command_line
 from kvae.cli import runs
 from kvae.cli.main import COMMANDS as KVAE_COMMANDS
 from kvae.evaluation import reference_cards
 from kvae.io import atomic
+
+import keras
 
 DIGITS = "scikit-learn's 8x8 digits, with cross-entropy on grey pixels, are not an established benchmark"
 MNIST = "that is −log p(x) of binarized digits, this −ELBO of grey pixels with 2 latent dimensions"

@@ -12,15 +12,16 @@ a mixture of them.
 
 import math
 
-import keras
-import numpy as np
-from few_labels import Until
-from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
-
 import kvae
 from kvae import evaluation
 from kvae.distributions import DiscretizedLogistic
 from kvae.evaluation.doctor import codebooks
+
+import keras
+import numpy as np
+
+from few_labels import Until
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 METHODS = ("VAE", "VQ-VAE", "VQ-VAE, moving averages", "RQ-VAE, 2 quantizers")
 SETTINGS = {"hidden": (64, 64), "latent_dim": 32, "vector": 16, "num_codes": 256, "batch": 128, "rate": 1e-3}
@@ -36,8 +37,7 @@ def bits(nats, shape):
 
 def trained(model, x, minutes, setting, *callbacks):
     """The model after `minutes` of training, and its epochs."""
-    # XLA takes 1.6 times fewer seconds for a residual hierarchy on TensorFlow, and as many for a plain VAE.
-    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]), jit_compile=keras.backend.backend() != "torch")
+    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
     model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes), *callbacks])
     return model, len(model.history.epoch)
 

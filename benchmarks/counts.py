@@ -15,14 +15,15 @@ counts: log p(x | total) is no bound on log p(x), and only the other rows are co
 
 import argparse
 
+import kvae
+
 import keras
 import numpy as np
-from few_labels import mean_and_error
-from papers import markdown
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
-import kvae
+from few_labels import mean_and_error
+from papers import markdown
 
 COLUMNS, FACTORS, EXAMPLES, TEST = 60, 3, 4000, 1000
 MODELS = {"negative binomial": "negative_binomial", "Poisson": "poisson"}

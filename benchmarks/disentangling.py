@@ -9,11 +9,11 @@ import argparse
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
-
 import kvae
 from kvae.penalties import TotalCorrelation
+
+import keras
+import numpy as np
 
 LATENT_DIM = 10
 HIDDEN = (512, 256)

@@ -4,10 +4,10 @@ Run `python benchmarks/doctor.py` from the repository's root; it trains the mode
 twenty seconds on one core. Prints every finding, and checks that the first one names what was broken.
 """
 
-import keras
-
 import kvae
 from kvae import distributions, evaluation, networks
+
+import keras
 
 EPOCHS = 40
 

@@ -16,14 +16,14 @@ The settings were chosen by looking at these figures and this table: read it as 
 import time
 from pathlib import Path
 
+import kvae
+from kvae import baselines, corruption, distributions, energy, networks, objectives, penalties, plots
+from kvae.data import toy
+
 import keras
 import numpy as np
 from PIL import Image  # matplotlib brings it
 from sklearn.neighbors import KernelDensity
-
-import kvae
-from kvae import baselines, corruption, distributions, energy, networks, objectives, penalties, plots
-from kvae.data import toy
 
 ASSETS = Path(__file__).parents[1] / "assets"
 NOISE = 0.1

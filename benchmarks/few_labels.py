@@ -11,17 +11,18 @@ import argparse
 import time
 from pathlib import Path
 
+import kvae
+from kvae.data import few_labels
+from kvae.distributions import Normal
+
 import keras
 import numpy as np
 import tensorflow as tf
-from papers import NAMES, arguments_of, kept, load
 from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 
-import kvae
-from kvae.data import few_labels
-from kvae.distributions import Normal
+from papers import NAMES, arguments_of, kept, load
 
 # %, MNIST, 100 labels; of M1 with a TSVM; of ADGM by Maaløe et al. 2016, table 1.
 PUBLISHED = {

@@ -156,12 +156,13 @@ def half(options, keep):
 
 def burda_row(options, keep):
     """Train and evaluate a row of Burda et al. 2016; the pixels are drawn anew for each epoch, while another trains."""
-    import burda
+    import kvae
+    from kvae.data import binarize
+
     import keras
     import numpy as np
 
-    import kvae
-    from kvae.data import binarize
+    import burda
 
     kept = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets" / "mnist.npz"
     data = kvae.load_data("digits" if options.short else "mnist" if kept.is_file() else "mnist_small")

@@ -21,6 +21,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from kvae import plots
+
 import growth_report
 import results as saved
 import speed
@@ -30,8 +32,6 @@ from peers import kvae_fit
 from peers.common import Task
 from results import columns
 from speed_cases import BURDA, KVAE, KVAE_JAX, LOOP, SCAN, TENSORFLOW, shortened
-
-from kvae import plots
 
 HERE = Path(__file__).parent
 FOUR, TWO = (KVAE, KVAE_JAX, SCAN, LOOP), (KVAE, KVAE_JAX)  # the peers neither stream nor evaluate

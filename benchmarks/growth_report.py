@@ -3,10 +3,11 @@
 import math
 import statistics
 
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
-from results import columns, markdown, spread
-
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
+
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from results import columns, markdown, spread
 
 TRAINING, EVALUATION, LIKELIHOOD = "training", "evaluation", "log p(x)"
 MACHINES, GBITS, LATENCY = (8, 64), (1, 10), 50e-6  # LATENCY: seconds per message

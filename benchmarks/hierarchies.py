@@ -15,13 +15,14 @@ van den Oord, Bethge 2016, section 3.1), so that the numbers compare.
 
 import math
 
-import numpy as np
-from codes import bits, trained
-from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
-
 import kvae
 from kvae import evaluation
 from kvae.distributions import DiscretizedLogistic, Normal
+
+import numpy as np
+
+from codes import bits, trained
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 METHODS = ("VAE, Gaussian", "VAE, logistic", "VAE, mixture", "ladder, mixture", "residual, mixture")
 SETTINGS = {

@@ -14,12 +14,12 @@ import sys
 import time
 from pathlib import Path
 
+import kvae
+from kvae.training.kept import kept
+
 import keras
 import numpy as np
 from keras import ops
-
-import kvae
-from kvae.training.kept import kept
 
 IMAGE, LATENT, HIDDEN = (28, 28, 1), 50, (200, 200)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+import kvae
+
 import keras
 import numpy as np
 import tensorflow as tf
-
-import kvae
 
 BATCH, SHOWN = 128, 12
 GROUPS = {  # end of an operation's name, and its name in the table

@@ -6,14 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
-from keras import ops
-
 import kvae
 from kvae.distributions import Normal
 from kvae.io import atomic
 from kvae.plots.canvas import LABEL_SIZE, TICK_SIZE, new_figure
+
+import keras
+import numpy as np
+from keras import ops
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 NAMES = {"mnist": "MNIST", "digits": "digits", "frey": "Frey Face"}

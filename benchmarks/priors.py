@@ -8,14 +8,15 @@ first row's, with the standard error of the paired differences, minus the ELBO, 
 
 import time
 
-import keras
-import numpy as np
-from burda import networks
-from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
-
 import kvae
 from kvae import evaluation, flows
 from kvae.data import binarize
+
+import keras
+import numpy as np
+
+from burda import networks
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 COMPONENTS = 100
 METHODS = {  # arguments of the model; a posterior is one of the networks as well

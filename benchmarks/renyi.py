@@ -15,15 +15,16 @@ import argparse
 import math
 from pathlib import Path
 
-import burda
-import keras
-import numpy as np
-import papers
-from sklearn.model_selection import KFold
-
 import kvae
 from kvae import bounds, evaluation, plots
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure, number
+
+import keras
+import numpy as np
+from sklearn.model_selection import KFold
+
+import burda
+import papers
 
 METHODS = {
     "VAE": bounds.ELBO,

@@ -7,13 +7,14 @@ Fréchet distance between test images and as many samples, by the features of a 
 error of the reconstructions of test images; the picture has a row of samples for each row of the table.
 """
 
-import keras
-import numpy as np
-from few_labels import Until
-from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
-
 import kvae
 from kvae.penalties import MMD, CodeNorm, DecoderDecay, DecoderGradient
+
+import keras
+import numpy as np
+
+from few_labels import Until
+from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 SETTINGS = {
     "digits": {"network": "mlp", "hidden": (256, 128), "latent_dim": 8},

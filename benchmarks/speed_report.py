@@ -2,11 +2,11 @@
 
 import statistics
 
-from results import columns, heading, markdown, spread
-from speed_cases import ASKED, CASES, FRESH, KVAE, KVAE_JAX, Asked
-
 from kvae import plots
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
+
+from results import columns, heading, markdown, spread
+from speed_cases import ASKED, CASES, FRESH, KVAE, KVAE_JAX, Asked
 
 SUBJECTS = {
     "mlp": "MLP",

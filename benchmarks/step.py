@@ -18,12 +18,12 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+import kvae
+from kvae.training import fit_on_arrays
+
 import keras
 import numpy as np
 import tensorflow as tf
-
-import kvae
-from kvae.training import fit_on_arrays
 
 BATCH, IMAGES, STEPS = 128, 60_000, 100
 

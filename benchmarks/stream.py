@@ -13,14 +13,14 @@ import threading
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
-
 import kvae
 from kvae import plots
 from kvae.data.sources import WINDOW_BYTES, Source
 from kvae.io import atomic
 from kvae.plots.canvas import COLORS, LABEL_SIZE, TICK_SIZE, new_figure
+
+import keras
+import numpy as np
 
 IMAGE, BLOCK, BATCH = (128, 128, 3), 16, 64
 IMAGE_BYTES = 4 * int(np.prod(IMAGE))

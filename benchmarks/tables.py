@@ -21,18 +21,19 @@ imputers see one-hot vectors, and counts on the scale of the reals; the largest 
 import argparse
 from pathlib import Path
 
+import kvae
+from kvae.distributions import Mixed, Observed
+
 import keras
 import numpy as np
-from few_labels import mean_and_error
-from papers import arguments_of, kept, markdown
 from scipy import special, stats
 from sklearn import datasets
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.mixture import GaussianMixture
 
-import kvae
-from kvae.distributions import Mixed, Observed
+from few_labels import mean_and_error
+from papers import arguments_of, kept, markdown
 
 TABLES = ("breast_cancer", "diabetes", "wine", "digits")
 MISSING = 0.2

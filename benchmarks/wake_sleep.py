@@ -3,13 +3,13 @@
 Both train the encoder and decoder of a `kvae.VAE`, so its methods and evaluation functions apply.
 """
 
+import kvae
+from kvae.models.batches import BatchResult
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-
-import kvae
-from kvae.models.batches import BatchResult
 
 LEAPFROG_STEPS = 10  # these three are from the paper
 WEIGHT_UPDATES = 5

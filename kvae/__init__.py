@@ -1,6 +1,6 @@
 """kvae: variational autoencoders in Keras 3, for teaching and practice.
 
-The examples in the documentation assume `import keras, kvae`, `import numpy as np` and `from keras import ops`. Unless
+The examples in the documentation assume `import kvae, keras`, `import numpy as np` and `from keras import ops`. Unless
 an example defines them itself, `data` is the result of `kvae.load_data("digits")` and `x` its test images; `model` is a
 VAE with a two-dimensional code trained on it, `cvae` a CVAE with ten classes, `pca` a `kvae.baselines.PCA`; `encoder`
 and `decoder` are a pair from `kvae.networks.mlp`.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wrapt import register_post_import_hook
 
 from kvae.training.allocator import keep_freed_memory
+from kvae.training.onednn import use_onednn
 
 __version__ = "0.1.0"
 
@@ -87,6 +88,7 @@ __all__ = [
 ]
 
 keep_freed_memory()
+use_onednn()
 
 if TYPE_CHECKING:
     from kvae import (

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import kvae` does where it comes before Keras
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compilation dominates the tests' run time there
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile a function once for all processes of a run
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="kvae-tests-")

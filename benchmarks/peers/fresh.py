@@ -98,9 +98,9 @@ def memory(library):
 
 def large(library):
     """Print `evaluate`, `generate` and `LatentScatter`."""
-    import keras
-
     import kvae
+
+    import keras
 
     model = kvae.VAE(*kvae.networks.mlp((28, 28, 1), 2, (64,)), seed=0)
     model.compile("adam")

@@ -7,9 +7,9 @@ from peers import common
 
 def compiled(task):
     """The compiled model."""
-    import keras
-
     import kvae
+
+    import keras
 
     keras.config.set_dtype_policy(task.policy)
     networks = getattr(kvae.networks, task.network)(
@@ -33,9 +33,9 @@ def compiled(task):
 
 def build(task):
     """See `peers.common`."""
-    import keras
-
     import kvae
+
+    import keras
 
     keras.utils.clear_session()  # of the task before
     keras.utils.set_random_seed(0)

@@ -33,10 +33,10 @@ def second_to_next(function):
 
 def to_products(model, x):
     """The median ratio of the time of `log_likelihood` to that of its products, measured before and after."""
-    from keras import ops
-
     import kvae
     from kvae.training.kept import kept
+
+    from keras import ops
 
     kernels = [layer.kernel for layer in model.decoder.layers if hasattr(layer, "kernel")]
     z = np.zeros((ROWS, *model.latent_shape), "float32")
@@ -60,9 +60,9 @@ def to_products(model, x):
 
 def main(images=20_000):
     """Print the ratios."""
-    import keras
-
     import kvae
+
+    import keras
 
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp((28, 28, 1), 20, (400,)), seed=0)

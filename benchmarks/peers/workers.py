@@ -14,10 +14,10 @@ from peers import common, kvae_fit
 
 def main(strategy, rounds, tasks):
     """Print the rates of each round, the first of which comes after one that compiles."""
-    import keras
-
     import kvae
     from kvae.data import pipeline
+
+    import keras
 
     with kvae.strategy.scope(strategy) as fitting:
         keras.utils.set_random_seed(0)

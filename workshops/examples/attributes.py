@@ -28,11 +28,11 @@ import argparse
 import colorsys
 from pathlib import Path
 
+import kvae
+
 import keras
 import numpy as np
 from keras import layers
-
-import kvae
 
 NAMES, HEIGHT, WIDTH = ("body", "bottomwear", "topwear", "hair"), 28, 24
 BLOCKS = (7, 11, 7, 13), (17, 24, 7, 13), (11, 17, 5, 15), (2, 7, 6, 14)  # rows and columns of each attribute

@@ -26,11 +26,11 @@ import argparse
 import functools
 import pathlib
 
+import kvae
+
 import keras
 import numpy as np
 from keras import ops
-
-import kvae
 
 NOISE, SAMPLES, LATENT_DIM, BINS, AXES = 0.1, 20, 16, 20, (-3, -2, -1)
 LUMA, SCALE = np.array([0.299, 0.587, 0.114]), np.array([0.35, 0.28])  # blue − luma and red − luma per unit of chroma

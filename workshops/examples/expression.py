@@ -31,12 +31,12 @@ Pictures: expression_edits.png; expression_steps.png, equal steps of the code; e
 import argparse
 from pathlib import Path
 
+import kvae
+
 import keras
 import numpy as np
 from keras import layers, ops
 from scipy.ndimage import zoom
-
-import kvae
 
 SHAPE, CELLS, FACTORS = (28, 20, 1), (14, 10, 2), (0.5, 1.0, 1.5, 2.0)
 LATENT_DIM, GAUSSIAN = 16, kvae.distributions.Normal(sigma=0.1)

@@ -30,11 +30,11 @@ picture shows stills with true, sampled and regressed flows, as arrows from the 
 
 import argparse
 
+import kvae
+
 import keras
 import numpy as np
 from keras import layers
-
-import kvae
 
 SIDE, CELL, FRAMES = 24, 4, 5  # pixels, pixels, frames
 CELLS, SIZE, LATENT_DIM = SIDE // CELL, 2 * FRAMES, 4  # cells per side, numbers per cell

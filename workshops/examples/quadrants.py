@@ -30,13 +30,13 @@ Pictures: quadrants_1.png and so on: observed pixels (the others grey), baseline
 import argparse
 import sys
 
-import keras
-import numpy as np
-from keras import layers, ops
-
 import kvae
 from kvae.data import binarize
 from kvae.io import FileError
+
+import keras
+import numpy as np
+from keras import layers, ops
 
 PUBLISHED = {1: "99.75  68.39  63.91", 2: "62.18  45.34  44.73", 3: "25.99  20.96  20.95"}
 BATCH, LATENT_DIM, COLUMNS, FILLINGS, BERNOULLI = 100, 50, 10, 6, kvae.distributions.Bernoulli()
