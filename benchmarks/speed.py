@@ -23,13 +23,21 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from kvae.training import onednn
+
 import results as saved
 import speed_report
 from results import last_line
-from speed_cases import CASES, CONTESTANTS, FRESH, left_out, shortened
+from speed_cases import CASES, CONTESTANTS, FRESH, STOCK_ONEDNN, left_out, shortened
 
 HERE = Path(__file__).parent
 PAUSE = 0.3  # seconds for the threads of the previous contestant to become idle
+
+
+def environment(name):
+    """The variables of a contestant's process: without what kvae sets here, so that others run as they are."""
+    others = {key: value for key, value in os.environ.items() if key != onednn.VARIABLE}
+    return {**others, onednn.VARIABLE: onednn.ON} if name == STOCK_ONEDNN else others
 
 
 class Worker:
@@ -41,6 +49,7 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"peers.{module}", *([backend] if backend else [])],
             cwd=HERE,
+            env=environment(name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -133,7 +142,7 @@ def measure_fresh(fresh, rounds):
             if name in record["left_out"]:
                 continue
             start = time.perf_counter()
-            ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+            ended = subprocess.run(command, cwd=HERE, env=environment(name), capture_output=True, text=True)
             seconds = time.perf_counter() - start
             if ended.returncode:
                 record["left_out"][name] = last_line(ended.stderr)

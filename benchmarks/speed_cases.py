@@ -9,6 +9,7 @@ from peers.common import Task
 TENSORFLOW, JAX, TORCH = "tensorflow", "jax", "torch"
 KVAE, KVAE_JAX, KVAE_TORCH = "kvae TF", "kvae JAX", "kvae torch"
 STOCK, STOCK_JAX, STOCK_TORCH = "stock Keras TF", "stock Keras JAX", "stock Keras torch"
+STOCK_ONEDNN = "stock Keras TF, oneDNN"  # its users have set TF_ENABLE_ONEDNN_OPTS
 SCAN, LOOP, PYTHAE = "JAX scan", "PyTorch loop", "Pythae"
 # Module of `peers`, Keras backend, and the packages that a contestant requires.
 CONTESTANTS = {
@@ -16,6 +17,7 @@ CONTESTANTS = {
     KVAE_JAX: ("kvae_fit", JAX, ("kvae", "jax")),
     KVAE_TORCH: ("kvae_fit", TORCH, ("kvae", "torch")),
     STOCK: ("stock_keras", TENSORFLOW, ("keras", "tensorflow")),
+    STOCK_ONEDNN: ("stock_keras", TENSORFLOW, ("keras", "tensorflow")),
     STOCK_JAX: ("stock_keras", JAX, ("keras", "jax")),
     STOCK_TORCH: ("stock_keras", TORCH, ("keras", "torch")),
     SCAN: ("jax_scan", None, ("jax",)),
@@ -53,7 +55,7 @@ CASES = {
     "conv": Case(
         "Convolutional VAE, 32 and 64 filters, 28×28, batch 128",
         Task(network="conv", hidden=(32, 64), images=5120),
-        SIX,
+        (*SIX, STOCK_ONEDNN, KVAE_TORCH),
     ),
     "cvae": Case(
         "CVAE, the MLP with ten labels, batch 128",
