@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import importlib
 import io
 import json
@@ -25,6 +26,7 @@ from kvae.bounds import ELBO, ImportanceWeighted, Renyi
 from kvae.cli import backends, build, main, parser, printing, run_folder, run_record, runs, saved_model, streams
 from kvae.cli import options as run_options
 from kvae.io import FileError
+from kvae.models.base import BaseModel
 
 KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
@@ -53,6 +55,12 @@ def run_here(*arguments, cwd, code=0):
         os.chdir(before)
     assert len(err.getvalue().splitlines()) == bool(code), err.getvalue()
     return out.getvalue() + err.getvalue()
+
+
+@pytest.fixture
+def eager_models(monkeypatch):
+    """Models that compile nothing: a command takes a few steps and looks once, sooner than it would compile."""
+    monkeypatch.setattr(BaseModel, "compile", functools.partialmethod(BaseModel.compile, run_eagerly=True))
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +259,7 @@ def test_tasks_have_the_commands_names():
 
 
 @pytest.mark.long
-def test_other_data_and_models(tmp_path, rng):
+def test_other_data_and_models(tmp_path, rng, small_pictures, eager_models):
     np.savez(tmp_path / "own.npz", images=rng.random((40, 8, 6, 3)), attributes=rng.integers(2, size=(40, 3)))
     run_here(
         *QUICK, "--dataset", "own.npz", "--network", "conv", "--hidden", "4", "--prior", "learned", "--kl-warmup", "1",
@@ -378,7 +386,7 @@ def test_sizes_of_counts(rng):
     ],
 )
 def test_commands_work_on_hierarchies_and_on_counts_with_sizes(
-    tmp_path, rng, name, words, monkeypatch, small_pictures, capsys
+    tmp_path, rng, name, words, monkeypatch, small_pictures, eager_models, capsys
 ):
     np.savez(tmp_path / "own.npz", x=counts_data(rng).x_train if name == "sizes" else rng.random((50, 8, 8, 1)))
     monkeypatch.chdir(tmp_path)
