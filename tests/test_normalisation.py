@@ -1,4 +1,4 @@
-"""Batch normalisation with the gradient in closed form: Keras's numbers, and Keras's files."""
+"""Batch normalisation in one kernel: Keras's numbers, and Keras's files."""
 
 import keras
 import numpy as np
