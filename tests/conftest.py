@@ -17,26 +17,34 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # compile a function once for
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-import keras
 import numpy as np
 import pytest
-from cases import eagerly
-from hypothesis import settings
 
-import kvae
 
-settings.register_profile("same examples in every run", derandomize=True, deadline=None, database=None)
-settings.load_profile("same examples in every run")
+def pytest_configure(config):
+    """Prepare a process for tests: not the one that only hands them to others, which need not wait for its imports."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        prepare()
 
-if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs takes longer than the short trainings
-    import tensorflow as tf
 
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+def prepare():
+    import cases  # noqa: F401 (and kvae, before the freeze)
+    import keras
+    from hypothesis import settings
 
-# What TensorFlow and Keras have made at their import stays: the garbage collector need not look at it, nor so often.
-gc.collect()
-gc.freeze()
-gc.set_threshold(20_000, 20, 10)
+    settings.register_profile("same examples in every run", derandomize=True, deadline=None, database=None)
+    settings.load_profile("same examples in every run")
+    if keras.backend.backend() == "tensorflow":  # tracing and optimising graphs takes longer than the short trainings
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    count_steps(keras.Model)
+
+    # What TensorFlow and Keras have made at their import stays: the garbage collector need not look at it.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 10)
+
 
 # The files that take longest, begun first: one begun last would leave the other process idle.
 LONGEST = ["worksheet_notebooks", "reliability", "models", "strategy", "speed_benchmark", "docstrings"]
@@ -54,30 +62,36 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     """Draw the same weights and noise in every run, so that a test which fails fails again."""
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
 # Optimizer steps of all tests but the long ones. A test that wants more shares a trained model, or takes fewer steps.
 MOST_STEPS = 6_000
 steps_of = {"this process": 0}
-fit = keras.Model.fit
 
 
 def steps_taken(model):
+    import keras
+
     if getattr(model, "optimizer", None) is None:
         return 0
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))  # which may be mirrored on several devices
 
 
-@functools.wraps(fit)
-def counted_fit(model, *args, **kwargs):
-    before = steps_taken(model)
-    history = fit(model, *args, **kwargs)
-    steps_of["this process"] += steps_taken(model) - before
-    return history
+def count_steps(cls):
+    """Count the steps of `cls.fit`."""
+    fit = cls.fit
 
+    @functools.wraps(fit)
+    def counted_fit(model, *args, **kwargs):
+        before = steps_taken(model)
+        history = fit(model, *args, **kwargs)
+        steps_of["this process"] += steps_taken(model) - before
+        return history
 
-keras.Model.fit = counted_fit
+    cls.fit = counted_fit
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -106,6 +120,8 @@ def pytest_terminal_summary(terminalreporter, config):
 def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
     """Clear JAX's caches regularly: a process crashes when it holds several thousand compiled functions."""
     yield
+    import keras
+
     _tests_so_far[0] += 1
     if keras.backend.backend() == "jax" and _tests_so_far[0] % 20 == 0:
         import jax
@@ -116,6 +132,8 @@ def few_compiled_functions(request, _tests_so_far=[0]):  # noqa: B006
 @pytest.fixture
 def without_graphs():
     """Run what TensorFlow would trace, eagerly: for the few steps of a test, tracing takes longer than they do."""
+    from cases import eagerly
+
     with eagerly():
         yield
 
@@ -123,11 +141,15 @@ def without_graphs():
 @pytest.fixture
 def small_pictures(monkeypatch):
     """Figures of a tenth of the pixels, which are written faster."""
+    import kvae
+
     monkeypatch.setattr(kvae.plots.canvas, "DPI", 50)
 
 
 @pytest.fixture(scope="session")
 def digits():
+    import kvae
+
     return kvae.load_data("digits")
 
 
