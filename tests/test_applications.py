@@ -26,7 +26,7 @@ def vae():
     keras.utils.set_random_seed(0)
     model = kvae.VAE(*kvae.networks.mlp((8, 8, 1), latent_dim=8, hidden=(128,)), seed=0)
     model.compile(optimizer=keras.optimizers.Adam(3e-3))
-    model.fit(DATA.batches(batch_size=32, labels=False), epochs=20, verbose=0)
+    model.fit(DATA.x_train, batch_size=32, epochs=20, verbose=0)
     return model
 
 
