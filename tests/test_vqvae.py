@@ -303,6 +303,7 @@ def test_the_doctor_reports_codes_that_are_never_chosen(trained):
     assert [usage[0, code] for code in range(8)] == [np.mean(model.encode(x) == code) for code in range(8)]
     other = vqvae(kvae.networks.grid((8, 8, 1), 4, hidden=(8, 8), num_blocks=0))
     other.set_weights(model.get_weights())
+    other.run_eagerly = True
     vectors = numpy(model.encoder(x)).reshape(-1, 4)
 
     def with_codes(codes):
