@@ -138,7 +138,9 @@ def test_gibbs_has_the_right_mean_and_too_little_spread(linear_gaussian):  # noq
 def test_optimising_finds_the_posteriors_mode(linear_gaussian, noise, monkeypatch):  # noqa: F811
     model, x, _ = linear_gaussian
     mean, _ = linear_posterior(model, x[:5], KNOWN, noise or SIGMA)
-    observation = posterior_codes.Observation(x[:5], np.broadcast_to(KNOWN, (5, PIXELS)), sigma=noise)
+    observation = posterior_codes.Observation(
+        x[:5], np.broadcast_to(KNOWN, (5, PIXELS)), posterior_codes.Sensor(sigma=noise)
+    )
     before = [w.copy() for w in model.get_weights()]
     monkeypatch.setattr(posterior_codes, "ROWS", 9)  # three images at a time
     z = posterior_codes.optimise_codes(model, observation, None, np.zeros((3, 5, LATENT), "float32"), 250, 0.05)
@@ -162,16 +164,14 @@ def test_filling_keeps_what_is_known_and_leaves_noise_out(rng):
     mean = rng.random((2, 4, 4, 1)).astype("float32")
     mask = rng.random(mean.shape) < 0.5
     value = rng.random(mean.shape).astype("float32")
-    fill = posterior_codes.Observation(value, mask).fill(mean, value, mask.astype("float32"))
+    fill = posterior_codes.Sensor().fill(mean, value, mask.astype("float32"))
     np.testing.assert_allclose(fill, np.where(mask, value, mean), atol=1e-6)
     noisy = mean + 0.5 * np.sign(rng.normal(size=mean.shape)).astype(
         "float32"
     )  # the mean square of the residuals is 0.25
     ones = np.ones_like(mean)
-    np.testing.assert_allclose(
-        posterior_codes.Observation(noisy, ones, sigma=0.6).fill(mean, noisy, ones), mean, atol=1e-6
-    )
-    half = posterior_codes.Observation(noisy, ones, sigma=np.sqrt(0.125)).fill(mean, noisy, ones)
+    np.testing.assert_allclose(posterior_codes.Sensor(sigma=0.6).fill(mean, noisy, ones), mean, atol=1e-6)
+    half = posterior_codes.Sensor(sigma=np.sqrt(0.125)).fill(mean, noisy, ones)
     np.testing.assert_allclose(half, (mean + noisy) / 2, atol=1e-5)
 
 

@@ -6,6 +6,7 @@ blocks of pixels. The public functions are in `kvae.applications.restoration`.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from kvae.distributions import Normal
 from kvae.models import capabilities
 from kvae.models.batches import in_batches
 from kvae.training.gradients import maximise
+from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, Tensor
 
 ROWS = 1000  # codes at a time, which bounds the memory
@@ -29,16 +31,27 @@ class Observation:
     Args:
         value: array `(n, height / factor, width / factor, channels)`.
         mask: array like `value`, 1 where it is known.
+        sensor: how values arise from images; by default they are pixels of these.
+    """
+
+    def __init__(self, value: ArrayLike, mask: ArrayLike, sensor: Sensor | None = None) -> None:
+        self.value = np.asarray(value, "float32")
+        self.mask = np.asarray(mask, "float32")
+        self.sensor = sensor or Sensor()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensor:
+    """How observed values arise from images.
+
+    Args:
         factor: int, side length of a block.
-        sigma: standard deviation of the noise on `value`; `None` if the values are pixels of the image, scored by the
+        sigma: standard deviation of the noise on the values; `None` if they are pixels of the image, scored by the
             model's likelihood.
     """
 
-    def __init__(self, value: ArrayLike, mask: ArrayLike, factor: int = 1, sigma: float | None = None) -> None:
-        self.value = np.asarray(value, "float32")
-        self.mask = np.asarray(mask, "float32")
-        self.factor = factor
-        self.sigma = sigma
+    factor: int = 1
+    sigma: float | None = None
 
     def log_prob(self, model: Any, params: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Compute log p(observed | z), `(batch,)`, from the decoder's outputs `params`."""
@@ -109,45 +122,57 @@ def sample_codes(
         Array `(num_samples, n, latent_dim)`.
     """
     noise = keras.random.SeedGenerator(checks.seed(seed))
+    seen = kept(model, _seen, observation.sensor, correct)
+    free, proposed, walked = (kept(model, _moved, observation.sensor, correct, *how) for how in MOVES)
 
     def function(value, mask, y):
         value, mask, condition = _tile(model, value, mask, y, num_samples)
-
-        def look(z):
-            """The state of a chain at z: z, the encoder's outputs for x̂(z), and with `correct` log p(observed, z)."""
-            params = model.generation(z[None], condition)[0]
-            x_hat = observation.fill(model.likelihood.mean(params), value, mask)
-            view = model.inference(x_hat, condition)
-            return (z, view, log_joint(model, observation, z, params, value, mask, condition)) if correct else (z, view)
-
-        def log_q(z, view):
-            return model.posterior_family.log_prob(z, view, len(model.latent_shape))
-
-        here = look(_first_codes(model, observation, value, mask, condition, noise))
+        here = seen(value, mask, condition, _first_codes(model, observation, value, mask, condition, noise))
         for step in range(steps):
-            walk = correct and step >= steps // 2 and step % 2
-            if walk:
-                there = look(here[0] + WALK * keras.random.normal(ops.shape(here[0]), dtype="float32", seed=noise))
-            else:
-                there = look(_draw(model, here[1], noise))
-            if correct and step >= steps // 2:
-                log_ratio = there[2] - here[2]
-                if not walk:
-                    log_ratio = log_ratio + log_q(here[0], there[1]) - log_q(there[0], here[1])
-                accept = ops.log(keras.random.uniform(ops.shape(log_ratio), dtype="float32", seed=noise)) < log_ratio
-                there = tuple(ops.where(_like(accept, new), new, old) for new, old in zip(there, here, strict=True))
-            here = there
+            corrected = correct and step >= steps // 2
+            move = (walked if step % 2 else proposed) if corrected else free
+            here = move(value, mask, condition, here, noise=noise)
         return ops.reshape(here[0], (-1, num_samples, *model.latent_shape))
 
     rows = max(1, ROWS // num_samples)
     return in_batches(function, observation.value, observation.mask, y, batch_size=rows).swapaxes(0, 1)
 
 
+MOVES = (False, False), (True, False), (True, True)  # of a chain: whether a step may be rejected, and is a random walk
+
+
+def _seen(model, sensor, correct, noise, value, mask, condition, z):
+    """The state of a chain at z: z, the encoder's outputs for x̂(z), and with `correct` log p(observed, z)."""
+    params = model.generation(z[None], condition)[0]
+    view = model.inference(sensor.fill(model.likelihood.mean(params), value, mask), condition)
+    return (z, view, log_joint(model, sensor, z, params, value, mask, condition)) if correct else (z, view)
+
+
+def _moved(model, sensor, correct, may_reject, walk, noise, value, mask, condition, here):
+    """The next state of a chain."""
+    if walk:
+        z = here[0] + WALK * keras.random.normal(ops.shape(here[0]), dtype="float32", seed=noise)
+    else:
+        z = _draw(model, here[1], noise)
+    there = _seen(model, sensor, correct, noise, value, mask, condition, z)
+    if not may_reject:
+        return there
+
+    def log_q(z, view):
+        return model.posterior_family.log_prob(z, view, len(model.latent_shape))
+
+    log_ratio = there[2] - here[2]
+    if not walk:
+        log_ratio = log_ratio + log_q(here[0], there[1]) - log_q(there[0], here[1])
+    accept = ops.log(keras.random.uniform(ops.shape(log_ratio), dtype="float32", seed=noise)) < log_ratio
+    return tuple(ops.where(_like(accept, new), new, old) for new, old in zip(there, here, strict=True))
+
+
 def log_joint(
-    model: Any, observation: Observation, z: Tensor, params: Tensor, value: Tensor, mask: Tensor, condition: Any
+    model: Any, sensor: Sensor, z: Tensor, params: Tensor, value: Tensor, mask: Tensor, condition: Any
 ) -> Tensor:
     """Compute log p(observed, z), `(batch,)`, from the decoder's outputs; without a prior, log p(observed | z)."""
-    log_prob = observation.log_prob(model, params, value, mask)
+    log_prob = sensor.log_prob(model, params, value, mask)
     if not capabilities.has(model, "prior"):
         return log_prob
     return log_prob + model.prior.log_prob(z, condition, model.seed_generator)
@@ -167,7 +192,7 @@ def _first_codes(model, observation, value, mask, condition, noise):
     """The start of the chains: samples from the prior, or the codes of noise images with the observed pixels put in."""
     if not capabilities.has(model, "density"):
         mean = keras.random.uniform((value.shape[0], *model.image_shape), dtype="float32", seed=noise)
-        return model.code(model.inference(observation.fill(mean, value, mask), condition))
+        return model.code(model.inference(observation.sensor.fill(mean, value, mask), condition))
     return model.prior.sample(value.shape[0], condition, noise)
 
 
@@ -198,7 +223,7 @@ def optimise_codes(model: Any, observation: Observation, y: Any, z: Array, steps
 
         def objective(z):
             params = model.generation(z[None], condition)[0]
-            return log_joint(model, observation, z, params, value, mask, condition)
+            return log_joint(model, observation.sensor, z, params, value, mask, condition)
 
         best = maximise(objective, ops.reshape(z, (-1, *model.latent_shape)), steps, learning_rate)
         return ops.reshape(best, (-1, num_samples, *model.latent_shape))
@@ -220,7 +245,7 @@ def complete(model: Any, observation: Observation, z: Array, y: Any) -> Array:
     """
 
     def function(value, mask, mean):
-        return observation.fill(mean, value, mask)
+        return observation.sensor.fill(mean, value, mask)
 
     return np.stack(
         [

@@ -66,7 +66,8 @@ def denoise(
             f"`noisy` must have a logarithm log(1 + x), which the encoder of a {type(model.likelihood).__name__} "
             f"likelihood takes: counts do not have Gaussian noise. Received: values from {noisy.min():g}"
         )
-    observation = posterior_codes.Observation(noisy, np.ones_like(noisy), sigma=checks.positive_number(sigma, "sigma"))
+    sensor = posterior_codes.Sensor(sigma=checks.positive_number(sigma, "sigma"))
+    observation = posterior_codes.Observation(noisy, np.ones_like(noisy), sensor)
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
@@ -154,9 +155,8 @@ def super_resolve(
     """
     _check(model, method)
     small = checks.array(small, small_shape(model.image_shape, factor), "small")
-    observation = posterior_codes.Observation(
-        small, np.ones_like(small), factor, checks.positive_number(sigma, "sigma")
-    )
+    sensor = posterior_codes.Sensor(factor, checks.positive_number(sigma, "sigma"))
+    observation = posterior_codes.Observation(small, np.ones_like(small), sensor)
     return _restore(model, observation, y, num_samples, method, steps, learning_rate, seed)
 
 
