@@ -87,6 +87,11 @@ def updated(fuse):
     return keras.ops.convert_to_numpy(weight)
 
 
+def test_nobody_is_then_told_of_slow_convolutions(without):
+    without("IsMklEnabled")
+    assert keras_internals.tensorflow_uses_onednn()
+
+
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="kernels of TensorFlow and PyTorch")
 @pytest.mark.parametrize("name", ["_get_variable_index", "_momentums", "_velocities"])
 def test_adam_is_then_updated_by_keras(without, name):

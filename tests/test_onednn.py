@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae.training import onednn
+from kvae.training import keras_internals, onednn
 
 IN_GRAPHS = keras.backend.backend() == "tensorflow"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -37,9 +37,7 @@ def test_it_is_switched_on_where_users_have_not_chosen(monkeypatch, machine, bef
     [("conv", False, "1", True), ("conv", True, "1", False), ("conv", False, "0", False), ("mlp", False, "1", False)],
 )
 def test_users_are_told_of_slow_convolutions(monkeypatch, without_graphs, network, on, chosen, told):
-    from tensorflow.python.util import _pywrap_util_port
-
-    monkeypatch.setattr(_pywrap_util_port, "IsMklEnabled", lambda: on)
+    monkeypatch.setattr(keras_internals, "tensorflow_uses_onednn", lambda: on)
     monkeypatch.setenv(onednn.VARIABLE, chosen)
     pair = getattr(kvae.networks, network)((4, 4, 1), 2, hidden=(2,))
     model = kvae.VAE(*pair)
@@ -53,9 +51,7 @@ def test_users_are_told_of_slow_convolutions(monkeypatch, without_graphs, networ
 @pytest.mark.long
 @pytest.mark.skipif(not (IN_GRAPHS and X86), reason="TensorFlow's kernels for x86 processors")
 def test_tensorflow_uses_them():
-    code = (
-        "import kvae, keras; from tensorflow.python.util import _pywrap_util_port as port; print(port.IsMklEnabled())"
-    )
+    code = "import kvae, keras; from kvae.training import keras_internals as k; print(k.tensorflow_uses_onednn())"
     environment = {name: value for name, value in os.environ.items() if name != onednn.VARIABLE}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "True"

@@ -1,4 +1,4 @@
-"""The only module that uses names which Keras, or PyTorch, does not promise to keep.
+"""The only module that uses names which Keras, TensorFlow or PyTorch do not promise to keep.
 
 Each function says what it is for and what happens once Keras no longer has the name: the same result on a slower path,
 or one line that says what to do instead. `NAMES` lists them; a test keeps them out of every other file.
@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 NAMES = (
+    "IsMklEnabled",
     "_flatten_layers",
     "_fused_adam_",
     "_get_variable_index",
@@ -22,6 +23,7 @@ NAMES = (
     "_maybe_symbolic_build",
     "_momentums",
     "_parallel_update_step",
+    "_pywrap_util_port",
     "_schema",
     "_use_cached_eval_dataset",
     "_velocities",
@@ -43,6 +45,19 @@ _GONE = object()
 def _private(owner: Any, name: str) -> Any:
     """The attribute `name` of `owner`, or `_GONE` if Keras no longer has it."""
     return getattr(owner, name, _GONE)
+
+
+def tensorflow_uses_onednn() -> bool:
+    """Whether TensorFlow runs the kernels of oneDNN.
+
+    Without the names: yes, so that nobody is told otherwise.
+    """
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+    except ImportError:
+        return True
+    is_enabled = _private(_pywrap_util_port, "IsMklEnabled")
+    return is_enabled is _GONE or bool(is_enabled())
 
 
 def adam_moments(optimizer: keras.optimizers.Optimizer, variable: Any) -> tuple[Any, Any] | None:

@@ -25,10 +25,11 @@ def use_onednn() -> None:
 def advise() -> None:
     """Warn that TensorFlow, loaded before kvae, runs convolutions without oneDNN."""
     import tensorflow as tf
-    from tensorflow.python.util import _pywrap_util_port
+
+    from kvae.training import keras_internals
 
     is_asked_for = os.environ.get(VARIABLE) == ON and not tf.config.list_physical_devices("GPU")
-    if is_asked_for and not _pywrap_util_port.IsMklEnabled():
+    if is_asked_for and not keras_internals.tensorflow_uses_onednn():
         warnings.warn(
             "TensorFlow trains these convolutions up to three times as fast on this processor where `import kvae` "
             f"comes before `import keras`, or with {VARIABLE}={ON} in the environment",
