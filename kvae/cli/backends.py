@@ -20,7 +20,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 # What was measured on two cores (benchmarks/README.md), by the work of a step: the number of weights times that of
 # examples, of convolutions times that of pixels as well. With MOST work or less, dense networks trained on JAX at 1.6
 # to 2.6 times the speed of TensorFlow; with more, at 1.3 to 1.6 times. With LEAST work or more, convolutions trained on
-# TensorFlow at 3.7 times the speed of JAX, which can be the faster one with less.
+# TensorFlow at 4.9 times the speed of JAX, which can be the faster one with less.
 MOST, LEAST = 200e6, 6e9
 LONG = 40_000  # steps of dense networks: with fewer, JAX saves less than half a minute, and needs longer to compile
 SHORT = 1_000  # steps of convolutions
