@@ -23,6 +23,7 @@ from kvae.types import Array, ArrayLike, Tensor
 
 ROWS = 1000  # codes at a time, which bounds the memory
 WALK = 0.2  # standard deviation of a random-walk step in each dimension; that of the prior is 1
+MOVES = (False, False), (True, False), (True, True)  # of a chain: whether a step may be rejected, and is a random walk
 
 
 class Observation:
@@ -136,9 +137,6 @@ def sample_codes(
 
     rows = max(1, ROWS // num_samples)
     return in_batches(function, observation.value, observation.mask, y, batch_size=rows).swapaxes(0, 1)
-
-
-MOVES = (False, False), (True, False), (True, True)  # of a chain: whether a step may be rejected, and is a random walk
 
 
 def _seen(model, sensor, correct, noise, value, mask, condition, z):

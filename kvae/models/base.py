@@ -18,7 +18,7 @@ from kvae.models import saving
 from kvae.models.batches import Batch, BatchResult, weighted
 from kvae.models.conditions import Conditions
 from kvae.models.steps import Steps
-from kvae.training import fit_on_arrays, gate, kept, keras_internals, optimizers, strategy
+from kvae.training import fit_on_arrays, gate, kept, keras_internals, onednn, optimizers, strategy
 from kvae.training.adam import fuse_adam
 from kvae.training.descriptions import check_same_data
 from kvae.training.finite_steps import FiniteSteps, TermMean, guards_first
@@ -143,6 +143,8 @@ class BaseModel(Steps):
             fuse_adam(self.optimizer)
             if keras.backend.backend() == "tensorflow":
                 fuse_normalisation(self)
+                if fit_on_arrays.convolutions(self):
+                    onednn.advise()
         if metrics is not None:  # built here, because Keras would build them by calling the model without labels
             images = np.zeros((1, *self.image_shape), "float32")
             super().compute_metrics(None, images, images)

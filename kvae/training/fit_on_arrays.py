@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
-from kvae.training import keras_internals, onednn, orders, pipelines, strategy
+from kvae.training import keras_internals, orders, pipelines, strategy
 from kvae.types import Array, Tensor
 
 MOST_STEPS = 100  # per execution: more would gain nothing, and Ctrl-C takes effect only after one
@@ -90,8 +90,6 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
     if keras.backend.backend() == "tensorflow":
         make = _numbers
         model.take_steps(steps)
-        if convolutions(model):
-            onednn.advise()
     elif keras.backend.backend() == "torch":
         make, steps = _OnDevice, 1
     elif keras.backend.backend() == "jax" and model.jit_compile and not (model.steps_given or convolutions(model)):

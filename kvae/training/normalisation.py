@@ -15,7 +15,8 @@ from kvae.types import Tensor
 def fuse_normalisation(model: keras.Model) -> None:
     """Make Keras's batch normalisation layers train with fewer operations, on TensorFlow and a CPU.
 
-    Outputs, gradients and moving averages are Keras's up to rounding, and so is what a file says of the layers.
+    Outputs, gradients and moving averages are Keras's up to rounding, and so is what a file says of the layers (Ioffe &
+    Szegedy 2015, https://arxiv.org/abs/1502.03167).
 
     Args:
         model: a model with networks inside. Layers of other classes, and those with `renorm` or `synchronized`, are
