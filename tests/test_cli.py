@@ -339,9 +339,9 @@ def test_hierarchies_by_their_networks(digits):
     assert (model.bound, model.num_samples, float(model.beta)) == (ImportanceWeighted(), 2, 2.0)
     model = build.build(run_options.complete({"model": "hierarchical", "network": "ladder"}), digits)
     assert model.decoder.shapes == [(32,), (16,)]
-    sizes = {"network": "top_down", "latent_dim": 3, "num_blocks": 1, "hidden": [4, 4], "free_bits": 0.5}
+    sizes = {"network": "top_down", "latent_dim": 3, "num_blocks": [0, 1], "hidden": [4, 4], "free_bits": 0.5}
     model = build.build(run_options.complete({"model": "hierarchical", "likelihood": "gaussian", **sizes}), digits)
-    assert model.decoder.shapes == [(4, 4, 3), (2, 2, 3)]
+    assert model.decoder.shapes == [(2, 2, 3)]
     assert (model.bound, model.likelihood.sigma) == (ELBO(free_bits=0.5), "learned")
 
 

@@ -246,6 +246,30 @@ def test_top_down_networks_start_small():
     assert widest(1) / widest(4) == pytest.approx(2, rel=0.1)  # 1/√L
 
 
+def test_top_down_networks_may_have_layers_at_some_resolutions_alone():
+    _, decoder = top_down((13, 10, 1), latent_dim=2, hidden=(4, 8, 8, 6), num_blocks=(0, 2, 0, 1))
+    assert decoder.shapes == [(4, 3, 2)] * 2 + [(1, 1, 2)]
+    assert [network.output_shape for network in decoder.generators[1:]] == [
+        [(None, 4, 3, 4), (None, 4, 3, 8)],  # the prior of the layer below, and its state
+        [(None, 4, 3, 4), (None, 4, 3, 8)],
+    ]
+    assert decoder(np.zeros((2, decoder.latent_dim), "float32")).shape == (2, 13, 10, 1)
+
+
+@backend_independent
+def test_the_state_of_a_top_down_network_is_enlarged_by_repeating_it():
+    _, decoder = top_down((16, 16, 1), latent_dim=2, hidden=(6, 6, 6), num_blocks=(1, 0, 1))
+    top = decoder.generators[1]
+    for layer in top.layers:
+        if isinstance(layer, layers.Conv2DTranspose):
+            layer.set_weights([0 * each for each in layer.get_weights()])
+    z = np.random.default_rng(0).normal(size=(3, 2, 2, 2)).astype("float32")
+    add = next(each for each in top.layers if isinstance(each, layers.Add))
+    small, (_, state) = (keras.Model(top.inputs, outputs)([z]) for outputs in (add.output, top.outputs))
+    small, state = map(ops.convert_to_numpy, (small, state))
+    np.testing.assert_allclose(state, small.repeat(4, 1).repeat(4, 2), rtol=1e-6)
+
+
 def test_a_ladder_has_convolutions_next_to_the_image():
     shape, latent_dims, hidden = (9, 7, 1), (3, 2), ((4, 5), 6)
     model = hierarchical(shape, sizes={"latent_dims": latent_dims, "hidden": hidden})
@@ -279,6 +303,12 @@ def test_what_does_not_fit_is_refused():
         (lambda: ladder((8, 8, 1), (3, 0), (8, 8)), r"`latent_dims` must be an integer of at least 1. Received: 0"),
         (lambda: top_down((6,)), r"`image_shape` must be \(height, width, channels\) for `top_down`"),
         (lambda: top_down((8, 8, 1), num_blocks=0), r"`num_blocks` must be an integer of at least 1"),
+        (lambda: top_down((8, 8, 1), num_blocks=(1, 0)), r"`num_blocks` must be an integer of at least 1. Received: 0"),
+        (lambda: top_down((8, 8, 1), num_blocks=(1.0, 1)), r"`num_blocks` must be an integer .* Received: 1.0"),
+        (
+            lambda: top_down((8, 8, 1), num_blocks=(1,)),
+            r"`num_blocks` must hold one number for each of `hidden` \(32, 64\)",
+        ),
         (lambda: top_down((8, 8, 1), hidden=()), r"`hidden` must hold at least one"),
         (lambda: kvae.HierarchicalVAE(*kvae.networks.mlp((8, 8, 1), 2)), r"`decoder` must be a kvae.networks.TopDown"),
         (lambda: kvae.HierarchicalVAE(encoder, decoder, likelihood=Normal()), r"`decoder` must give \(8, 8, 2\)"),

@@ -164,7 +164,10 @@ def _hierarchy(options, data, family, hidden):
     if options["network"] == "ladder":
         sizes = {"latent_dims": tuple(options["latent_dims"])} if options["latent_dims"] else {}
         return networks.ladder(data.image_shape, likelihood=family, **sizes, **hidden)
-    sizes = {name: options[name] for name in ("latent_dim", "num_blocks")}
+    sizes = {"latent_dim": options["latent_dim"]}
+    if options["num_blocks"]:
+        first, *others = options["num_blocks"]
+        sizes["num_blocks"] = (first, *others) if others else first
     return networks.top_down(data.image_shape, likelihood=family, **sizes, **hidden)
 
 

@@ -74,7 +74,8 @@ class Option:
             raise ValueError(f"`{self.name}` must be one of {sorted(self.choices)}. Received: {value!r}")
         if self.kind is list:
             for each in value:
-                checks.positive_integer(each, self.name)
+                if self.least != 0 or each != 0:
+                    checks.positive_integer(each, self.name)
         elif self.kind is int:
             least = self.least or 0
             if not least <= value <= LARGEST:

@@ -39,21 +39,21 @@ def halved(h: Any, hidden: Sequence[int], activation: Activation) -> Any:
     for filters in hidden:  # the bias is left to the normalization that follows
         convolution = _of_rank("Conv{}D", h.shape[1:-1])
         h = convolution(filters, 4, strides=2, padding="same", use_bias=False, **LAST)(h)
-        h = _normalised(h, activation)
+        h = normalised(h, activation)
     return h
 
 
 def spread(h: Any, filters: int, size: Shape, activation: Activation) -> Any:
     """A dense layer from vectors to images, or series, of a size, with batch normalization."""
     h = layers.Dense(math.prod(size) * filters, use_bias=False)(h)
-    return _normalised(layers.Reshape((*size, filters))(h), activation)
+    return normalised(layers.Reshape((*size, filters))(h), activation)
 
 
 def grown(h: Any, hidden: Sequence[int], sides: Shape, outputs: int, activation: Activation) -> Any:
     """The way back from what `halved` gives to images of height and width `sides`, or series, with `outputs`."""
     sizes = halvings(sides, hidden)
     for filters, size in zip(hidden[-2::-1], sizes[-2:0:-1], strict=True):
-        h = _normalised(doubled(h, filters, size, use_bias=False), activation)
+        h = normalised(doubled(h, filters, size, use_bias=False), activation)
     return doubled(h, outputs, sizes[0], name="likelihood")
 
 
@@ -65,10 +65,10 @@ def doubled(h: Any, filters: int, size: Shape, **kwargs: Any) -> Any:
     number in `size`, all of this runs along one axis.
     """
     h = _of_rank("Conv{}DTranspose", size)(filters, 4, strides=2, padding="same", **kwargs, **LAST)(h)
-    return _crop(_of_rank("AveragePooling{}D", size)(2, strides=1, padding="same", **LAST)(h), size)
+    return cropped(_of_rank("AveragePooling{}D", size)(2, strides=1, padding="same", **LAST)(h), size)
 
 
-def _crop(h, size):
+def cropped(h: Any, size: Shape) -> Any:
     """Cut `h` `(batch, *sides, filters)` down to `size` at the bottom and right, or at the end."""
     extra = [(0, have - want) for have, want in zip(h.shape[1:-1], size, strict=True)]
     if not any(more for _, more in extra):
@@ -76,11 +76,12 @@ def _crop(h, size):
     return layers.Cropping1D(extra[0])(h) if len(extra) == 1 else layers.Cropping2D(extra, **LAST)(h)
 
 
+def normalised(h: Any, activation: Activation) -> Any:
+    """Batch normalization, then the activation."""
+    # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
+    return layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(h))
+
+
 def _of_rank(name, sides):
     """The Keras layer for examples with these sides: "Conv{}D" is Conv1D for series, Conv2D for images."""
     return getattr(layers, name.format(len(sides)))
-
-
-def _normalised(h, activation):
-    # DCGAN's momentum: Keras's 0.99 takes hundreds of steps, and until then evaluation uses the wrong moments.
-    return layers.Activation(activation)(layers.BatchNormalization(momentum=0.9)(h))

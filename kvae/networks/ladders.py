@@ -12,7 +12,7 @@ from keras import layers
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family
 from kvae.layers import PrecisionWeighted
-from kvae.networks.convolutions import LAST, checked_filters, doubled, grown, halved, halvings, spread
+from kvae.networks.convolutions import LAST, checked_filters, cropped, grown, halved, halvings, normalised, spread
 from kvae.networks.descent import TopDown
 from kvae.networks.pairs import checked_shape
 from kvae.types import Activation
@@ -105,24 +105,30 @@ def top_down(
     image_shape: Sequence[int],
     latent_dim: int = 4,
     hidden: Sequence[int] = (32, 64),
-    num_blocks: int = 2,
+    num_blocks: int | Sequence[int] = 2,
     likelihood: str | Distribution = "bernoulli",
     activation: Activation = "gelu",
 ) -> tuple[keras.Model, TopDown]:
     """Residual convolutions whose codes are grids, at laptop size (Child 2021, https://arxiv.org/abs/2011.10650).
 
-    Each entry of `hidden` halves height and width (rounding up); at each of these resolutions there are `num_blocks`
-    stochastic layers. A state descends from the top: the prior of a layer is a function of it, the posterior of it and
-    of the encoder's features, and z is added to it through a convolution, followed by a residual block. As in its
-    authors' code, the last convolutions of residual blocks and those of z start 1/√L as large in a hierarchy of L
-    layers, and those of priors at 0. A posterior is given by its difference from the prior in mean and log-variance
-    (Vahdat & Kautz 2020, https://arxiv.org/abs/2007.03898, section 3.2).
+    Each entry of `hidden` halves height and width (rounding up), as in `conv`; at each of these resolutions there are
+    `num_blocks` stochastic layers. A state descends from the top: the prior of a layer is a function of it, the
+    posterior of it and of the encoder's features, and z is added to it through a convolution, followed by a residual
+    block. As in its authors' code, the last convolutions of residual blocks and those of z start 1/√L as large in a
+    hierarchy of L layers, those of priors at 0, and the state is enlarged by repeating it, which keeps its size. A
+    posterior is given by its difference from the prior in mean and log-variance (Vahdat & Kautz 2020,
+    https://arxiv.org/abs/2007.03898, section 3.2). The strided convolutions, and those below the last layer, are the
+    normalized ones of `conv`.
+
+    Enough entries of `hidden` for a grid of one place let the upper layers hold what concerns the whole image; without
+    `bounds.ELBO(free_bits=...)` they are likely to remain unused. Layers of few places cost little.
 
     Args:
         image_shape: `(height, width, channels)`.
         latent_dim: numbers at each place of a code.
         hidden: filters at each resolution, starting at the image.
-        num_blocks: stochastic layers at each resolution.
+        num_blocks: stochastic layers at each resolution; a tuple has a number for each entry of `hidden`, of which all
+            but the last, that of the top, may be 0.
         likelihood: name or `Distribution`; sets the number of outputs per pixel and channel.
         activation: of the hidden layers.
 
@@ -130,27 +136,27 @@ def top_down(
         `(encoder, decoder)` for a `HierarchicalVAE`: a Functional model and a `TopDown`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, or an image shape that does not have three axes.
+        ValueError: for sizes that are not positive integers, another number of `num_blocks` than of `hidden`, or an
+            image shape that does not have three axes.
 
     Example:
 
-    >>> model = kvae.HierarchicalVAE(*kvae.networks.top_down((8, 8, 1), latent_dim=2, hidden=(8, 8)))
+    >>> networks = kvae.networks.top_down((8, 8, 1), latent_dim=2, hidden=(8, 8, 8), num_blocks=(0, 1, 2))
+    >>> model = kvae.HierarchicalVAE(*networks, bound=kvae.bounds.ELBO(free_bits=1.0))
     >>> model.decoder.shapes
-    [(4, 4, 2), (4, 4, 2), (2, 2, 2), (2, 2, 2)]
+    [(2, 2, 2), (1, 1, 2), (1, 1, 2)]
     """
     image_shape = checked_shape(image_shape, "image_shape")
     if len(image_shape) != 3:
         raise ValueError(f"`image_shape` must be (height, width, channels) for `top_down`. Received: {image_shape}")
     latent_dim = checks.positive_integer(latent_dim, "latent_dim")
-    hidden = tuple(checks.positive_integer(size, "hidden") for size in hidden)
-    if not hidden:
-        raise ValueError("`hidden` must hold at least one number of filters. Received: ()")
-    num_blocks = checks.positive_integer(num_blocks, "num_blocks")
+    hidden = checked_filters(hidden, image_shape)
+    blocks = _blocks(num_blocks, hidden)
     family = likelihood_family(likelihood)
-    num_layers = len(hidden) * num_blocks
+    num_layers = sum(blocks)
 
-    def small():  # a new one each time, because one of them draws the same numbers again
-        return keras.initializers.VarianceScaling(1.0 / num_layers, "fan_avg", "uniform")
+    def small(scale=1.0):  # a new one each time, because one of them draws the same numbers again
+        return keras.initializers.VarianceScaling(scale / num_layers, "fan_avg", "uniform")
 
     def active(h):
         return layers.Activation(activation)(h)
@@ -167,22 +173,30 @@ def top_down(
     def residual(h):
         return layers.Add()([h, block(h, h.shape[-1], small())])
 
+    def enlarged(h, filters, size):
+        """Each place repeated in 2×2, plus what tells these four apart."""
+        same = h if h.shape[-1] == filters else conv(h, filters)
+        four = small(4.0)  # a kernel of 2×2 has four times the fan, of which each pixel sees one
+        detail = layers.Conv2DTranspose(filters, 2, strides=2, kernel_initializer=four, **LAST)(active(h))
+        return cropped(layers.Add()([layers.UpSampling2D(2, **LAST)(same), detail]), size)
+
     x = keras.Input(image_shape, name="x")
     h = family.as_input(x)
-    features, sizes = [], [image_shape[:2]]  # height and width of the image, and at each resolution
-    for filters in hidden:
-        h = conv(h, filters, 4, strides=2)
-        sizes.append(tuple(h.shape[1:3]))
-        for _ in range(num_blocks):
+    sizes = halvings(image_shape[:2], hidden)[1:]  # height and width at each resolution
+    features, resolutions = [], []  # of each stochastic layer
+    for resolution, (filters, count) in enumerate(zip(hidden, blocks, strict=True)):
+        h = halved(h, (filters,), activation)
+        for _ in range(count):
             h = residual(h)
             features.append(conv(active(h), -(-filters // 2)))
+            resolutions.append(resolution)
     flat = [layers.Flatten(**LAST)(each) for each in features]
     encoder = keras.Model(x, flat[0] if len(flat) == 1 else layers.Concatenate()(flat), name="encoder")
 
     generators, posteriors = [], []
-    for i, seen in enumerate(features):
-        resolution, is_top = i // num_blocks, i == num_layers - 1
-        filters, places = hidden[resolution], sizes[resolution + 1]
+    for i, (seen, resolution) in enumerate(zip(features, resolutions, strict=True)):
+        is_top = i == num_layers - 1
+        filters, places = hidden[resolution], sizes[resolution]
         z = keras.Input((*places, latent_dim), name="z")
         state, prior = (
             keras.Input((*places, filters), name="state"),
@@ -197,10 +211,24 @@ def top_down(
         h = conv(z, filters, kernel_initializer=small())
         h = residual(h if is_top else layers.Add()([state, h]))
         if i == 0:
-            outputs = conv(active(doubled(active(h), filters, sizes[0])), family.num_outputs(image_shape[-1]), 3)
+            outputs = family.num_outputs(image_shape[-1])
+            given = grown(normalised(h, activation), hidden[: resolution + 1], image_shape[:2], outputs, activation)
         else:
-            if i % num_blocks == 0:  # the layer below has the next resolution
-                h = doubled(active(h), hidden[resolution - 1], sizes[resolution])
-            outputs = [block(h, 2 * latent_dim, "zeros"), h]
-        generators.append(keras.Model(z if is_top else [z, state], outputs))
+            for above in range(resolution, resolutions[i - 1], -1):
+                h = enlarged(h, hidden[above - 1], sizes[above - 1])
+            given = [block(h, 2 * latent_dim, "zeros"), h]
+        generators.append(keras.Model(z if is_top else [z, state], given))
     return encoder, TopDown(generators, posteriors, name="decoder")
+
+
+def _blocks(num_blocks, hidden):
+    """The number of stochastic layers at each resolution, or raise a `ValueError`."""
+    if not isinstance(num_blocks, Sequence):
+        return (checks.positive_integer(num_blocks, "num_blocks"),) * len(hidden)
+    if len(num_blocks) != len(hidden):
+        raise ValueError(f"`num_blocks` must hold one number for each of `hidden` {hidden}. Received: {num_blocks}")
+    *lower, top = num_blocks
+    return (
+        *(each if each == 0 else checks.positive_integer(each, "num_blocks") for each in lower),
+        checks.positive_integer(top, "num_blocks"),
+    )
