@@ -90,11 +90,15 @@ def pipeline(
             return images, y, sample_weight
         return images if y is None else (images, y)
 
+    def epoch():  # the numbers of its rows, and the seed of its pixels
+        rng = np.random.default_rng(entropy())
+        return order.draw(rng)[:n], rng.integers(2**62, size=2)
+
     def batches(rows, noise_seed):
         numbered = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).enumerate()
         return numbered.map(lambda batch, rows: gather(rows, noise_seed, batch), num_parallel_calls=1)
 
-    dataset = kept_ahead(_epochs(order, n, entropy).flat_map(batches), num_batches)
+    dataset = kept_ahead(_drawn(epoch, (n,), (2,)).flat_map(batches), num_batches)
     parts = {"x": stored, "y": others[0], "sample_weight": others[1], "batch_size": batch_size, "seed": seed}
     dataset.describe = lambda: describe(parts)  # for several workers, without reading a batch
     return dataset
@@ -127,25 +131,27 @@ def rows(
 
     arrays = each(tf.convert_to_tensor, (smallest(x), y, sample_weight))
     num_batches = -(-order.length // batch_size)
-    numbers = _epochs(order, order.length, entropy or numbered(0)).flat_map(
-        lambda rows, _: tf.data.Dataset.range(num_batches).map(
-            lambda batch: rows[batch * batch_size : (batch + 1) * batch_size]  # `batch` would join them one by one
-        )
-    )
+    entropy = entropy or numbered(0)
+    numbers = _drawn(lambda: order.draw(np.random.default_rng(entropy())), (order.length,))
+    numbers = numbers.unbatch().batch(batch_size)
     batches = tf.data.Dataset.zip((Rows(numbers, tf.data.Dataset.from_tensors(arrays).repeat()),))
     return kept_ahead(batches, num_batches)
 
 
-def _epochs(order, n, entropy):
-    """For each epoch, drawn when it begins: the numbers of its first `n` rows, and the seed of the pixels."""
+def _drawn(epoch, *shapes):
+    """A dataset whose only element is what `epoch` returns when it begins: arrays of int64 of these shapes.
+
+    Keras makes two iterators for each epoch. With `from_generator`, and a dataset within a dataset for the batches, one
+    took 60 ms up to its first element, longer than an epoch of a small data set; this way it takes 8.
+    """
     import tensorflow as tf
 
-    def epoch():
-        rng = np.random.default_rng(entropy())
-        yield order.draw(rng)[:n], rng.integers(2**62, size=2)
+    def element(_):
+        if len(shapes) == 1:
+            return tf.ensure_shape(tf.numpy_function(epoch, (), tf.int64), *shapes)
+        return tuple(map(tf.ensure_shape, tf.numpy_function(epoch, (), (tf.int64,) * len(shapes)), shapes))
 
-    signature = (tf.TensorSpec((n,), tf.int64), tf.TensorSpec((2,), tf.int64))
-    return tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    return tf.data.Dataset.range(1).map(element)
 
 
 def numbered(seed: int, first_epoch: int = 0) -> Callable[[], Any]:
