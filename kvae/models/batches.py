@@ -11,7 +11,7 @@ from keras import ops
 
 from kvae.models import conditions
 from kvae.training.kept import Kept, as_array
-from kvae.types import Array, Tensor
+from kvae.types import Tensor
 
 
 class Batch(NamedTuple):
@@ -90,19 +90,35 @@ def in_batches(
     first, *others = arrays
     n = len(first)
     is_kept = isinstance(function, Kept)
-    results: tuple[Array, ...] = ()
+    results: Any = None
+
+    def store(rows, parts):
+        nonlocal results
+        parts = _each(as_array, parts)
+        if results is None:  # filled batch by batch: a list of batches would be copied once more in the end
+            results = _each(lambda part: np.empty((n, *part.shape[1:]), part.dtype), parts)
+        for result, part in zip(*map(_tuple, (results, parts)), strict=True):
+            result[rows] = part[: rows.stop - rows.start]
+
+    before = None  # a batch is stored while JAX, which does not wait for its own results, computes the next one
     for start in range(0, n, batch_size):
         rows = slice(start, min(start + batch_size, n))
         x = np.asarray(first[rows], "float32")  # converted here, because a copy of all images may not fit into memory
         batch = (x, *(conditions.take(array, rows) for array in others))
         parts = function(*batch, noise=noise, most=batch_size) if is_kept else function(*map(_tensors, batch))
-        is_tuple = isinstance(parts, tuple)
-        parts = tuple(map(as_array, parts if is_tuple else (parts,)))
-        if not results:  # filled batch by batch: a list of batches would be copied once more in the end
-            results = tuple(np.empty((n, *part.shape[1:]), part.dtype) for part in parts)
-        for result, part in zip(results, parts, strict=True):
-            result[rows] = part[: rows.stop - start]
-    return results if is_tuple else results[0]
+        if before:
+            store(*before)
+        before = rows, parts
+    store(*before)
+    return results
+
+
+def _each(function, parts):
+    return tuple(map(function, parts)) if isinstance(parts, tuple) else function(parts)
+
+
+def _tuple(parts):
+    return parts if isinstance(parts, tuple) else (parts,)
 
 
 def _tensors(array):
