@@ -628,7 +628,13 @@ TABLE = {
         ("[z[i], *above[1:]], training)", "[0 * z[i], *above[1:]], training)", "hierarchies:moments_of_the_prior"),
     ],
     "networks/ladders.py": [
-        ("VarianceScaling(1.0 / num_layers,", "VarianceScaling(1.0,", "hierarchies:start_small"),
+        ("VarianceScaling(scale / num_layers,", "VarianceScaling(scale,", "hierarchies:start_small"),
+        ("layers.UpSampling2D(2, **LAST)(same), detail", "detail, detail", "hierarchies:by_repeating"),
+        (
+            "for above in range(resolution, resolutions[i - 1], -1):",
+            "for above in []:",
+            "hierarchies:resolutions_alone",
+        ),
         ('block(h, 2 * latent_dim, "zeros")', 'block(h, 2 * latent_dim, "ones")', "hierarchies:start_small"),
         ("layers.Add()([prior, difference])", "difference", "hierarchies:start_small"),
     ],
@@ -715,6 +721,7 @@ TABLE = {
             "rows = slice(start, min(start + batch_size - 1, n))",
             "grid:true_posterior_the_elbo",
         ),
+        ("    store(*before)\n    return results", "    return results", "grid:true_posterior_the_elbo"),
     ],
     "models/base.py": [
         (
@@ -937,8 +944,8 @@ TABLE = {
             "tensorflow",
         ),
         (
-            "lambda batch: rows[batch * batch_size : (batch + 1) * batch_size]",
-            "lambda batch: rows[batch * batch_size : (batch + 1) * batch_size - 1]",
+            "numbers.unbatch().batch(batch_size)",
+            "numbers.unbatch().batch(batch_size - 1)",
             "feeding:default",
             "",
             "tensorflow",
