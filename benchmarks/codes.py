@@ -35,10 +35,11 @@ def bits(nats, shape):
     return float(evaluation.bits_per_dimension(float(np.mean(nats)), shape))
 
 
-def trained(model, x, minutes, setting, *callbacks):
+def trained(model, x, minutes, setting, *callbacks, decay=False):
     """The model after `minutes` of training, and its epochs."""
     model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
-    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes), *callbacks])
+    callbacks = [Until(minutes, decay=decay), *callbacks]
+    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=callbacks)
     return model, len(model.history.epoch)
 
 

@@ -8,6 +8,7 @@ of a minute.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -44,15 +45,25 @@ CLASSIFIERS = {
 
 
 class Until(keras.callbacks.Callback):
-    """Stop after some minutes, and keep the test error now and then."""
+    """Stop after some minutes, and keep the test error now and then.
 
-    def __init__(self, minutes, error=None):
+    With `decay`, the learning rate falls to 0 along a cosine of the share of the minutes that is over.
+    """
+
+    def __init__(self, minutes, error=None, decay=False):
         super().__init__()
-        self.seconds, self.error, self.curve = 60 * minutes, error, []
+        self.seconds, self.error, self.curve, self.decay = 60 * minutes, error, [], decay
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
         self.spent, self.begin = 0.0, time.perf_counter()
+        self.rate = float(self.model.optimizer.learning_rate) if self.decay else None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Lower the learning rate."""
+        if self.decay:
+            over = min(1.0, (self.spent + time.perf_counter() - self.begin) / self.seconds)
+            self.model.optimizer.learning_rate = self.rate * 0.5 * (1.0 + math.cos(math.pi * over))
 
     def on_epoch_end(self, epoch, logs=None):
         """Look at the clock, which stands still while the error is computed."""

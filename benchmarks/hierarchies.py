@@ -1,7 +1,7 @@
 """Bits per dimension of 8-bit images: likelihoods of a plain VAE, and hierarchies of stochastic layers beside it.
 
-Run `python benchmarks/hierarchies.py mnist`, or the path of an .npz file of images. Each method trains for `--minutes`;
-finished ones are skipped. The table holds minus the ELBO of test images in bits per dimension, the part of the KL, an
+Run `python benchmarks/hierarchies.py mnist`, or the path of an .npz file of images. Each method trains for `--minutes`,
+over which the learning rate falls to 0; finished ones are skipped. The table holds minus the ELBO of test images in bits per dimension, the part of the KL, an
 estimate of −log₂ p(x) by importance sampling for the first `--estimated`, and the KL of each stochastic layer, that
 next to the image first. In the literature a Gaussian is worst, then come one logistic and a mixture, and hierarchies
 are best. β of a ladder rises over the first epochs (Sønderby et al. 2016, section 2): without it, its posterior takes
@@ -92,7 +92,7 @@ def run(data, method, minutes, estimated, **setting):
     name = method.split(", ")[0]
     warmup = [kvae.callbacks.KLWarmup(setting["warmup"])] if name == "ladder" else []
     rate = setting["residual_rate" if name == "residual" else "rate"]
-    model, epochs = trained(built(method, shape, setting), x, minutes, {**setting, "rate": rate}, *warmup)
+    model, epochs = trained(built(method, shape, setting), x, minutes, {**setting, "rate": rate}, *warmup, decay=True)
     shift = math.log2(levels) if is_density else 0.0  # of a density in units of the whole range to one of levels
     log_likelihood, kl = model.elbo_terms(x_test, num_samples=10, seed=seed)
     estimate = evaluation.log_likelihood(model, x_test[:estimated], num_samples=SAMPLES, batch_size=ROWS, seed=seed)
