@@ -1,13 +1,13 @@
 """Bits per dimension of 8-bit images: likelihoods of a plain VAE, and hierarchies of stochastic layers beside it.
 
 Run `python benchmarks/hierarchies.py mnist`, or the path of an .npz file of images. Each method trains for `--minutes`,
-over which the learning rate falls to 0; finished ones are skipped. The table holds minus the ELBO of test images in bits per dimension, the part of the KL, an
-estimate of −log₂ p(x) by importance sampling for the first `--estimated`, and the KL of each stochastic layer, that
-next to the image first. In the literature a Gaussian is worst, then come one logistic and a mixture, and hierarchies
-are best. β of a ladder rises over the first epochs (Sønderby et al. 2016, section 2): without it, its posterior takes
-the prior's side before the decoder has learned what the codes are good for, and stays there. In the residual hierarchy
-the layer next to the image would meanwhile learn to do without the others; it has no warm-up. In both, each layer has
-some free bits during training, but not in what is reported.
+over which the learning rate falls to 0; finished ones are skipped. The table holds minus the ELBO of test images in
+bits per dimension, the part of the KL, an estimate of −log₂ p(x) by importance sampling for the first `--estimated`,
+and the KL of each stochastic layer, that next to the image first. In the literature a Gaussian is worst, then come one
+logistic and a mixture, and hierarchies are best. β of a ladder rises over the first epochs (Sønderby et al. 2016,
+section 2): without it, its posterior takes the prior's side before the decoder has learned what the codes are good for,
+and stays there. In the residual hierarchy the layer next to the image would meanwhile learn to do without the others;
+it has no warm-up. In both, each layer has some free bits during training, but not in what is reported.
 
 The logistic distributions and their mixtures are masses over 256 levels (17 of digits). A Gaussian, with one σ per
 pixel, is a density, which no number of bits belongs to: it is trained and tested on pixels with uniform noise of one
