@@ -68,7 +68,7 @@ def pytest_runtest_setup():
 
 
 # Optimizer steps of all tests but the long ones. A test that wants more shares a trained model, or takes fewer steps.
-MOST_STEPS = 6_000
+MOST_STEPS = 5_000
 steps_of = {"this process": 0}
 
 

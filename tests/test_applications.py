@@ -245,6 +245,7 @@ def test_psnr_is_the_formula(rng):
 # Anomalies.
 
 
+@pytest.mark.long
 def test_anomaly_scores_are_what_they_are_named_after(vae, pca, autoencoder):
     np.testing.assert_allclose(
         applications.anomaly_score(vae, X, seed=3), -vae.elbo(X, num_samples=50, seed=3), rtol=1e-6

@@ -248,6 +248,7 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
     run_folder.check(tmp_path, force=False)  # a new run can start there
 
 
+@pytest.mark.long
 def test_a_run_of_the_command_resumes_to_the_bit(tmp_path, monkeypatch):
     """JAX and PyTorch get its data as arrays, TensorFlow as a dataset that counts its epochs."""
     given = options.complete({"model": "vae", "hidden": [8], "epochs": 2, "batch_size": 500})

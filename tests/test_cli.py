@@ -736,6 +736,7 @@ def test_out_of_memory_is_one_line_that_names_the_batch_size(in_process, monkeyp
 SHELL = f'kvae() {{ {sys.executable} -c "{KVAE}" "$@"; }}; '
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "code", "out", "err"),
     [

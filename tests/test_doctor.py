@@ -133,6 +133,7 @@ def test_a_healthy_model_has_one_line_with_its_figures(digits, trained, likeliho
     assert "2 of 2 latent units active" in findings[0].message
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", MEANS)
 def test_a_mean_for_a_sum_is_named_with_the_beta_that_it_equals(digits, healthy, case):
     make, equals = MEANS[case]
@@ -158,6 +159,7 @@ def test_a_mean_that_beta_makes_up_for(digits, healthy):
     assert "equivalent to β = 1 with sums" in findings[0].message
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DENSITIES)
 def test_no_model_of_this_package_has_a_mean_for_a_sum(name):
     case = DENSITIES[name]

@@ -33,6 +33,7 @@ def expected(name, method="reconstruct"):
     return model, inputs, getattr(model, method)(x, y)
 
 
+@pytest.mark.long
 @no_saved_model
 @pytest.mark.parametrize(
     ("name", "method"),

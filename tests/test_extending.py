@@ -105,6 +105,7 @@ def test_it_trains_and_logs_its_terms(name):
     assert np.isfinite(estimate.values).all()
 
 
+@pytest.mark.long
 @pytest.mark.backend_independent
 def test_all_load_by_value_in_another_process(tmp_path):
     """`kvae.load_model` loads them if their modules are imported, and rejects them otherwise."""

@@ -69,6 +69,7 @@ def pixels(n=4, shape=(2, 2, 1), seed=0):
     return x
 
 
+@pytest.mark.long
 # Of the bounds that divide by the sum of the weights, those with the largest powers and gradients for all posteriors.
 @pytest.mark.parametrize(
     ("posterior", "bound"),
@@ -87,6 +88,7 @@ def test_extreme_parameters_of_posterior_and_likelihood(posterior, bound):
         assert_a_step_is_finite(model, pixels())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("posterior", ["normal", "log_normal"])
 @pytest.mark.parametrize("prior", PRIORS)
 def test_extreme_parameters_under_every_prior(prior, posterior):
@@ -104,6 +106,7 @@ def test_extreme_parameters_of_a_gaussian_likelihood(likelihood):
         assert_a_step_is_finite(model, pixels())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 @pytest.mark.parametrize(("shape", "n"), [((1, 1, 1), 4), ((1, 1, 1), 1), ((3, 2, 1), 1)], ids=str)
 def test_one_pixel_and_one_example(network, shape, n):
@@ -154,6 +157,7 @@ def test_pixels_whose_squares_overflow_are_refused(model):
 # Precision.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"], indirect=True)
 @pytest.mark.parametrize("name", ["vae-importance-weighted", "vae-learned-sigma", "cvae-mixture", "autoencoder-conv"])
 def test_terms_are_float32_and_near_float32_s_under_every_policy(name, policy):

@@ -212,6 +212,7 @@ def test_a_model_is_left_as_it_was(digits, without_graphs):
     assert np.isfinite(after.values).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DENSITIES)
 def test_every_model_with_a_density_has_an_estimate(name, request):
     if name not in ("vae", "semisupervised"):

@@ -22,6 +22,7 @@ def test_this_release_has_saved_its_models():
     assert sum(path.stat().st_size for path in latest) < 600_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", FILES, ids=lambda path: "-".join(path.relative_to(make.SAVED).with_suffix("").parts))
 def test_values(path):
     model = kvae.load_model(path)

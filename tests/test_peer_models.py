@@ -40,6 +40,7 @@ def names():
     return {**names, "x": names["x"][:EXAMPLES], "counts": names["counts"][:EXAMPLES], "fit": fit}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", CODE)
 @pytest.mark.usefixtures("without_graphs")
 def test_the_line_builds_a_model_that_trains_and_generates(code, names):

@@ -88,6 +88,7 @@ def test_bernoulli_gradient_is_pixel_minus_mean(logits, x):
     np.testing.assert_allclose(as_array(found), x - special.expit(logits.astype("float64")), atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FACTORISED)
 @given(st.data())
 @some
@@ -113,6 +114,7 @@ def test_a_posterior_stays_finite(name, data):
     assert np.isfinite(as_array(kl)).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FACTORISED)
 @given(st.data())
 @fewer

@@ -130,6 +130,7 @@ def test_the_gradient_is_that_of_its_objective(name, monkeypatch):
         assert np.isfinite(model.evaluate(np.float32(X), verbose=0)).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "model",
     [

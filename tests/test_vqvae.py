@@ -296,6 +296,7 @@ def test_a_fitted_prior_generates_and_bounds_the_likelihood(trained):
         kvae.priors.fit(fitted, x, "autoregressive")
 
 
+@pytest.mark.long
 def test_the_doctor_reports_codes_that_are_never_chosen(trained):
     model, x, _ = trained
     usage = model.code_usage(x)
