@@ -117,6 +117,7 @@ def quiet_and_in_a_folder(tmp_path, monkeypatch, small_pictures):
     keras.config.enable_interactive_logging()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough: on TensorFlow")
 @pytest.mark.filterwarnings("ignore:(Diagnosis|KLWarmup|CapacityWarmup)")  # one epoch is little
 @pytest.mark.parametrize(("name", "path", "line", "source"), documented())

@@ -49,6 +49,7 @@ def quick(monkeypatch, request):
     monkeypatch.setattr(BaseModel, "compile", functools.partialmethod(BaseModel.compile, **QUICKLY))
 
 
+@pytest.mark.long
 @estimator_checks.parametrize_with_checks([FIRST], expected_failed_checks=CHECKED.get)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
