@@ -721,7 +721,7 @@ TABLE = {
             "rows = slice(start, min(start + batch_size - 1, n))",
             "grid:true_posterior_the_elbo",
         ),
-        ("    store(*before)\n    return results", "    return results", "grid:true_posterior_the_elbo"),
+        ("    store(*before)\n    return", "    return", "grid:true_posterior_the_elbo"),
     ],
     "models/base.py": [
         (

@@ -11,7 +11,7 @@ from keras import ops
 
 from kvae.models import conditions
 from kvae.training.kept import Kept, as_array
-from kvae.types import Tensor
+from kvae.types import Array, Tensor
 
 
 class Batch(NamedTuple):
@@ -90,17 +90,17 @@ def in_batches(
     first, *others = arrays
     n = len(first)
     is_kept = isinstance(function, Kept)
-    results: Any = None
+    results: tuple[Array, ...] = ()
 
-    def store(rows, parts):
+    def store(rows: slice, parts: Any) -> None:
         nonlocal results
-        parts = _each(as_array, parts)
-        if results is None:  # filled batch by batch: a list of batches would be copied once more in the end
-            results = _each(lambda part: np.empty((n, *part.shape[1:]), part.dtype), parts)
-        for result, part in zip(*map(_tuple, (results, parts)), strict=True):
-            result[rows] = part[: rows.stop - rows.start]
+        arrays = tuple(map(as_array, parts if isinstance(parts, tuple) else (parts,)))
+        if not results:  # filled batch by batch: a list of batches would be copied once more in the end
+            results = tuple(np.empty((n, *array.shape[1:]), array.dtype) for array in arrays)
+        for result, array in zip(results, arrays, strict=True):
+            result[rows] = array[: rows.stop - rows.start]
 
-    before = None  # a batch is stored while JAX, which does not wait for its own results, computes the next one
+    before: Any = None  # a batch is stored while JAX, which does not wait for its own results, computes the next one
     for start in range(0, n, batch_size):
         rows = slice(start, min(start + batch_size, n))
         x = np.asarray(first[rows], "float32")  # converted here, because a copy of all images may not fit into memory
@@ -110,15 +110,7 @@ def in_batches(
             store(*before)
         before = rows, parts
     store(*before)
-    return results
-
-
-def _each(function, parts):
-    return tuple(map(function, parts)) if isinstance(parts, tuple) else function(parts)
-
-
-def _tuple(parts):
-    return parts if isinstance(parts, tuple) else (parts,)
+    return results if isinstance(before[1], tuple) else results[0]
 
 
 def _tensors(array):
