@@ -953,7 +953,7 @@ TABLE = {
         ("orders.shuffled(len(x)) if shuffle", "orders.unchanged(len(x)) if shuffle", "data:new_order"),
         ("else orders.unchanged(len(x))", "else orders.shuffled(len(x))", "data:keep_their_order"),
         ("entropy or numbered(0)", "numbered(0)", "feeding:another-seed", "", "tensorflow"),
-        ("noise_seed + [0, 1] * batch", "noise_seed", "data:dynamic_binarization"),
+        ("second + np.arange(n) // batch_size", "second + 0 * np.arange(n)", "data:dynamic_binarization"),
         ("tf.shape(images), seed) < images", "tf.shape(images), seed) > images", "data:dynamic_binarization"),
         ("itertools.count(first_epoch)", "itertools.count()", "data:resumed"),
         ("itertools.repeat(seed % 2**64)", "itertools.repeat(0)", "data:new_order"),

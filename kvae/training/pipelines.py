@@ -81,24 +81,25 @@ def pipeline(
     others = each(tf.convert_to_tensor, (y, sample_weight))
     entropy = entropy or numbered(seed, first_epoch)
 
-    def gather(rows, noise_seed, batch):
+    def gather(rows, noise_seeds=None):
         images = fetch(rows)
         if dynamic:
-            images = binary(images, noise_seed + [0, 1] * batch)
+            images = binary(images, noise_seeds[0])
         y, sample_weight = each(lambda a: tf.gather(a, rows), others)
         if sample_weight is not None:
             return images, y, sample_weight
         return images if y is None else (images, y)
 
-    def epoch():  # the numbers of its rows, and the seed of its pixels
+    def epoch():  # the numbers of its rows, and for each the seed of the pixels of its batch
         rng = np.random.default_rng(entropy())
-        return order.draw(rng)[:n], rng.integers(2**62, size=2)
+        rows = order.draw(rng)[:n]
+        if not dynamic:
+            return rows
+        first, second = rng.integers(2**62, size=2)
+        return rows, np.stack([np.full(n, first), second + np.arange(n) // batch_size], axis=-1)
 
-    def batches(rows, noise_seed):
-        numbered = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).enumerate()
-        return numbered.map(lambda batch, rows: gather(rows, noise_seed, batch), num_parallel_calls=1)
-
-    dataset = kept_ahead(_drawn(epoch, (n,), (2,)).flat_map(batches), num_batches)
+    drawn = _drawn(epoch, (n,), (n, 2)) if dynamic else _drawn(epoch, (n,))
+    dataset = kept_ahead(drawn.unbatch().batch(batch_size).map(gather, num_parallel_calls=1), num_batches)
     parts = {"x": stored, "y": others[0], "sample_weight": others[1], "batch_size": batch_size, "seed": seed}
     dataset.describe = lambda: describe(parts)  # for several workers, without reading a batch
     return dataset
