@@ -305,6 +305,8 @@ def test_what_does_not_fit_is_refused():
         (lambda: top_down((8, 8, 1), num_blocks=0), r"`num_blocks` must be an integer of at least 1"),
         (lambda: top_down((8, 8, 1), num_blocks=(1, 0)), r"`num_blocks` must be an integer of at least 1. Received: 0"),
         (lambda: top_down((8, 8, 1), num_blocks=(1.0, 1)), r"`num_blocks` must be an integer .* Received: 1.0"),
+        (lambda: top_down((8, 8, 1), num_blocks=(0.0, 1)), r"`num_blocks` must be an integer .* Received: 0.0"),
+        (lambda: top_down((8, 8, 1), num_blocks=(False, 1)), r"`num_blocks` must be an integer .* Received: False"),
         (
             lambda: top_down((8, 8, 1), num_blocks=(1,)),
             r"`num_blocks` must hold one number for each of `hidden` \(32, 64\)",

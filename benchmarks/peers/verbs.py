@@ -1,9 +1,8 @@
 """kvae's methods on arrays, in a fresh process: `python -m peers.verbs BACKEND [IMAGES]` prints JSON.
 
 For each method, the time of its second call divided by the median of the next ones, the median of five new models: 1 if
-nothing is compiled anew. And
-the time of `log_likelihood` divided by that of the bare matrix products of its decoder, for a tenth of a percent of the
-images with 1000 samples each.
+nothing is compiled anew. And the time of `log_likelihood` divided by that of the bare matrix products of its decoder,
+for a tenth of a percent of the images with 1000 samples each.
 """
 
 import json

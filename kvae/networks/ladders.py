@@ -229,6 +229,6 @@ def _blocks(num_blocks, hidden):
         raise ValueError(f"`num_blocks` must hold one number for each of `hidden` {hidden}. Received: {num_blocks}")
     *lower, top = num_blocks
     return (
-        *(each if each == 0 else checks.positive_integer(each, "num_blocks") for each in lower),
+        *(0 if type(each) is int and each == 0 else checks.positive_integer(each, "num_blocks") for each in lower),
         checks.positive_integer(top, "num_blocks"),
     )
