@@ -7,7 +7,7 @@ Run it on an idle machine, from the repository's root:
 The contestants are in `benchmarks/peers/`; one whose package is missing is reported and skipped. Each has a process
 that lives for all rounds of a case, compiles before the first, and runs only while the others wait: A B C, A B C, ...
 Results are saved in `speed.json` and not measured again, so an interrupted run can be resumed; tables and a figure are
-generated from that file. Five rounds of everything take about 15 minutes on two cores. How the times grow with the
+generated from that file. Five rounds of everything take about half an hour on two cores. How the times grow with the
 sizes of a model and its data is measured by `growth.py`.
 """
 

@@ -114,7 +114,7 @@ def _fresh(what, library, backend):
 _HELP = "import sys; sys.argv = ['kvae', '--help']; from kvae.cli.main import main; main()"  # the code of the command
 FIRST_STEP, IMPORT = "first step, {}", "import, {}"
 _STARTED = {"import": IMPORT, "first_step": FIRST_STEP}
-DEMO = "kvae demo, without bytecode"
+DEMO = "kvae demo, a new process"
 LARGE = ("evaluate", "generate", "LatentScatter")
 METHODS = ("generate", "encode", "decode", "reconstruct", "elbo", "predict", "evaluate", "log_likelihood")
 SECOND_CALL, PRODUCTS = "{}, second call / next calls, {}", "log_likelihood / its matrix products, {}"
