@@ -10,7 +10,7 @@ from keras import layers, ops
 
 import kvae
 from kvae.distributions import NegativeBinomial, Normal, Observed, Poisson
-from kvae.networks import conv, mlp
+from kvae.networks import classifier, conv, mlp
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (28, 20, 1), (32, 32, 3), (64, 64, 3), (9, 7, 2)]
 
@@ -41,6 +41,27 @@ def test_conv_follows_dcgan():
             assert layer.strides == (2, 2)
         if isinstance(layer, keras.layers.BatchNormalization):
             assert layer.momentum == 0.9  # with Keras's 0.99, evaluation uses wrong moments for hundreds of steps
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 20, 3), (9, 2)])
+@pytest.mark.parametrize(("network", "hidden"), [("mlp", ()), ("mlp", (8, 4)), ("conv", (4, 8))])
+def test_a_classifier_is_dense_or_the_encoder_of_conv(shape, network, hidden):
+    judge = classifier(shape, 7, hidden, network=network)
+    assert (judge.input_shape, judge.output_shape) == ((None, *shape), (None, 7))
+    assert judge.layers[-1].activation is keras.activations.linear  # logits
+    if network == "conv":
+        body, encoder = judge.layers[:-1], conv(shape, 2, hidden)[0].layers[:-1]
+        assert [type(layer) for layer in body] == [type(layer) for layer in encoder]
+        assert [layer.output.shape for layer in body] == [layer.output.shape for layer in encoder]
+
+
+def test_bad_arguments_of_a_classifier():
+    with pytest.raises(ValueError, match=r"`network` must be one of \['mlp', 'conv'\]. Received: 'ladder'"):
+        classifier((8, 8, 1), 3, network="ladder")
+    with pytest.raises(ValueError, match=r"\(height, width, channels\)"):
+        classifier((8,), 3, network="conv")
+    with pytest.raises(ValueError, match=r"`hidden` must be an integer of at least 1"):
+        classifier((8, 8, 1), 3, (0,))
 
 
 @pytest.mark.parametrize("factory", [mlp, conv])

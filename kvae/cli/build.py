@@ -115,7 +115,7 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
         five = networks.auxiliary(data.image_shape, options["latent_dim"], width, **given)
         return AuxiliaryVAE(*five, num_classes=width, **variational)
     if kind == "semisupervised":
-        judge = networks.classifier(data.image_shape, width)
+        judge = networks.classifier(data.image_shape, width, network=options["network"], **hidden)
         return SemiSupervisedVAE(*pair, judge, num_classes=width, **variational)
     return VAE(*pair, **variational)
 

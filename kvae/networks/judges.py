@@ -9,43 +9,55 @@ import keras
 from keras import layers
 
 from kvae import checks
-from kvae.networks.convolutions import LAST
+from kvae.networks.convolutions import LAST, checked_filters, halved
 from kvae.types import Activation
+
+LEAK = 0.2  # DCGAN's slope for negative inputs
+HIDDEN = {"mlp": (512, 256), "conv": (32, 64)}  # those of the factories of pairs, which a judge is matched with
 
 
 def classifier(
-    image_shape: Sequence[int], num_classes: int, hidden: Sequence[int] = (512, 256), activation: Activation = "relu"
+    image_shape: Sequence[int],
+    num_classes: int,
+    hidden: Sequence[int] | None = None,
+    activation: Activation = "relu",
+    network: Literal["mlp", "conv"] = "mlp",
 ) -> keras.Model:
-    """A multilayer perceptron from images to the logits of their classes.
+    """A network from images to the logits of their classes: dense layers, or the convolutions of `conv`'s encoder.
+
+    With few labels of images, convolutions make fewer errors.
 
     Args:
-        image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables and codes.
+        image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables and codes. For "conv"
+            also `(time, channels)` of series.
         num_classes: number of classes.
-        hidden: units of the hidden layers.
+        hidden: units of the dense layers, or filters of the convolutions; `None` for (512, 256) or (32, 64).
         activation: of the hidden layers.
+        network: "mlp" or "conv".
 
     Returns:
         Functional model from `(batch, *image_shape)` to logits `(batch, num_classes)`.
 
     Raises:
-        ValueError: for sizes that are not positive integers.
+        ValueError: for sizes that are not positive integers, an unknown `network`, and for "conv" if the image shape
+            has neither three axes nor two.
 
     Example:
 
     >>> kvae.networks.classifier((8, 8, 1), num_classes=10).output_shape
     (None, 10)
     """
+    hidden = _hidden(network, hidden)
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
     num_classes = checks.positive_integer(num_classes, "num_classes")
     x = keras.Input(image_shape, name="x")
-    h = layers.Flatten(**LAST)(x)
-    for size in hidden:
-        h = layers.Dense(checks.positive_integer(size, "hidden"), activation=activation)(h)
+    if network == "conv":
+        h = layers.Flatten(**LAST)(halved(x, checked_filters(hidden, image_shape), activation))
+    else:
+        h = layers.Flatten(**LAST)(x)
+        for size in hidden:
+            h = layers.Dense(size, activation=activation)(h)
     return keras.Model(x, layers.Dense(num_classes, name="logits")(h), name="classifier")
-
-
-LEAK = 0.2  # DCGAN's slope for negative inputs
-HIDDEN = {"mlp": (512, 256), "conv": (32, 64)}  # those of the factories of pairs, which a discriminator is matched with
 
 
 def discriminator(
@@ -77,10 +89,8 @@ def discriminator(
     >>> discriminator.output_shape, discriminator.get_layer("features").output.shape
     ((None, 1), (None, 256))
     """
-    if network not in HIDDEN:
-        raise ValueError(f"`network` must be one of {list(HIDDEN)}. Received: {network!r}")
+    hidden = _hidden(network, hidden)
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
-    hidden = tuple(checks.positive_integer(size, "hidden") for size in (HIDDEN[network] if hidden is None else hidden))
     if not hidden:
         raise ValueError("`hidden` must hold at least one layer, whose activations are the features. Received: ()")
     x = keras.Input(image_shape, name="x")
@@ -102,3 +112,10 @@ def discriminator(
             h = layers.LeakyReLU(LEAK)(h)
         h = layers.Flatten(name="features", **LAST)(h)
     return keras.Model(x, layers.Dense(1, name="logit")(h), name="discriminator")
+
+
+def _hidden(network, hidden):
+    """The sizes of the hidden layers of a kind of network."""
+    if network not in HIDDEN:
+        raise ValueError(f"`network` must be one of {list(HIDDEN)}. Received: {network!r}")
+    return tuple(checks.positive_integer(size, "hidden") for size in (HIDDEN[network] if hidden is None else hidden))
