@@ -242,6 +242,18 @@ def test_m1_takes_no_model_with_a_condition(model):
         kvae.classifier.on_codes(model, images(3), [0, 1, -1])
 
 
+@pytest.mark.parametrize(
+    ("kind", "network"), [("semisupervised", "mlp"), ("semisupervised", "conv"), ("auxiliary", "mlp")]
+)
+def test_options_become_the_classifier_and_its_weight(digits, kind, network):
+    from kvae.cli import build, options
+
+    given = {"model": kind, "network": network, "hidden": [8], "label_weight": 300.0}
+    model = build.build(options.complete(given), digits)
+    assert model.alpha == 300.0
+    assert any(isinstance(layer, keras.layers.Conv2D) for layer in model.classifier.layers) == (network == "conv")
+
+
 @pytest.mark.long
 def test_the_command_trains_evaluates_and_draws(tmp_path, capsys):
     from kvae.cli import main
@@ -251,5 +263,6 @@ def test_the_command_trains_evaluates_and_draws(tmp_path, capsys):
     assert main.main(["train", "--model", "semisupervised", *options, "--out", out]) == 0
     assert "accuracy" in capsys.readouterr().out
     assert main.main(["generate", f"{out}/model.keras", "--label", "7", "--out", str(tmp_path / "sevens.png")]) == 0
-    assert main.main(["train", "--labels-per-class", "3", "--out", str(tmp_path / "other")]) == 1
-    assert "requires model=semisupervised" in capsys.readouterr().err
+    for option in ("--labels-per-class", "--label-weight"):
+        assert main.main(["train", option, "3", "--out", str(tmp_path / "other")]) == 1
+        assert "requires model=semisupervised" in capsys.readouterr().err

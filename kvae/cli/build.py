@@ -113,10 +113,10 @@ def build(options: dict[str, Any], data: Dataset) -> BaseModel:
     if kind == "auxiliary":
         given = {"posterior": options["posterior"], "likelihood": family, **hidden}
         five = networks.auxiliary(data.image_shape, options["latent_dim"], width, **given)
-        return AuxiliaryVAE(*five, num_classes=width, **variational)
+        return AuxiliaryVAE(*five, num_classes=width, alpha=options["label_weight"], **variational)
     if kind == "semisupervised":
         judge = networks.classifier(data.image_shape, width, network=options["network"], **hidden)
-        return SemiSupervisedVAE(*pair, judge, num_classes=width, **variational)
+        return SemiSupervisedVAE(*pair, judge, num_classes=width, alpha=options["label_weight"], **variational)
     return VAE(*pair, **variational)
 
 
