@@ -48,7 +48,7 @@ CLASSIFIERS = {
 class Until(keras.callbacks.Callback):
     """Stop after some minutes, in one call of `fit` or several, and keep the test error now and then.
 
-    With `decay`, the learning rate falls to 0 along a cosine of the share of the minutes that is over.
+    With `decay`, all learning rates fall to 0 along a cosine of the share of the minutes that is over.
     """
 
     hears_executions = True  # many steps may run between two looks at the clock
@@ -72,7 +72,9 @@ class Until(keras.callbacks.Callback):
         """Start the clock, once."""
         if self.begin is None:
             self.begin = time.perf_counter()
-            self.rate = float(self.model.optimizer.learning_rate) if self.decay else None
+            several = getattr(self.model.optimizer, "members", None)  # those of a model with an adversary
+            self.optimizers = several() if several else [self.model.optimizer]
+            self.rates = [float(each.learning_rate) for each in self.optimizers] if self.decay else []
 
     def on_epoch_begin(self, epoch, logs=None):
         """Lower the learning rate: on JAX, what is set within an epoch is lost."""
@@ -82,7 +84,8 @@ class Until(keras.callbacks.Callback):
         """Lower the learning rate."""
         if self.decay:
             over = min(1.0, self.now / self.seconds)
-            self.model.optimizer.learning_rate = self.rate * 0.5 * (1.0 + math.cos(math.pi * over))
+            for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+                optimizer.learning_rate = rate * 0.5 * (1.0 + math.cos(math.pi * over))
 
     def on_epoch_end(self, epoch, logs=None):
         """Look at the clock, which stands still while the error is computed."""
