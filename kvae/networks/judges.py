@@ -25,8 +25,6 @@ def classifier(
 ) -> keras.Model:
     """A network from images to the logits of their classes: dense layers, or the convolutions of `conv`'s encoder.
 
-    With few labels of images, convolutions make fewer errors.
-
     Args:
         image_shape: shape of one example, `(height, width, channels)`; `(features,)` for tables and codes. For "conv"
             also `(time, channels)` of series.
