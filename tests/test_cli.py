@@ -143,7 +143,7 @@ def test_a_run_is_not_overwritten_without_force(trained, small_pictures):
 
 def test_generate_by_label(trained):
     folder, _ = trained
-    printed = run_here("generate", "run/model.keras", "--label", "7", "--count", "4", cwd=folder)
+    printed = run_here("generate", "run", "--label", "7", "--count", "4", cwd=folder)
     assert "4 images" in printed
     assert (folder / "run" / "generated-label-7.png").stat().st_size > 1000
     some = ("--label", "1", "2", "--count", "3", "--temperature", "0.5", "--out", "some.npz")
@@ -269,7 +269,7 @@ def test_other_data_and_models(tmp_path, rng, small_pictures, eager_models):
     assert {"sample_grid_epoch_0002.png", "latent_manifold_epoch_0002.png"} <= names
     run_here("plot", "run/model.keras", cwd=tmp_path)
     assert (tmp_path / "run" / "plots" / "manifold.png").is_file()
-    assert "negative elbo" in run_here("evaluate", "run/model.keras", cwd=tmp_path)
+    assert "negative elbo" in run_here("evaluate", "run", cwd=tmp_path)
     for task in ("anomaly", "compress"):
         run_here("apply", task, "run/model.keras", "--count", "8", cwd=tmp_path)
     vector = ("--attributes", "1", "0", "0", "1", "1", "0")

@@ -55,7 +55,24 @@ def test_a_classifier_is_dense_or_the_encoder_of_conv(shape, network, hidden):
         assert [layer.output.shape for layer in body] == [layer.output.shape for layer in encoder]
 
 
+def differ(judge, x, **kwargs):
+    one, other = (ops.convert_to_numpy(judge(x, **kwargs)) for _ in range(2))
+    return not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("network", "hidden", "count"), [("mlp", (8, 4), 2), ("conv", (4, 8), 1)])
+def test_a_classifier_drops_units_in_training_alone(network, hidden, count, rng):
+    judge = classifier((8, 8, 1), 3, hidden, network=network, dropout=0.5)
+    drops = [layer.rate for layer in judge.layers if isinstance(layer, keras.layers.Dropout)]
+    assert drops == [0.5] * count
+    x = rng.random((4, 8, 8, 1), dtype="float32")
+    assert not differ(judge, x, training=False)
+    assert differ(judge, x, training=True)
+
+
 def test_bad_arguments_of_a_classifier():
+    with pytest.raises(ValueError, match=r"`dropout` must be .*Received: dropout=1"):
+        classifier((8, 8, 1), 3, dropout=1.0)
     with pytest.raises(ValueError, match=r"`network` must be one of \['mlp', 'conv'\]. Received: 'ladder'"):
         classifier((8, 8, 1), 3, network="ladder")
     with pytest.raises(ValueError, match=r"\(height, width, channels\)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,7 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     own_modules(sub)
 
     def model_argument(sub):
-        sub.add_argument("model", metavar="MODEL", help="a model.keras file")
+        sub.add_argument("model", metavar="MODEL", type=_model_file, help="a model.keras file, or its run's folder")
         own_modules(sub)
 
     def conversion(sub, default):
@@ -168,6 +169,11 @@ def parser(functions: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
 
     workshops.add_arguments(command("workshop"))
     return top
+
+
+def _model_file(path):
+    """The model's file of a run whose folder is given."""
+    return os.path.join(path, "model.keras") if os.path.isdir(path) else path
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from keras import layers
 
 from kvae import checks
 from kvae.networks.convolutions import LAST, checked_filters, halved
-from kvae.types import Activation
+from kvae.types import Activation, Number
 
 LEAK = 0.2  # DCGAN's slope for negative inputs
 HIDDEN = {"mlp": (512, 256), "conv": (32, 64)}  # those of the factories of pairs, which a judge is matched with
@@ -22,6 +22,7 @@ def classifier(
     hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
     network: Literal["mlp", "conv"] = "mlp",
+    dropout: Number = 0.0,
 ) -> keras.Model:
     """A network from images to the logits of their classes: dense layers, or the convolutions of `conv`'s encoder.
 
@@ -32,13 +33,15 @@ def classifier(
         hidden: units of the dense layers, or filters of the convolutions; `None` for (512, 256) or (32, 64).
         activation: of the hidden layers.
         network: "mlp" or "conv".
+        dropout: probability with which a unit of a dense layer, or an activation of the last convolution, is set to 0
+            in training (Srivastava et al. 2014). With few labels, a network without it is soon certain of all images.
 
     Returns:
         Functional model from `(batch, *image_shape)` to logits `(batch, num_classes)`.
 
     Raises:
-        ValueError: for sizes that are not positive integers, an unknown `network`, and for "conv" if the image shape
-            has neither three axes nor two.
+        ValueError: for sizes that are not positive integers, an unknown `network`, a `dropout` outside [0, 1), and for
+            "conv" if the image shape has neither three axes nor two.
 
     Example:
 
@@ -48,13 +51,18 @@ def classifier(
     hidden = _hidden(network, hidden)
     image_shape = tuple(checks.positive_integer(side, "image_shape") for side in image_shape)
     num_classes = checks.positive_integer(num_classes, "num_classes")
+    dropout = checks.number(dropout, "dropout", at_least=0, below=1)
+
+    def dropped(h: Any) -> Any:
+        return layers.Dropout(dropout)(h) if dropout else h
+
     x = keras.Input(image_shape, name="x")
     if network == "conv":
-        h = layers.Flatten(**LAST)(halved(x, checked_filters(hidden, image_shape), activation))
+        h = dropped(layers.Flatten(**LAST)(halved(x, checked_filters(hidden, image_shape), activation)))
     else:
         h = layers.Flatten(**LAST)(x)
         for size in hidden:
-            h = layers.Dense(size, activation=activation)(h)
+            h = dropped(layers.Dense(size, activation=activation)(h))
     return keras.Model(x, layers.Dense(num_classes, name="logits")(h), name="classifier")
 
 
