@@ -137,23 +137,19 @@ def m2(shape, setting, likelihood="bernoulli"):
 
 
 def judge_of_both(shape, setting):
-    """A classifier of an image and the auxiliary variable: convolutions with dropout."""
-    x, a = keras.Input(shape), keras.Input((AUXILIARY_DIM,))
-    h = layers.Dropout(0.2)(x)
-    for filters in FILTERS:
-        h = layers.Conv2D(filters, 5, strides=2, padding="same", activation="relu")(h)
-    h = layers.Dropout(0.5)(layers.Concatenate()([layers.Flatten()(h), a]))
-    h = layers.Dropout(0.5)(layers.Dense(setting["hidden"], activation="relu")(h))
-    return keras.Model([x, a], layers.Dense(10)(h))
+    """A classifier of an image and the auxiliary variable, which joins the last layer of features of `judge`."""
+    alone, a = judge(shape, setting), keras.Input((AUXILIARY_DIM,))
+    features = layers.Concatenate()([alone.layers[-2].output, a])
+    h = layers.Dense(setting["hidden"], activation="relu")(features)
+    return keras.Model([alone.input, a], layers.Dense(10)(h))
 
 
 def adgm(shape, setting):
-    """The compiled ADGM, with one hidden layer in each network but the classifier of what is not small."""
+    """The compiled ADGM, with one hidden layer in each network but the classifier."""
     hidden = (setting["hidden"],)
-    networks = list(kvae.networks.auxiliary(shape, setting["latent_dim"], 10, hidden, AUXILIARY_DIM))
-    if not is_small(shape):
-        networks[2] = judge_of_both(shape, setting)
-    model = kvae.AuxiliaryVAE(*networks, seed=setting["seed"], **LABELS)
+    *pair, _, encoder, decoder = kvae.networks.auxiliary(shape, setting["latent_dim"], 10, hidden, AUXILIARY_DIM)
+    classifier = judge_of_both(shape, setting)
+    model = kvae.AuxiliaryVAE(*pair, classifier, encoder, decoder, seed=setting["seed"], **LABELS)
     model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
     return model
 

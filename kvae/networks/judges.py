@@ -34,7 +34,7 @@ def classifier(
         activation: of the hidden layers.
         network: "mlp" or "conv".
         dropout: probability with which a unit of a dense layer, or an activation of the last convolution, is set to 0
-            in training (Srivastava et al. 2014). With few labels, a network without it is soon certain of all images.
+            in training (Srivastava et al. 2014). It helped a `SemiSupervisedVAE` on images of MNIST with 100 labels.
 
     Returns:
         Functional model from `(batch, *image_shape)` to logits `(batch, num_classes)`.
