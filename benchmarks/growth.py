@@ -8,7 +8,7 @@ One table and one picture per quantity: the number of images (to a million, gene
 in memory), their size, the size of the code, the samples per image, the batch, the hidden layers, and the processes
 that train together. A slope of 1 between two points of a log-log curve means that the time is proportional to the
 quantity. `cluster` is a model on paper: bytes sent per step against seconds of arithmetic, which are measured, on 8 and
-64 machines. Measured points are kept in `growth.json`. Two rounds of everything take about 25 minutes on two cores.
+64 machines. Measured points are kept in `growth.json`. Two rounds of everything take about 20 minutes on two cores.
 """
 
 import dataclasses
