@@ -120,8 +120,8 @@ def is_small(shape):
 
 
 def judge(shape, setting):
-    """A classifier: convolutions with dropout, or one dense layer for what is small."""
-    if is_small(shape):
+    """A classifier: convolutions with dropout, or one dense layer, as for what is small."""
+    if setting["classifier"] == "mlp" or is_small(shape):
         return kvae.networks.classifier(shape, 10, (setting["hidden"],))
     return kvae.networks.classifier(shape, 10, FILTERS, network="conv", dropout=0.5)
 
@@ -225,6 +225,7 @@ def main():
     parser.add_argument("--m1-minutes", type=float, help="of these, of the M1 that all draws share")
     parser.add_argument("--draws", type=int)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--classifier", choices=("mlp", "conv"), default="conv", help="of images that are not small")
     parser.add_argument("--methods", nargs="+", default=["supervised", *CLASSIFIERS, "M2", "M1+M2"])
     given = arguments_of(parser)
     data, setting = load(given.dataset, given.data), dict(SETTINGS[given.dataset])
@@ -232,7 +233,7 @@ def main():
     draws, minutes = (1, 1.0) if given.short else (draws, minutes)
     m1_minutes = given.m1_minutes if given.m1_minutes and not given.short else minutes / 4
     setting = {name: value for name, value in setting.items() if name not in ("draws", "minutes")}
-    setting["rate"] = given.rate
+    setting |= {"rate": given.rate, "classifier": given.classifier}
     out = given.out or Path("runs") / f"few_labels_{given.dataset}"
     out.mkdir(parents=True, exist_ok=True)
     print(f"{NAMES[given.dataset]}, {setting['per_class']} labels a class, {draws} draws, {minutes:g} minutes each")
