@@ -39,7 +39,8 @@ SETTINGS = {
 }
 # Chosen on the first draw, where with the paper's α = 0.1 the error of M2 rises. A share puts labels in each step.
 LABELS = {"num_classes": 10, "alpha": 300.0, "labelled_share": 1 / 6}
-FILTERS, AUXILIARY_DIM = (16, 32), 10
+FILTERS = (16, 32)
+ADGM = {"hidden": (250,), "latent_dim": 10, "auxiliary_dim": 10}
 CLASSIFIERS = {
     "M1": lambda: LogisticRegression(max_iter=1000),
     "M1 SVM": lambda: SVC(C=10.0),
@@ -138,7 +139,7 @@ def m2(shape, setting, likelihood="bernoulli"):
 
 def judge_of_both(shape, setting):
     """A classifier of an image and the auxiliary variable, which joins the last layer of features of `judge`."""
-    alone, a = judge(shape, setting), keras.Input((AUXILIARY_DIM,))
+    alone, a = judge(shape, setting), keras.Input((ADGM["auxiliary_dim"],))
     features = layers.Concatenate()([alone.layers[-2].output, a])
     h = layers.Dense(setting["hidden"], activation="relu")(features)
     return keras.Model([alone.input, a], layers.Dense(10)(h))
@@ -146,10 +147,9 @@ def judge_of_both(shape, setting):
 
 def adgm(shape, setting):
     """The compiled ADGM, with one hidden layer in each network but the classifier."""
-    hidden = (setting["hidden"],)
-    *pair, _, encoder, decoder = kvae.networks.auxiliary(shape, setting["latent_dim"], 10, hidden, AUXILIARY_DIM)
-    classifier = judge_of_both(shape, setting)
-    model = kvae.AuxiliaryVAE(*pair, classifier, encoder, decoder, seed=setting["seed"], **LABELS)
+    *pair, _, encoder, decoder = kvae.networks.auxiliary(shape, num_classes=10, **ADGM)
+    labels = {**LABELS, "alpha": 50.0}
+    model = kvae.AuxiliaryVAE(*pair, judge_of_both(shape, setting), encoder, decoder, seed=setting["seed"], **labels)
     model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
     return model
 

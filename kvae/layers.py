@@ -1,7 +1,8 @@
-"""Layers for networks of your own: tied weights, images sampled along a flow or resized, a product of Gaussians."""
+"""Layers for networks of your own: joined inputs, tied weights, sampled and resized images, a product of Gaussians."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,47 @@ from keras import ops
 from kvae import checks
 from kvae.distributions import Normal
 from kvae.types import Activation, Shape, Tensor
+
+
+@keras.saving.register_keras_serializable(package="kvae")
+class JoinedDense(keras.layers.Dense):
+    """A dense layer of several inputs side by side, as after `Concatenate`: y = activation(Σ_i x_i W_i + b).
+
+    The first input may have fewer rows than the others: each of its rows then meets as many of theirs, in a row, and is
+    multiplied only once. `SemiSupervisedVAE`, which encodes every image with every class, uses this where the encoder
+    sees the image through this layer alone.
+
+    Inputs: a list of tensors `(rows, size_i)`, of which the first may be `(rows / times, size_0)`.
+
+    Args:
+        units, **kwargs: as in `keras.layers.Dense`.
+
+    Example:
+
+    >>> x, y = ops.ones((2, 5)), ops.ones((6, 3))  # three rows of y for each row of x
+    >>> tuple(kvae.layers.JoinedDense(4)([x, y]).shape)
+    (6, 4)
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.input_spec = None  # that of one input
+
+    def build(self, input_shape: Sequence[Shape]) -> None:
+        self._sizes = [shape[-1] for shape in input_shape]
+        super().build((None, sum(self._sizes)))
+        self.input_spec = None
+
+    def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
+        ends = list(itertools.accumulate(self._sizes))
+        first, *others = map(ops.matmul, inputs, ops.split(self.kernel, ends[:-1]))
+        outputs = sum(others[1:], others[0])
+        times = ops.shape(outputs)[0] // ops.shape(first)[0]
+        outputs = outputs + ops.reshape(ops.repeat(first[:, None], times, axis=1), (-1, self.units))
+        return self.activation(outputs if self.bias is None else outputs + self.bias)
+
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
+        return (input_shape[-1][0], self.units)
 
 
 @keras.saving.register_keras_serializable(package="kvae")

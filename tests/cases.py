@@ -83,9 +83,9 @@ def autoencoder(image_shape=(8, 8, 1), network="mlp", hidden=(16,), code_activat
     return kvae.Autoencoder(*pair, seed=0, **kwargs)
 
 
-def semisupervised(**kwargs):
+def semisupervised(network="mlp", **kwargs):
     judge = kvae.networks.classifier((8, 8, 1), 3, hidden=(8,))
-    pair = kvae.networks.mlp((8, 8, 1), 2, hidden=(16,), num_classes=3)
+    pair = getattr(kvae.networks, network)((8, 8, 1), 2, hidden=(16,), num_classes=3)
     return kvae.SemiSupervisedVAE(*pair, judge, num_classes=3, seed=0, **kwargs)
 
 

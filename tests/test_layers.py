@@ -1,4 +1,4 @@
-"""Images sampled along a flow, or resized, against SciPy and finite differences."""
+"""Images sampled along a flow, or resized, against SciPy and finite differences; joined inputs against NumPy."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 from keras import ops
 
-from kvae.layers import BilinearSampler, Resize
+from kvae.layers import BilinearSampler, JoinedDense, Resize
 from kvae.training.gradients import gradient
 
 
@@ -138,3 +138,21 @@ def test_resize_is_bilinear_and_leaves_batch_normalisation_in_inference_mode(rng
     np.testing.assert_allclose(normalised, resized / np.sqrt(1 + 1e-3), rtol=1e-4)
     again = Resize.from_config(model.layers[1].get_config())
     np.testing.assert_array_equal(ops.convert_to_numpy(again(images)), resized)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_joined_dense_layer_is_a_dense_one_of_its_inputs_side_by_side(rng, times, use_bias):
+    x, y, a = (
+        rng.normal(size=(rows, size)).astype("float32") for rows, size in ((4, 5), (4 * times, 3), (4 * times, 2))
+    )
+    layer = JoinedDense(6, activation="tanh", use_bias=use_bias, bias_initializer="ones")
+    outputs = ops.convert_to_numpy(layer([x, y, a]))
+    rows = np.concatenate([np.repeat(x, times, axis=0), y, a], axis=1)
+    expected = np.tanh(rows @ ops.convert_to_numpy(layer.kernel) + (1.0 if use_bias else 0.0))
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+    assert layer.compute_output_shape([each.shape for each in (x, y, a)]) == outputs.shape
+    again = JoinedDense.from_config(layer.get_config())
+    again.build([each.shape for each in (x, y, a)])
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(ops.convert_to_numpy(again([x, y, a])), outputs)

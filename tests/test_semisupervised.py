@@ -3,13 +3,14 @@
 import keras
 import numpy as np
 import pytest
-from cases import QUICKLY, semisupervised
+from cases import QUICKLY, auxiliary, semisupervised
 from keras import ops
 from scipy import special
 from sklearn.semi_supervised import LabelSpreading
 
 import kvae
 from kvae.data import few_labels
+from kvae.layers import JoinedDense
 from kvae.models.batches import Batch
 from kvae.training import orders
 
@@ -92,9 +93,11 @@ def test_fit_sees_the_share_in_every_step():
 # The bounds
 
 
-@pytest.fixture(scope="module")
-def model():
-    return semisupervised(alpha=0.7)
+@pytest.fixture(
+    scope="module", params=["mlp", "conv"]
+)  # a `JoinedDense` encodes each image once, others once per class
+def model(request):
+    return semisupervised(request.param, alpha=0.7)
 
 
 def test_the_loss_is_the_papers(model):
@@ -123,6 +126,23 @@ def test_the_loss_is_the_papers(model):
         ops.convert_to_numpy(pairs.reconstruction).reshape(5, 3, 8, 8, 1)[np.arange(5), chosen],
         rtol=1e-5,
     )
+
+
+# Of the auxiliary one: q(y|a, x), q(z|a, x, y), p(a|x, y, z), and p(x|z, y), which sees no image.
+@pytest.mark.parametrize(
+    ("build", "expected"), [(semisupervised, [(5, 15)]), (auxiliary, [(5, 5), (5, 15), (5, 15), (15, 15)])]
+)
+def test_an_image_is_multiplied_once_for_all_classes(build, expected, monkeypatch):
+    rows, call = [], JoinedDense.call
+
+    def counted(layer, inputs, training=None):
+        rows.append((inputs[0].shape[0], inputs[-1].shape[0]))
+        return call(layer, inputs)
+
+    model = build()
+    monkeypatch.setattr(JoinedDense, "call", counted)
+    model.run_batch(Batch(ops.convert_to_tensor(images(5)), ops.convert_to_tensor([2, -1, 0, -1, -1])), training=True)
+    assert sorted(rows) == expected
 
 
 def test_the_elbo_of_an_image_sums_over_its_classes(model):

@@ -7,6 +7,7 @@ operations that only move numbers take them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from keras import layers, ops
 from kvae.explorer import weights
 from kvae.explorer.calls import Call, UnsupportedError, as_array, need_channels_last
 from kvae.explorer.functions import FUNCTIONS, activated, function
-from kvae.layers import Resize, TiedDense
+from kvae.layers import JoinedDense, Resize, TiedDense
 
 if TYPE_CHECKING:
     from kvae.explorer.graph import Program
@@ -86,6 +87,13 @@ def _concatenated(found, call):
     axis = axis - 1 if axis > 0 else axis  # without the batch
     lengths = [math.prod(shape[axis:]) for shape in call.input_shapes]
     return found.add("concatenate", call.values, lengths=lengths)
+
+
+def _joined(found, call):
+    """A dense layer of several vectors side by side."""
+    lengths = [math.prod(shape) for shape in call.input_shapes]
+    value = found.add("concatenate", call.values, lengths=lengths)
+    return weights.dense(found, dataclasses.replace(call, values=[value], input_shapes=[(sum(lengths),)]))
 
 
 def _moved_layer(found, call):
@@ -184,6 +192,7 @@ LAYERS: dict[type, Callable[..., int]] = {
     layers.UpSampling1D: _moved_layer,
     layers.UpSampling2D: _resampled,
     layers.ZeroPadding2D: _resampled,
+    JoinedDense: _joined,
     Resize: _resampled,
     TiedDense: weights.dense,
 }

@@ -39,7 +39,8 @@ class SemiSupervisedVAE(CVAE):
     `labelled_elbo`, the bound on log p(x, y), `classification_loss` and `accuracy` are means over the labelled images;
     `unlabelled_elbo`, the bound on log p(x), is that of all images as if they had no label.
 
-    A step holds `batch · num_classes` rows: with many classes choose smaller batches.
+    A step holds `batch · num_classes` rows: with many classes choose smaller batches. What the encoder computes of an
+    image before it meets the class in a `kvae.layers.JoinedDense`, as in `networks.mlp`, is the same for all of them.
 
     The methods inherited from `CVAE` take the most probable class of an image whose label is unknown or not given;
     `elbo` takes the sum over all of them.
@@ -127,7 +128,9 @@ class SemiSupervisedVAE(CVAE):
         y, classes = ops.cast(batch.y, "int32"), self.num_classes
         auxiliary = self.auxiliary(batch.x, training, self.seed_generator)
         log_q = self.log_label_probabilities(batch.x, auxiliary, training)
-        result = super().run_batch(self._pairs(batch.x, auxiliary), training)
+        pairs = self._pairs(batch.x, auxiliary)
+        condition = self.condition(pairs.y)
+        result = self.run_inferred(pairs, condition, self._infer_pairs(batch.x, condition, training), training)
 
         known = ops.cast(y >= 0, "float32")
         given = ops.one_hot(y, classes, dtype="float32")  # zero where y is −1
@@ -142,9 +145,9 @@ class SemiSupervisedVAE(CVAE):
         terms["elbo"] = terms["elbo"] - label_kl
         classification_loss = -ops.sum(given * log_q, axis=-1)
         is_right = ops.cast(ops.equal(ops.argmax(log_q, axis=-1), y), "float32")
-        pairs = result.terms["elbo"]
-        terms["labelled_elbo"] = self._expectation(pairs, given) - math.log(classes), known
-        terms["unlabelled_elbo"] = self._expectation(pairs, q) - math.log(classes) - ops.sum(q * log_q, axis=-1)
+        elbo = result.terms["elbo"]
+        terms["labelled_elbo"] = self._expectation(elbo, given) - math.log(classes), known
+        terms["unlabelled_elbo"] = self._expectation(elbo, q) - math.log(classes) - ops.sum(q * log_q, axis=-1)
         terms["classification_loss"] = classification_loss, known
         terms["accuracy"] = is_right, known
         # The batch is averaged over all of its examples, and this loss over the labelled ones.
@@ -159,6 +162,11 @@ class SemiSupervisedVAE(CVAE):
         y = ops.tile(ops.arange(self.num_classes), (ops.shape(x)[0],))
         drawn = tuple(ops.repeat(each, self.num_classes, axis=0) for each in auxiliary)
         return Batch(ops.repeat(x, self.num_classes, axis=0), (y, *drawn) if drawn else y)
+
+    def _infer_pairs(self, x, condition, training=False):
+        """The parameters of q(z|x, y) of every image with every class, `(batch · num_classes, ...)`."""
+        seen = condition[: len(self.encoder.inputs) - 1]
+        return networks.apply_to_pairs(self.encoder, x, seen, self.num_classes, training)
 
     def _over_labels(self, y, log_q):
         """q(y|x), or all weight on a known label, `(batch, num_classes)`; and its KL to p(y), −log p(y) if known."""
@@ -287,7 +295,7 @@ def _elbo_terms(model, num_samples, noise, x, y):
     weights, label_kl = model._over_labels(y, model.log_label_probabilities(x, auxiliary))
     pairs = model._pairs(x, auxiliary)
     condition = model.condition(pairs.y)
-    params = model.inference(pairs.x, condition)
+    params = model._infer_pairs(x, condition)
     _, sample, _ = model.sample_and_score(pairs.x, params, condition, 1, noise)
     kl = model._expectation(sample.total_kl(), weights) + label_kl
     terms = model._expectation(sample.log_likelihood[0], weights), kl

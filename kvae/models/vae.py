@@ -13,7 +13,7 @@ from kvae.models import estimators
 from kvae.models.batches import Batch, BatchResult, Pass
 from kvae.models.density import DensityModel
 from kvae.training import strategy
-from kvae.types import Network, Number
+from kvae.types import Network, Number, Tensor
 
 
 @keras.saving.register_keras_serializable(package="kvae")
@@ -96,7 +96,17 @@ class VAE(DensityModel):
 
     def run_batch(self, batch: Batch, training: bool) -> BatchResult:
         condition = self.condition(batch.y)
-        params = self.inference(batch.x, condition, training)
+        return self.run_inferred(batch, condition, self.inference(batch.x, condition, training), training)
+
+    def run_inferred(self, batch: Batch, condition: tuple[Tensor, ...], params: Tensor, training: bool) -> BatchResult:
+        """The rest of a pass over a batch, once q(z|x) is known.
+
+        Args:
+            batch: the `Batch`.
+            condition: as `condition` gives it.
+            params: as `inference` gives them.
+            training: bool.
+        """
 
         def score(z, log_posterior, params):
             return self.score(batch.x, z, params, condition, self.seed_generator, training, log_posterior)

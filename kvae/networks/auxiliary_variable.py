@@ -11,7 +11,7 @@ from keras import layers
 from kvae import checks, outputs
 from kvae.distributions import Distribution, Normal, likelihood_family, posterior_family
 from kvae.networks.contract import check_judge, condition_shapes, outputs_of
-from kvae.networks.pairs import LAST
+from kvae.networks.pairs import LAST, dense
 from kvae.types import Activation, Network, Shape
 
 
@@ -63,11 +63,10 @@ def auxiliary(
     def network(names: str, sizes: Sequence[int], output: Shape, name: str) -> keras.Model:
         inputs = [keras.Input(shapes[each], name=each) for each in names]
         seen = [family.as_input(each) if name == "x" else each for name, each in zip(names, inputs, strict=True)]
-        flat = [layers.Flatten(**LAST)(each) if len(each.shape) > 2 else each for each in seen]
-        h = flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
+        h = [layers.Flatten(**LAST)(each) if len(each.shape) > 2 else each for each in seen]
         for size in sizes:
-            h = layers.Dense(size, activation=activation)(h)
-        h = layers.Dense(math.prod(output))(h)
+            h = dense(h, size, activation=activation)
+        h = dense(h, math.prod(output))
         h = h if len(output) == 1 else layers.Reshape(output)(h)
         return keras.Model(inputs if len(inputs) > 1 else inputs[0], h, name=name)
 

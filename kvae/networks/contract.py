@@ -9,6 +9,7 @@ from keras import ops
 
 from kvae import outputs
 from kvae.distributions import Bernoulli, Distribution
+from kvae.layers import JoinedDense
 from kvae.types import Network, Shape, Tensor
 
 
@@ -25,6 +26,27 @@ def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), trainin
         Tensor `(batch, ...)`, float32.
     """
     return ops.cast(network([h, *condition] if condition else h, training=training), "float32")
+
+
+def apply_to_pairs(
+    network: Network, x: Tensor, condition: Sequence[Tensor], times: int, training: bool | None = None
+) -> Tensor:
+    """As `apply`, with `times` rows of the condition, in a row, for each row of `x`.
+
+    A network that sees `x` through a `JoinedDense` works on its rows only once.
+
+    Args:
+        network: Functional model from `[x, *condition]`.
+        x: tensor `(batch, ...)`.
+        condition: tensors `(batch · times, ...)`.
+        times: rows of the condition for each row of `x`.
+        training: as in `apply`.
+
+    Returns:
+        Tensor `(batch · times, ...)`, float32.
+    """
+    once = any(isinstance(layer, JoinedDense) for layer in network.layers)
+    return apply(network, x if once else ops.repeat(x, times, axis=0), condition, training)
 
 
 def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from keras import layers
 
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family, posterior_family
-from kvae.layers import Resize
+from kvae.layers import JoinedDense, Resize
 from kvae.networks.contract import outputs_of
 from kvae.networks.convolutions import LAST, checked_filters, grown, halved, halvings, spread
 from kvae.types import Activation, Shape
@@ -79,13 +79,13 @@ def mlp(
 
     def dense_stack(h, sizes):
         for size in sizes:
-            h = layers.Dense(size, activation=activation)(h)
+            h = dense(h, size, activation=activation)
         return h
 
     inputs = _inputs("x", image_shape, conditions)
     seen = [likelihood_family(likelihood).as_input(inputs[0]), *inputs[1:]]
-    h = dense_stack(_join(*map(_flat, seen)), hidden)
-    h = layers.Dense(math.prod(encoded), activation=code_activation, name="posterior")(h)
+    h = dense_stack([_flat(each) for each in seen], hidden)
+    h = dense(h, math.prod(encoded), activation=code_activation, name="posterior")
     h = h if len(encoded) == 1 else layers.Reshape(encoded)(h)
     encoder = _functional(inputs, h, "encoder")
 
@@ -222,6 +222,14 @@ def _vectors_and_images(inputs, size):
     images = [each for each in inputs if len(each.shape) > 2]
     scaled = [each if each.shape[1:-1] == size else Resize(*size)(each) for each in images]
     return [each for each in inputs if len(each.shape) == 2], scaled
+
+
+def dense(h: Any, size: int, **kwargs: Any) -> Any:
+    """A dense layer of a tensor, or of a list of them side by side."""
+    several = isinstance(h, list) and len(h) > 1
+    return (
+        JoinedDense(size, **kwargs)(h) if several else layers.Dense(size, **kwargs)(h[0] if isinstance(h, list) else h)
+    )
 
 
 def _flat(h):
