@@ -145,6 +145,18 @@ def test_an_image_is_multiplied_once_for_all_classes(build, expected, monkeypatc
     assert sorted(rows) == expected
 
 
+def test_an_override_of_inference_is_given_all_pairs(model):
+    class Own(kvae.SemiSupervisedVAE):
+        def inference(self, x, condition=(), training=False):
+            assert x.shape[0] == condition[0].shape[0]
+            return super().inference(x, condition, training)
+
+    own = Own.from_config(model.get_config())
+    own.set_weights(model.get_weights())
+    np.testing.assert_allclose(own.elbo(images(4), seed=1), model.elbo(images(4), seed=1), rtol=1e-5)
+    own.run_batch(Batch(ops.convert_to_tensor(images(2)), ops.convert_to_tensor([2, -1])), training=True)
+
+
 def test_the_elbo_of_an_image_sums_over_its_classes(model):
     x = images(4)
     by_class = np.stack([model.elbo(x, np.full(4, each), num_samples=3, seed=1) for each in range(3)], axis=1)

@@ -119,7 +119,10 @@ class AuxiliaryVAE(SemiSupervisedVAE):
         return (*super().condition(y), *auxiliary)
 
     def inference(self, x: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:
-        return networks.apply(self.encoder, x, (condition[0], self._mean_auxiliary(x, training)), training)
+        y, *auxiliary = condition
+        if not auxiliary:
+            auxiliary = [self._mean_auxiliary(x, training)]
+        return networks.apply(self.encoder, x, (y, auxiliary[0]), training)
 
     def generation(self, z: Tensor, condition: Sequence[Tensor] = (), training: bool = False) -> Tensor:
         y, *auxiliary = condition
@@ -158,12 +161,12 @@ class AuxiliaryVAE(SemiSupervisedVAE):
 
     def _auxiliary_params(self, x, z, y, training=False):
         """Parameters of p(a|x, y, z) for all pairs of an image and a class, or of p(a|y, z): `(samples, rows, ...)`."""
-        rows, (y,) = _rows(z), networks.tile((y,), z.shape[0])
-        if self.skip:
-            params = networks.apply(self.auxiliary_decoder, rows, (y,), training)
-        else:
-            (x,) = networks.tile((x[:: self.num_classes],), z.shape[0])
-            params = networks.apply_to_pairs(self.auxiliary_decoder, x, (y, rows), self.num_classes, training)
+        num_samples, rows = z.shape[0], _rows(z)
+        (y,) = networks.tile((y,), num_samples)
+        if networks.joins(self.auxiliary_decoder) and not self.skip:
+            x = x[:: self.num_classes]  # each image once
+        first, *others = (rows, y) if self.skip else (*networks.tile((x,), num_samples), y, rows)
+        params = networks.apply(self.auxiliary_decoder, first, others, training)
         return ops.reshape(params, (*ops.shape(z)[:2], params.shape[-1]))
 
     # Methods on arrays.

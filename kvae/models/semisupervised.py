@@ -130,7 +130,8 @@ class SemiSupervisedVAE(CVAE):
         log_q = self.log_label_probabilities(batch.x, auxiliary, training)
         pairs = self._pairs(batch.x, auxiliary)
         condition = self.condition(pairs.y)
-        result = self.run_inferred(pairs, condition, self._infer_pairs(batch.x, condition, training), training)
+        params = self.inference(self._once(batch.x, pairs.x), condition, training)
+        result = self.run_inferred(pairs, condition, params, training)
 
         known = ops.cast(y >= 0, "float32")
         given = ops.one_hot(y, classes, dtype="float32")  # zero where y is −1
@@ -163,10 +164,10 @@ class SemiSupervisedVAE(CVAE):
         drawn = tuple(ops.repeat(each, self.num_classes, axis=0) for each in auxiliary)
         return Batch(ops.repeat(x, self.num_classes, axis=0), (y, *drawn) if drawn else y)
 
-    def _infer_pairs(self, x, condition, training=False):
-        """The parameters of q(z|x, y) of every image with every class, `(batch · num_classes, ...)`."""
-        seen = condition[: len(self.encoder.inputs) - 1]
-        return networks.apply_to_pairs(self.encoder, x, seen, self.num_classes, training)
+    def _once(self, x, repeated):
+        """The images of all pairs as `inference` takes them: each once, unless the encoder or an override needs all."""
+        own = type(self).inference.__module__.startswith("kvae.models.")
+        return x if own and networks.joins(self.encoder) else repeated
 
     def _over_labels(self, y, log_q):
         """q(y|x), or all weight on a known label, `(batch, num_classes)`; and its KL to p(y), −log p(y) if known."""
@@ -295,7 +296,7 @@ def _elbo_terms(model, num_samples, noise, x, y):
     weights, label_kl = model._over_labels(y, model.log_label_probabilities(x, auxiliary))
     pairs = model._pairs(x, auxiliary)
     condition = model.condition(pairs.y)
-    params = model._infer_pairs(x, condition)
+    params = model.inference(model._once(x, pairs.x), condition)
     _, sample, _ = model.sample_and_score(pairs.x, params, condition, 1, noise)
     kl = model._expectation(sample.total_kl(), weights) + label_kl
     terms = model._expectation(sample.log_likelihood[0], weights), kl

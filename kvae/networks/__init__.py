@@ -6,15 +6,7 @@ to `x`: a one-hot label, an attribute vector, an image, or several of these. Cod
 """
 
 from kvae.networks.auxiliary_variable import auxiliary, check_auxiliary
-from kvae.networks.contract import (
-    apply,
-    apply_to_pairs,
-    check_decoder,
-    check_judge,
-    check_pair,
-    condition_shapes,
-    tile,
-)
+from kvae.networks.contract import apply, check_decoder, check_judge, check_pair, condition_shapes, joins, tile
 from kvae.networks.descent import TopDown, check_top_down
 from kvae.networks.grids import grid
 from kvae.networks.judges import classifier, discriminator
@@ -27,7 +19,6 @@ __all__ = [
     "NETWORKS",
     "TopDown",
     "apply",
-    "apply_to_pairs",
     "auxiliary",
     "check_auxiliary",
     "check_decoder",
@@ -39,6 +30,7 @@ __all__ = [
     "conv",
     "discriminator",
     "grid",
+    "joins",
     "ladder",
     "mlp",
     "tile",

@@ -28,25 +28,9 @@ def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), trainin
     return ops.cast(network([h, *condition] if condition else h, training=training), "float32")
 
 
-def apply_to_pairs(
-    network: Network, x: Tensor, condition: Sequence[Tensor], times: int, training: bool | None = None
-) -> Tensor:
-    """As `apply`, with `times` rows of the condition, in a row, for each row of `x`.
-
-    A network that sees `x` through a `JoinedDense` works on its rows only once.
-
-    Args:
-        network: Functional model from `[x, *condition]`.
-        x: tensor `(batch, ...)`.
-        condition: tensors `(batch · times, ...)`.
-        times: rows of the condition for each row of `x`.
-        training: as in `apply`.
-
-    Returns:
-        Tensor `(batch · times, ...)`, float32.
-    """
-    once = any(isinstance(layer, JoinedDense) for layer in network.layers)
-    return apply(network, x if once else ops.repeat(x, times, axis=0), condition, training)
+def joins(network: Network) -> bool:
+    """Whether a network takes fewer rows of its first input than of the others: it sees it through a `JoinedDense`."""
+    return any(isinstance(layer, JoinedDense) for layer in network.layers)
 
 
 def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:

@@ -226,10 +226,9 @@ def _vectors_and_images(inputs, size):
 
 def dense(h: Any, size: int, **kwargs: Any) -> Any:
     """A dense layer of a tensor, or of a list of them side by side."""
-    several = isinstance(h, list) and len(h) > 1
-    return (
-        JoinedDense(size, **kwargs)(h) if several else layers.Dense(size, **kwargs)(h[0] if isinstance(h, list) else h)
-    )
+    if isinstance(h, list) and len(h) > 1:
+        return JoinedDense(size, **kwargs)(h)
+    return layers.Dense(size, **kwargs)(h[0] if isinstance(h, list) else h)
 
 
 def _flat(h):
