@@ -27,6 +27,9 @@ class JoinedDense(keras.layers.Dense):
     Args:
         units, **kwargs: as in `keras.layers.Dense`.
 
+    Raises:
+        ValueError: for inputs that are not a list of two tensors or more, or whose rows do not match.
+
     Example:
 
     >>> x, y = ops.ones((2, 5)), ops.ones((6, 3))  # three rows of y for each row of x
@@ -39,11 +42,22 @@ class JoinedDense(keras.layers.Dense):
         self.input_spec = None  # that of one input
 
     def build(self, input_shape: Sequence[Shape]) -> None:
+        if len(input_shape) < 2 or not all(isinstance(shape, (tuple, list)) for shape in input_shape):
+            raise ValueError(
+                f"Layer {self.name!r} must be called on a list of two tensors or more: use Dense for one. "
+                f"Received: shape {input_shape}"
+            )
         self._sizes = [shape[-1] for shape in input_shape]
         super().build((None, sum(self._sizes)))
         self.input_spec = None
 
     def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
+        rows = [each.shape[0] for each in inputs]
+        if None not in rows and (len(set(rows[1:])) > 1 or rows[0] == 0 or rows[1] % rows[0]):
+            raise ValueError(
+                f"Layer {self.name!r} must be given as many rows of each input, or as many for each row of the first. "
+                f"Received: {rows} rows"
+            )
         ends = list(itertools.accumulate(self._sizes))
         first, *others = map(ops.matmul, inputs, ops.split(self.kernel, ends[:-1]))
         outputs = sum(others[1:], others[0])

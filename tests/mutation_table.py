@@ -1358,6 +1358,17 @@ TABLE = {
         ("self.commitment * quantized.commitment_loss", "quantized.commitment_loss", "vqvae:sum_of_its_terms"),
         ('codebook_kind == "gradient":', 'codebook_kind != "gradient":', "vqvae:sum_of_its_terms"),
     ],
+    "layers.py": [
+        ("ops.repeat(first[:, None], times, axis=1)", "ops.tile(first, (times, 1))", "layers:joined_dense"),
+        ("or rows[1] % rows[0]", "", "layers:joined_dense"),
+    ],
+    "models/semisupervised.py": [
+        ("return x if own and", "return repeated if own and", "semisupervised:multiplied_once"),
+        ("x if own and networks", "x if networks", "semisupervised:override_of_inference"),
+    ],
+    "models/auxiliary.py": [
+        ("x = x[:: self.num_classes]", "x = x[: len(x) // self.num_classes]", "auxiliary:loss_is_the_papers"),
+    ],
     "priors/autoregressive.py": [
         ("layers.Cropping2D(((0, 1), (0, 0))", "layers.Cropping2D(((1, 0), (0, 0))", "vqvae:sees_what_comes"),
         ("layers.Cropping2D(((0, 0), (0, 1))", "layers.Cropping2D(((0, 0), (1, 0))", "vqvae:sees_what_comes"),

@@ -156,3 +156,17 @@ def test_a_joined_dense_layer_is_a_dense_one_of_its_inputs_side_by_side(rng, tim
     again.build([each.shape for each in (x, y, a)])
     again.set_weights(layer.get_weights())
     np.testing.assert_array_equal(ops.convert_to_numpy(again([x, y, a])), outputs)
+
+
+@pytest.mark.parametrize("rows", [(4, 6), (4, 1), (4, 8, 4)])
+def test_a_joined_dense_layer_refuses_rows_that_do_not_match(rows):
+    with pytest.raises(
+        ValueError, match=rf"as many rows of each input.*Received: \[{', '.join(map(str, rows))}\] rows"
+    ):
+        JoinedDense(2)([np.ones((n, 3), "float32") for n in rows])
+
+
+def test_a_joined_dense_layer_refuses_a_single_input():
+    for inputs in (np.ones((4, 3), "float32"), [np.ones((4, 3), "float32")]):
+        with pytest.raises(ValueError, match="must be called on a list of two tensors or more: use Dense for one"):
+            JoinedDense(2)(inputs)

@@ -93,10 +93,9 @@ def test_fit_sees_the_share_in_every_step():
 # The bounds
 
 
-@pytest.fixture(
-    scope="module", params=["mlp", "conv"]
-)  # a `JoinedDense` encodes each image once, others once per class
+@pytest.fixture(scope="module", params=["mlp", "conv"])
 def model(request):
+    """One whose encoder takes each image once, for its `JoinedDense`, and one whose encoder takes it once per class."""
     return semisupervised(request.param, alpha=0.7)
 
 
