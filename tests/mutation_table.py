@@ -612,6 +612,8 @@ TABLE = {
         ),
     ],
     "layers.py": [
+        ("ops.repeat(first[:, None], times, axis=1)", "ops.tile(first, (times, 1))", "layers:joined_dense"),
+        ("or rows[1] % rows[0]", "", "layers:joined_dense"),
         ("ops.sigmoid(other_log_var - log_var)", "ops.sigmoid(log_var - other_log_var)", "hierarchies:product_of_two"),
         (
             "-ops.logaddexp(-log_var, -other_log_var)",
@@ -1357,10 +1359,6 @@ TABLE = {
     "models/vqvae.py": [
         ("self.commitment * quantized.commitment_loss", "quantized.commitment_loss", "vqvae:sum_of_its_terms"),
         ('codebook_kind == "gradient":', 'codebook_kind != "gradient":', "vqvae:sum_of_its_terms"),
-    ],
-    "layers.py": [
-        ("ops.repeat(first[:, None], times, axis=1)", "ops.tile(first, (times, 1))", "layers:joined_dense"),
-        ("or rows[1] % rows[0]", "", "layers:joined_dense"),
     ],
     "models/semisupervised.py": [
         ("return x if own and", "return repeated if own and", "semisupervised:multiplied_once"),
