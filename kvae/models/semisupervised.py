@@ -40,7 +40,8 @@ class SemiSupervisedVAE(CVAE):
     `unlabelled_elbo`, the bound on log p(x), is that of all images as if they had no label.
 
     A step holds `batch · num_classes` rows: with many classes choose smaller batches. What the encoder computes of an
-    image before it meets the class in a `kvae.layers.JoinedDense`, as in `networks.mlp`, is the same for all of them.
+    image before it meets the class in a `kvae.layers.JoinedDense`, as in `networks.mlp`, is computed once for all of
+    them; the image must not reach the encoder's outputs by another way as well.
 
     The methods inherited from `CVAE` take the most probable class of an image whose label is unknown or not given;
     `elbo` takes the sum over all of them.
