@@ -35,11 +35,10 @@ def bits(nats, shape):
     return float(evaluation.bits_per_dimension(float(np.mean(nats)), shape))
 
 
-def trained(model, x, minutes, setting, *callbacks, decay=False):
+def trained(model, x, minutes, setting):
     """The model after `minutes` of training, and its epochs."""
     model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
-    callbacks = [Until(minutes, decay=decay), *callbacks]
-    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=callbacks)
+    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[Until(minutes)])
     return model, len(model.history.epoch)
 
 

@@ -7,7 +7,8 @@ and the KL of each stochastic layer, that next to the image first. In the litera
 logistic and a mixture, and hierarchies are best. β of a ladder rises over the first epochs (Sønderby et al. 2016,
 section 2): without it, its posterior takes the prior's side before the decoder has learned what the codes are good for,
 and stays there. In the residual hierarchy the layer next to the image would meanwhile learn to do without the others;
-it has no warm-up. In both, each layer has some free bits during training, but not in what is reported.
+it has no warm-up. In both, each layer has some free bits in the first `free_share` of the minutes, while the networks
+learn to use it. Afterwards a layer that does not pay for its nats can give them up, and what is reported has none.
 
 The logistic distributions and their mixtures are masses over 256 levels (17 of digits). A Gaussian, with one σ per
 pixel, is a density, which no number of bits belongs to: it is trained and tested on pixels with uniform noise of one
@@ -21,9 +22,11 @@ import kvae
 from kvae import evaluation
 from kvae.distributions import DiscretizedLogistic, Normal
 
+import keras
 import numpy as np
 
-from codes import bits, trained
+from codes import bits
+from few_labels import Until
 from papers import arguments_of, comparison, data_and_folder, kept, markdown, write_table
 
 METHODS = ("VAE, Gaussian", "VAE, logistic", "VAE, mixture", "ladder, mixture", "residual, mixture")
@@ -38,7 +41,8 @@ SETTINGS = {
         "activation": "relu",
     },
     "warmup": 3,  # epochs, of a ladder
-    "free_bits": 4.0,  # nats for each layer of a hierarchy
+    "free_bits": 4.0,  # nats for each layer of a hierarchy, in the first
+    "free_share": 0.6,  # of the minutes
     "components": 3,
     "batch": 128,
     "rate": 1e-3,
@@ -82,6 +86,32 @@ def built(method, shape, setting):
     return kvae.HierarchicalVAE(*pair, bound=kvae.bounds.ELBO(free_bits=setting["free_bits"]), **given)
 
 
+class UntilTwice(Until):
+    """`Until` that stops `fit` once before as well, after a share of the minutes."""
+
+    def __init__(self, minutes, share):
+        super().__init__(minutes, decay=True)
+        self.ends = [share * self.seconds, self.seconds]
+
+    @property
+    def is_over(self):
+        """Whether the minutes of this part have passed."""
+        return self.spent >= self.ends[0]
+
+
+def trained(model, x, minutes, setting, *callbacks):
+    """The number of epochs of `minutes` of training; the free bits of the bound end before."""
+    stop = UntilTwice(minutes, setting["free_share"])
+    optimizer, epochs = keras.optimizers.Adam(setting["rate"]), 0
+    while stop.ends:
+        model.compile(optimizer=optimizer)
+        model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[stop, *callbacks])
+        epochs += len(model.history.epoch)
+        model.bound, callbacks = kvae.bounds.ELBO(), ()
+        stop.ends.pop(0)
+    return epochs
+
+
 def run(data, method, minutes, estimated, **setting):
     """Train a method: its numbers."""
     shape, seed, levels = data.image_shape, setting["seed"], setting["levels"]
@@ -92,7 +122,8 @@ def run(data, method, minutes, estimated, **setting):
     name = method.split(", ")[0]
     warmup = [kvae.callbacks.KLWarmup(setting["warmup"])] if name == "ladder" else []
     rate = setting["residual_rate" if name == "residual" else "rate"]
-    model, epochs = trained(built(method, shape, setting), x, minutes, {**setting, "rate": rate}, *warmup, decay=True)
+    model = built(method, shape, setting)
+    epochs = trained(model, x, minutes, {**setting, "rate": rate}, *warmup)
     shift = math.log2(levels) if is_density else 0.0  # of a density in units of the whole range to one of levels
     log_likelihood, kl = model.elbo_terms(x_test, num_samples=10, seed=seed)
     estimate = evaluation.log_likelihood(model, x_test[:estimated], num_samples=SAMPLES, batch_size=ROWS, seed=seed)

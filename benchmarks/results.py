@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 PACKAGES = ("kvae-workshop", "keras", "tensorflow", "jax", "torch", "pythae", "numpy")
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "amx_tile")  # which decide on the kernels; a name may not tell
 SHORT_NOTE = "**`--short`: one tiny round. These numbers do not measure speed.**"
 
 
@@ -64,9 +65,12 @@ def machine():
         except importlib.metadata.PackageNotFoundError:
             continue
     info = Path("/proc/cpuinfo")
-    models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
-    cpu = models[0].split(":")[1].strip() if models else platform.processor()
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
+    lines = info.read_text().splitlines() if info.is_file() else []
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    cpu = about.get("model name") or platform.processor()
+    known = [name for name in INSTRUCTIONS if name in about.get("flags", "").split()]
+    cores, python = len(os.sched_getaffinity(0)), platform.python_version()
+    return {"cpu": cpu, "instructions": ", ".join(known), "cores": cores, "python": python, **versions}
 
 
 def write_json(path, content):

@@ -10,6 +10,7 @@ from speed_cases import ASKED, CASES, FRESH, KVAE, KVAE_JAX, Asked
 
 SUBJECTS = {
     "mlp": "MLP",
+    "jax": "MLP, three epochs",
     "conv": "convolutional",
     "iwae50": "IWAE, k = 50",
     "likelihood": "log p(x)",

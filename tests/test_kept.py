@@ -10,6 +10,7 @@ import pytest
 from cases import CASES, QUICKLY, of_cases, vae
 from keras import ops
 
+from kvae.distributions import DiscretizedLogistic
 from kvae.training.kept import MOST, kept
 
 JAX, TORCH = (keras.backend.backend() == name for name in ("jax", "torch"))
@@ -61,6 +62,29 @@ def test_a_function_is_traced_once_for_all_calls_and_lengths():
     for n in (1000, 999, 1):
         kept(model, counted)(np.zeros((n, 8, 8, 1), "float32"), most=1000)
     assert len({shape[0] for shape in traces}) == (3 if JAX else 1)  # 64, 1000 and 32 rows, or any number
+
+
+@pytest.mark.parametrize(
+    ("size", "network", "likelihood", "expected"),
+    [
+        (8, "mlp", "bernoulli", [5000, 1]),
+        (8, "conv", "bernoulli", [1000] * 5 + [1]),  # hidden layers are many times larger than an image
+        (64, "mlp", "bernoulli", [1000] * 5 + [1]),
+        (28, "mlp", DiscretizedLogistic(), [2551, 2450]),  # two outputs per pixel, 16 MB
+    ],
+)
+def test_dense_decoders_take_many_codes_at_a_time(monkeypatch, size, network, likelihood, expected):
+    seen = []
+
+    def generation(self, z, condition=(), training=False):
+        seen.append(z.shape[1])
+        return ops.zeros((1, z.shape[1], size, size, self.likelihood.num_outputs(1)))
+
+    model = vae((size, size, 1), network=network, likelihood=likelihood)
+    monkeypatch.setattr(type(model), "generation", generation)
+    model.run_eagerly = True
+    assert model.decode(np.zeros((5001, 2), "float32")).shape == (5001, size, size, 1)
+    assert seen == expected
 
 
 @pytest.mark.skipif(TORCH, reason="PyTorch traces nothing")

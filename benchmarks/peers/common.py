@@ -25,7 +25,7 @@ class Task:
     """A model, its data and what to do with it.
 
     Attributes:
-        what: "train" for an epoch, "evaluate" for `evaluate` on as many images (kvae only), "likelihood" for log p(x)
+        what: "train" for `epochs`, "evaluate" for `evaluate` on as many images (kvae only), "likelihood" for log p(x)
             of `count` images, "generate" for `count` images.
         network: "mlp" or "conv", the layers of `kvae.networks` of that name.
         hidden: units or filters of the encoder's layers, starting at the image; the decoder mirrors them.
@@ -37,6 +37,7 @@ class Task:
         importance_weighted: whether to train on that bound instead of the ELBO.
         batch: images per step.
         images: number of training images; one epoch of training precedes each likelihood or generation task.
+        epochs: of training in one call.
         count: number of images to score or generate.
         streamed: whether the images are generated block by block while they are read, and never all in memory (kvae
             only).
@@ -54,6 +55,7 @@ class Task:
     importance_weighted: bool = False
     batch: int = 128
     images: int = 60_000
+    epochs: int = 1
     count: int = 0
     streamed: bool = False
     policy: str = "float32"
@@ -80,24 +82,24 @@ def one_hot(task, labels):
     return np.eye(task.classes, dtype="float32")[labels] if task.classes else None
 
 
-def job(task, epoch, bound_reached, draw):
+def job(task, train, bound_reached, draw):
     """Return what a round of the task runs, and the number to compare, as required by `serve`.
 
     Args:
         task: `Task` to train or generate.
-        epoch: function that trains for an epoch and returns the number of images.
+        train: function that trains for `task.epochs` and returns the number of images, each counted as often as seen.
         bound_reached: function that returns the loss.
         draw: function that generates `task.count` images with the current model.
     """
     if task.what == "train":
-        return epoch, bound_reached
+        return train, bound_reached
     mean = {}
 
     def generate():
         mean["check"] = draw()[:CHECKED].mean()
         return task.count
 
-    epoch()
+    train()
     return generate, lambda: mean["check"]
 
 

@@ -131,29 +131,31 @@ def build(task):
         params, moments, first, second, t, key = state
         key, noise = jax.random.split(key)
         t += 1
-        gradient = jax.grad(loss, has_aux=True)
-        grads, moments = gradient(params, moments, x[rows], None if y is None else y[rows], noise, True)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (value, moments), grads = gradient(params, moments, x[rows], None if y is None else y[rows], noise, True)
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, grads)
         rate = common.RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + common.EPSILON), params, first, second)
-        return params, moments, first, second, t, key
+        return (params, moments, first, second, t, key), value
 
     @jax.jit
     def scanned(state, x, y):
         *state, key = state
         key, shuffle = jax.random.split(key)
-        return lax.scan(lambda state, rows: (step(state, rows, x, y), None), (*state, key), orders(shuffle))[0]
+        state, values = lax.scan(lambda state, rows: step(state, rows, x, y), (*state, key), orders(shuffle))
+        return state, jnp.mean(values)
 
     one_step = jax.jit(step, donate_argnums=0)
 
     def stepped(state, x, y):
         *state, key = state
         key, shuffle = jax.random.split(key)
-        state = (*state, key)
+        state, values = (*state, key), []
         for rows in orders(shuffle):
-            state = one_step(state, rows, x, y)
-        return state
+            state, value = one_step(state, rows, x, y)
+            values.append(value)
+        return state, jnp.mean(jnp.stack(values))
 
     # On a CPU, XLA runs convolutions inside a loop on one core without its fast kernels: a single step is faster.
     train_epoch = stepped if task.network == "conv" and jax.default_backend() == "cpu" else scanned
@@ -161,10 +163,12 @@ def build(task):
     first, second = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
     state = (params, (m_encoder, m_decoder), first, second, jnp.float32(0), next(keys))
 
-    def epoch():
+    def train():
         nonlocal state
-        state = jax.block_until_ready(train_epoch(state, x, y))
-        return steps * task.batch
+        for _ in range(task.epochs):
+            state, mean = train_epoch(state, x, y)  # without the mean, XLA would leave out the loss
+            jax.block_until_ready(mean)
+        return task.epochs * steps * task.batch
 
     def bound_reached():
         some = x[: common.CHECKED], None if y is None else y[: common.CHECKED]
@@ -178,7 +182,7 @@ def build(task):
         z = jax.random.normal(jax.random.key(2), (task.count, task.latent))
         return jax.device_get(decoded(*state[:2], z))
 
-    return common.job(task, epoch, bound_reached, draw)
+    return common.job(task, train, bound_reached, draw)
 
 
 if __name__ == "__main__":

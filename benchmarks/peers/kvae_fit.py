@@ -51,9 +51,9 @@ def build(task):
         y = labels if task.classes else None
         given = {"x": x, "y": y, "batch_size": task.batch}
 
-    def epoch():
-        last["check"] = model.fit(**given, epochs=1, verbose=0).history["loss"][0]
-        return task.images
+    def train():
+        last["check"] = model.fit(**given, epochs=task.epochs, verbose=0).history["loss"][-1]
+        return task.epochs * task.images
 
     def evaluation():
         last["check"] = model.evaluate(**given, verbose=0, return_dict=True)["loss"]
@@ -74,8 +74,8 @@ def build(task):
     if task.what == "evaluate":
         return evaluation, lambda: last["check"]
     if task.what == "train":
-        return epoch, (lambda: last["check"]) if task.streamed else bound_reached
-    epoch()
+        return train, (lambda: last["check"]) if task.streamed else bound_reached
+    train()
     return (likelihood if task.what == "likelihood" else generate), lambda: last["check"]
 
 

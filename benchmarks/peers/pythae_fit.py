@@ -57,18 +57,18 @@ def build(task):
         config, kind = VAEConfig(**sizes), VAE
     model = kind(config, Encoder(encoder), Decoder(decoder, task.side))
 
-    def epoch():
+    def train():
         with tempfile.TemporaryDirectory() as folder:
             training = BaseTrainerConfig(
                 output_dir=folder,
-                num_epochs=1,
+                num_epochs=task.epochs,
                 per_device_train_batch_size=task.batch,
                 learning_rate=common.RATE,
                 optimizer_params={"eps": common.EPSILON},
                 no_cuda=True,
             )
             TrainingPipeline(training_config=training, model=model)(train_data=x)
-        return len(x)
+        return task.epochs * len(x)
 
     @torch.no_grad()
     def bound_reached():
@@ -103,8 +103,8 @@ def build(task):
         return task.count
 
     if task.what == "train":
-        return epoch, bound_reached
-    epoch()
+        return train, bound_reached
+    train()
     model.eval()
     return (likelihood if task.what == "likelihood" else generate), lambda: last["check"]
 

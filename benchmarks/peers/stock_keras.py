@@ -88,9 +88,9 @@ def build(task):
     y = common.one_hot(task, labels)
     model = compiled(task)
 
-    def epoch():
-        model.fit(x if y is None else (x, y), batch_size=task.batch, epochs=1, verbose=0)
-        return len(x)
+    def train():
+        model.fit(x if y is None else (x, y), batch_size=task.batch, epochs=task.epochs, verbose=0)
+        return task.epochs * len(x)
 
     def bound_reached():
         some = x[: common.CHECKED] if y is None else (x[: common.CHECKED], y[: common.CHECKED])
@@ -101,7 +101,7 @@ def build(task):
         logits = model.decoder.predict(z, batch_size=1000, verbose=0)
         return keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
 
-    return common.job(task, epoch, bound_reached, draw)
+    return common.job(task, train, bound_reached, draw)
 
 
 if __name__ == "__main__":

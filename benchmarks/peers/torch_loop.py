@@ -16,16 +16,17 @@ def build(task):
     encoder, decoder = (network.to(device) for network in torch_nets.networks(task))
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], common.RATE, eps=common.EPSILON)
 
-    def epoch():
-        order = torch.randperm(len(x), device=device)
-        for start in range(0, len(x), task.batch):
-            rows = order[start : start + task.batch]
-            optimizer.zero_grad()
-            torch_nets.loss(task, encoder, decoder, x[rows], None if y is None else y[rows]).backward()
-            optimizer.step()
+    def train():
+        for _ in range(task.epochs):
+            order = torch.randperm(len(x), device=device)
+            for start in range(0, len(x), task.batch):
+                rows = order[start : start + task.batch]
+                optimizer.zero_grad()
+                torch_nets.loss(task, encoder, decoder, x[rows], None if y is None else y[rows]).backward()
+                optimizer.step()
         if on_gpu:
             torch.cuda.synchronize()
-        return len(x)
+        return task.epochs * len(x)
 
     @torch.no_grad()
     def bound_reached():
@@ -38,7 +39,7 @@ def build(task):
         batches = torch.randn(task.count, task.latent, device=device).split(1000)
         return torch.cat([torch.sigmoid(decoder(z)) for z in batches]).numpy(force=True)
 
-    return common.job(task, epoch, bound_reached, draw)
+    return common.job(task, train, bound_reached, draw)
 
 
 if __name__ == "__main__":

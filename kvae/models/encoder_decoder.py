@@ -14,10 +14,14 @@ from kvae import checks, networks, penalties
 from kvae.models import capabilities, exporting
 from kvae.models.base import BaseModel
 from kvae.models.batches import in_batches
+from kvae.training.fit_on_arrays import convolutions
 from kvae.training.kept import kept
 from kvae.types import Array, ArrayLike, PathLike, Shape, Tensor
 
 EVALUATION_BATCH = 1000  # rows at a time in the methods that take arrays
+# Products of 1,000 rows leave cores idle on TensorFlow. Dense decoders take up to 5,000, if their outputs fill 16 MB at
+# most; the hidden layers of convolutional ones would fill much more.
+LARGEST_BATCH, MOST_OUTPUTS = 5000, 4_000_000
 
 
 class EncoderDecoder(BaseModel):
@@ -189,7 +193,15 @@ class EncoderDecoder(BaseModel):
         """The means of p(x|z) of codes `z`, an array `(n, *latent_shape)`; with `noise`, draws."""
         z = checks.array(z, self.latent_shape, "z")
         y = self.check_condition(y, len(z))
-        return in_batches(kept(self, decoded), z, y, batch_size=EVALUATION_BATCH, noise=noise)
+        return in_batches(kept(self, decoded), z, y, batch_size=self._rows_to_decode(), noise=noise)
+
+    def _rows_to_decode(self):
+        """How many codes `decode` takes at a time."""
+        if convolutions(self):
+            return EVALUATION_BATCH
+        *places, channels = self.image_shape
+        outputs = math.prod(places) * self.likelihood.num_outputs(channels)
+        return max(EVALUATION_BATCH, min(LARGEST_BATCH, MOST_OUTPUTS // outputs))
 
     def _check_pair(self, x, y):
         """Checked images and conditions, for `in_batches`."""
