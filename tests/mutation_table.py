@@ -590,9 +590,8 @@ TABLE = {
         ),
         (
             "max(EVALUATION_BATCH, min(LARGEST_BATCH, MOST_OUTPUTS // outputs))",
-            "1",
-            "models:transfer_style",
-            "Smaller batches give the same numbers.",
+            "EVALUATION_BATCH",
+            "kept:dense_decoders_take",
         ),
         (
             "return self.decode(self.encode(x, y), y)",
