@@ -107,7 +107,7 @@ def trained(model, x, minutes, setting, *callbacks):
         model.compile(optimizer=optimizer)
         model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[stop, *callbacks])
         epochs += len(model.history.epoch)
-        model.bound, callbacks = kvae.bounds.ELBO(), ()
+        model.bound, callbacks = kvae.bounds.ELBO(), ()  # a warm-up would begin again
         stop.ends.pop(0)
     return epochs
 
