@@ -102,9 +102,9 @@ class UntilTwice(Until):
 def trained(model, x, minutes, setting, *callbacks):
     """The number of epochs of `minutes` of training; the free bits of the bound end before."""
     stop = UntilTwice(minutes, setting["free_share"])
-    optimizer, epochs = keras.optimizers.Adam(setting["rate"]), 0
+    model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
+    epochs = 0
     while stop.ends:
-        model.compile(optimizer=optimizer)
         model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[stop, *callbacks])
         epochs += len(model.history.epoch)
         model.bound, callbacks = kvae.bounds.ELBO(), ()  # a warm-up would begin again

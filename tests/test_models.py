@@ -363,3 +363,24 @@ def test_transfer_style_keeps_the_code_and_changes_the_label(digits):
     images = model.transfer_style(x, y, [4, 5])
     assert images.shape == (3, 2, 8, 8, 1)
     np.testing.assert_allclose(images[:, 1], model.decode(model.encode(x, y), [5, 5, 5]), atol=1e-6)
+
+
+def test_a_new_bound_takes_effect_without_compile():
+    model = compiled(CASES["vae"].build())
+    x = np.zeros((N, *model.image_shape), "float32")
+    quietly = {"batch_size": 8, "verbose": 0}
+
+    class AtEpoch1(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.bound = kvae.bounds.ELBO(free_bits=50.0)  # nats for each of two dimensions
+
+    def counted(logs):
+        return np.subtract(logs["loss"], logs["reconstruction_loss"])
+
+    within = model.fit(x, epochs=2, callbacks=[AtEpoch1()], **quietly).history
+    np.testing.assert_allclose(counted(within), [within["kl_loss"][0], 100.0], atol=1e-3)
+    model.evaluate(x, **quietly)
+    model.bound = kvae.bounds.ELBO(free_bits=100.0)
+    np.testing.assert_allclose(counted(model.fit(x, **quietly).history), 200.0, atol=1e-3)
+    np.testing.assert_allclose(counted(model.evaluate(x, return_dict=True, **quietly)), 200.0, atol=1e-3)

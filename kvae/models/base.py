@@ -93,11 +93,6 @@ class BaseModel(Steps):
 
     # How the model plugs into Keras.
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, keras.layers.Layer):  # what has been compiled may use the one before
-            kept.forget(self)
-        super().__setattr__(name, value)
-
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model as in Keras, with validated inputs; `call` says what they are."""
         if not isinstance(inputs, Batch):
@@ -259,7 +254,7 @@ class BaseModel(Steps):
         """Make `finite_steps` count from now on, at the cost of a few small operations a step."""
         if not self._counts_finite_steps:
             self._counts_finite_steps = True
-            self.train_function = self.test_function = None  # compiled without, in an earlier `fit`
+            self.compile_steps_anew()
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Like `keras.Model.evaluate`, with inputs validated as in `fit`."""

@@ -1,10 +1,14 @@
-"""The functions that Keras calls for each batch: how many steps one runs, and without Python code on PyTorch."""
+"""The functions that Keras calls for each batch: compiled anew if the model changes, without Python code on PyTorch."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any
 
 import keras
+
+from kvae.training import kept
 
 
 class Steps(keras.Model):
@@ -14,6 +18,12 @@ class Steps(keras.Model):
     test_function: Any
     steps_per_execution: int
     steps_given = False  # whether `compile` was given `steps_per_execution`
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, keras.layers.Layer) or name in _settings(type(self)):
+            kept.forget(self)
+            self.compile_steps_anew()
 
     def make_train_function(self, force: bool = False) -> Any:
         """Like Keras's; on PyTorch, unless `run_eagerly`, steps run the operations of the first without its Python."""
@@ -31,9 +41,16 @@ class Steps(keras.Model):
         """Run `steps` steps per execution, unless `compile` was given a number."""
         if not self.steps_given and self.steps_per_execution != steps:
             self.steps_per_execution: int = steps
-            # Compiled functions keep the old number, and `fit` reuses them without asking `compile`, as after a first
-            # `fit` with other callbacks. Only they are dropped: compiling anew would reset the optimizer and metrics.
-            self.train_function = self.test_function = None
+            self.compile_steps_anew()
+
+    def compile_steps_anew(self) -> None:
+        """Make `fit`, `evaluate` and `predict` follow a change of what is compiled into them, from the next step on.
+
+        Keras would reuse what an earlier call has compiled until `compile` is called, which also resets the metrics.
+        """
+        for name in ("train", "test", "predict"):
+            if getattr(self, f"{name}_function", None) is not None:
+                getattr(self, f"make_{name}_function")(force=True)
 
     def _recorded(self, function):
         if keras.backend.backend() != "torch" or self.run_eagerly or self.jit_compile:
@@ -41,3 +58,11 @@ class Steps(keras.Model):
         from kvae.training.recorded import recorded
 
         return recorded(function, self.trainable_weights)
+
+
+@functools.cache
+def _settings(model_class):
+    """Names of the arguments of a model's constructor, which are those of attributes that users may set later."""
+    constructors = [each.__init__ for each in model_class.__mro__ if each is not Steps and issubclass(each, Steps)]
+    names = {name for each in constructors for name in inspect.signature(each).parameters}
+    return names - {"self", "args", "kwargs", "name", "dtype", "trainable"}

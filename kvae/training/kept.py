@@ -38,7 +38,7 @@ def kept(model: Any, function: Callable[..., Any], *settings: Any, fuse: bool = 
     """A function of a model and of tensors, compiled when it is first called and kept with the model.
 
     It sees the weights as they are at each call. All else that it reads of the model is compiled into it, as into the
-    steps of `fit`: `compile`, or another network or family in place of one of the model's, drops what is kept.
+    steps of `fit`: `compile`, or another network, family or bound in place of the model's, drops what is kept.
 
     Args:
         model: a Keras model.
