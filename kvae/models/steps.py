@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import Any
 
@@ -18,10 +17,16 @@ class Steps(keras.Model):
     test_function: Any
     steps_per_execution: int
     steps_given = False  # whether `compile` was given `steps_per_execution`
+    _settings: frozenset[str] = frozenset()  # arguments of the constructor, and attributes that users may set later
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        names = inspect.signature(cls.__init__).parameters.keys() - {"self", "args", "kwargs"}
+        cls._settings = cls._settings | names - {"name", "dtype", "trainable"}
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if isinstance(value, keras.layers.Layer) or name in _settings(type(self)):
+        if isinstance(value, keras.layers.Layer) or name in self._settings:
             kept.forget(self)
             self.compile_steps_anew()
 
@@ -58,11 +63,3 @@ class Steps(keras.Model):
         from kvae.training.recorded import recorded
 
         return recorded(function, self.trainable_weights)
-
-
-@functools.cache
-def _settings(model_class):
-    """Names of the arguments of a model's constructor, which are those of attributes that users may set later."""
-    constructors = [each.__init__ for each in model_class.__mro__ if each is not Steps and issubclass(each, Steps)]
-    names = {name for each in constructors for name in inspect.signature(each).parameters}
-    return names - {"self", "args", "kwargs", "name", "dtype", "trainable"}
