@@ -35,9 +35,9 @@ SETTINGS = {
     "latent_dim": 32,
     "ladder": {"latent_dims": [32, 16], "hidden": [[32, 64], 128]},  # its convolutions are those of the VAE
     "residual": {
-        "latent_dim": 8,
+        "latent_dim": 4,
         "hidden": [32, 64, 64, 64, 64],  # down to one place
-        "num_blocks": [0, 1, 1, 1, 4],
+        "num_blocks": [0, 1, 0, 0, 1],
         "activation": "relu",
     },
     "warmup": 3,  # epochs, of a ladder

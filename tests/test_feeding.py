@@ -13,7 +13,7 @@ from kvae.models.base import BaseModel
 from kvae.models.batches import BatchResult
 from kvae.models.conditions import Conditions, take
 from kvae.training import fit_on_arrays, strategy
-from kvae.training.pipelines import Rows
+from kvae.training.pipelines import Rows, pipeline
 
 N, VALIDATION, STEPS = 70, 10, 16  # rows to train on and to validate with; steps that can be recorded
 RATE = 0.1
@@ -206,6 +206,23 @@ def test_each_step_of_fit_sees_what_it_should(way):
     assert_saw(model, val_batches, weights, training=False)
     for callback in arguments.get("callbacks", ()):
         assert callback.heard == len(expected[0])
+
+
+def test_arrays_for_validation_beside_a_dataset():
+    model, x, y, weights = recorder(condition="labels")
+    held = np.arange(N, N + VALIDATION)
+    validation = (x[held], y[held], weights[held])
+    logs = model.fit(
+        pipeline(x[:N], y[:N], batch_size=32, shuffle=False),
+        epochs=2,
+        validation_data=validation,
+        validation_batch_size=4,
+        verbose=0,
+    ).history
+    batches = [held[start : start + 4] for start in range(0, VALIDATION, 4)]
+    assert_saw(model, batches * 2, weights, training=False)
+    value = descend(float(ops.convert_to_numpy(model.s)), [held], weights, rate=0.0)[1]
+    np.testing.assert_allclose(logs["val_loss"][-1], value, rtol=1e-5)
 
 
 def test_the_orders_of_epochs_and_seeds_differ():

@@ -246,6 +246,8 @@ class BaseModel(Steps):
             if not isinstance(x, (np.ndarray, keras.utils.PyDataset)):
                 arguments.setdefault("shuffle", False)  # it shuffles itself; Keras only warns of its default
             arguments |= {"x": x, "y": y}
+            if fit_on_arrays.covers(self, arguments):
+                arguments = fit_on_arrays.feed_validation(self, arguments)
         optimizers.build(self)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().fit(**arguments)

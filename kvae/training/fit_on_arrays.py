@@ -21,6 +21,7 @@ from kvae.training import keras_internals, orders, pipelines, strategy
 from kvae.types import Array, Tensor
 
 MOST_STEPS = 100  # per execution: more would gain nothing, and Ctrl-C takes effect only after one
+BATCH_SIZE = 32  # of Keras, where none is given
 BARS = 20  # updates of the progress bar per epoch
 BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
@@ -69,7 +70,7 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
     batch_size = arguments.pop("batch_size", None)
     if batch_size is not None and checks.positive_integer(batch_size, "batch_size") > len(x):
         raise ValueError(f"`batch_size` must be at most the number of examples, {len(x)}. Received: {batch_size}")
-    batch_size = batch_size or min(32, len(x))
+    batch_size = batch_size or min(BATCH_SIZE, len(x))
     train, validation = _split(
         (x, y, arguments.pop("sample_weight", None)),
         arguments.pop("validation_split", None),
@@ -88,21 +89,47 @@ def feed(model: Any, x: Array, y: Any, arguments: dict[str, Any]) -> dict[str, A
         steps = steps_per_execution(order.length // batch_size, callbacks, arguments.get("verbose", "auto"))
         arguments["callbacks"] = [*callbacks, entropy]
     if keras.backend.backend() == "tensorflow":
-        make = _numbers
         model.take_steps(steps)
-    elif keras.backend.backend() == "torch":
-        make, steps = _OnDevice, 1
-    elif keras.backend.backend() == "jax" and model.jit_compile and not (model.steps_given or convolutions(model)):
-        make = _Executions
-    else:
-        make, steps = _Batches, 1
+    make, steps = _form(model, steps)
     arguments["x"] = make(train, batch_size, steps, order, entropy)
-    val_batch_size = arguments.pop("validation_batch_size", None) or batch_size
-    if isinstance(validation, tuple) and isinstance(validation[0], np.ndarray):
-        validation = keras.utils.unpack_x_y_sample_weight(validation)
-        n = len(validation[0])
-        arguments["validation_data"] = make(validation, min(val_batch_size, n), steps, orders.unchanged(n))
-    return arguments
+    arguments["validation_data"] = validation
+    return feed_validation(model, arguments, batch_size, steps)
+
+
+def feed_validation(
+    model: Any, arguments: dict[str, Any], batch_size: int = BATCH_SIZE, steps: int = 1
+) -> dict[str, Any]:
+    """Turn arrays for validation, if there are any, into a dataset that feeds `fit`.
+
+    Args:
+        model: a compiled `BaseModel`.
+        arguments: those of `fit`.
+        batch_size: without a `validation_batch_size`.
+        steps: batches per execution, where the dataset says how many.
+
+    Returns:
+        The arguments of `fit`, with a dataset in place of `validation_data`.
+    """
+    given = arguments.get("validation_data")
+    if not isinstance(given, tuple) or not isinstance(given[0], np.ndarray):
+        return arguments
+    batch_size = arguments.pop("validation_batch_size", None) or batch_size
+    validation = keras.utils.unpack_x_y_sample_weight(given)
+    n = len(validation[0])
+    make, steps = _form(model, steps)
+    return arguments | {"validation_data": make(validation, min(batch_size, n), steps, orders.unchanged(n))}
+
+
+def _form(model, steps):
+    """What makes a dataset of arrays on this backend, and batches per execution, where the dataset says how many."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return _numbers, steps
+    if backend == "torch":
+        return _OnDevice, 1
+    if backend == "jax" and model.jit_compile and not (model.steps_given or convolutions(model)):
+        return _Executions, steps
+    return _Batches, 1
 
 
 def steps_per_execution(num_batches: int, callbacks: list[Any], verbose: Any) -> int:
@@ -250,7 +277,7 @@ def in_order(model: Any, x: Any, y: Any, arguments: dict[str, Any]) -> tuple[Any
     if not is_array or strategy.is_distributed(model) or keras.distribution.distribution() is not None:
         return x, y
     batch_size, sample_weight = (arguments.pop(name, None) for name in ("batch_size", "sample_weight"))
-    batch_size = 32 if batch_size is None else checks.positive_integer(batch_size, "batch_size")
+    batch_size = BATCH_SIZE if batch_size is None else checks.positive_integer(batch_size, "batch_size")
     return _InOrder((x, y, sample_weight), batch_size), None
 
 
