@@ -51,7 +51,7 @@ SETTINGS = {
 LARGE = {  # for images of more than 32 rows
     "hidden": [32, 64, 64],
     "ladder": {"latent_dims": [32, 16], "hidden": [[32, 64, 64], 128]},
-    "residual": {**SETTINGS["residual"], "hidden": [32, 64, 64, 64, 64, 64], "num_blocks": [0, 0, 1, 1, 1, 4]},
+    "residual": {**SETTINGS["residual"], "hidden": [32, 64, 64, 64, 64, 64], "num_blocks": [0, 1, 0, 0, 0, 1]},
 }
 SHORT = {
     "hidden": [8, 8],

@@ -202,6 +202,17 @@ def test_renyi_runs_on_small_faces(run, tmp_path, rng, capsys, monkeypatch):
     assert "1322.96 ± 10.03" in capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("program", "methods"), [("hierarchies", ("VAE, mixture", "residual, mixture")), ("codes", ("VAE", "VQ-VAE"))]
+)
+def test_digits_take_fewer_bits_than_uniform_levels(program, methods, run, tmp_path):
+    run(program, "digits", "--short", "--methods", *methods)
+    rows = json.loads((tmp_path / "table.json").read_text())
+    assert [row["method"] for row in rows] == list(methods)
+    assert all(0 < row["bits"] < np.log2(17) for row in rows)
+
+
 def test_the_folds_are_averaged_and_the_findings_read(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     renyi = importlib.import_module("renyi")

@@ -121,7 +121,8 @@ def top_down(
     normalized ones of `conv`.
 
     Enough entries of `hidden` for a grid of one place let the upper layers hold what concerns the whole image; without
-    `bounds.ELBO(free_bits=...)` they are likely to remain unused. Layers of few places cost little.
+    `bounds.ELBO(free_bits=...)` they are likely to remain unused. Layers of few places cost little time, but with many
+    of them a lower one may remain unused as well: begin with few.
 
     Args:
         image_shape: `(height, width, channels)`.
