@@ -724,6 +724,10 @@ TABLE = {
         ),
         ("    store(*before)\n    return", "    return", "grid:true_posterior_the_elbo"),
     ],
+    "models/steps.py": [
+        (" or name in self._settings:", ":", "models:new_bound"),
+        ("(force=True)", "(force=False)", "models:new_bound"),
+    ],
     "models/base.py": [
         (
             "self.add_loss(ops.mean(weighted(loss, batch.sample_weight)))",
