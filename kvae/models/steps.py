@@ -22,7 +22,8 @@ class Steps(keras.Model):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         names = inspect.signature(cls.__init__).parameters.keys() - {"self", "args", "kwargs"}
-        cls._settings = cls._settings | names - {"name", "dtype", "trainable"}
+        # Not β, a variable that compiled steps read: it is assigned to, which costs no compilation.
+        cls._settings = cls._settings | names - {"name", "dtype", "trainable", "beta"}
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
