@@ -331,6 +331,11 @@ WRONG_TRANSFORMERS = {
     ),
     "three levels": (lambda f: one(OrdinalEncoder(), ["city"]).fit(f), {}, "'city' with 3 categories"),
     "one level": (lambda f: one(OneHotEncoder(), ["city"]).fit(f.assign(city="Ulm")), {}, "'city' with 1 category"),
+    "one level, ordinal": (
+        lambda f: one(OrdinalEncoder(), ["city"]).fit(f.assign(city="Ulm")),
+        {},
+        "drop a column that never changes",
+    ),
     "dropped level": (lambda f: one(OneHotEncoder(drop="first"), ["city"]).fit(f), {}, r"'city' .*drop=None"),
     "rare levels": (lambda f: one(OneHotEncoder(max_categories=2), ["city"]).fit(f), {}, r"'city' .*infrequent"),
     "twice": (

@@ -116,10 +116,10 @@ def _block(name, step, columns, indices, outputs):
         if encoder.min_frequency is not None or encoder.max_categories is not None:
             refuse(f"{type(encoder).__name__} with infrequent categories", "join rare ones in the table itself")
         for column, own in zip(columns, labels, strict=True):
-            if not one_hot and len(own) != 2:
-                refuse(f"OrdinalEncoder of the column {column!r} with {len(own)} categories", "use a OneHotEncoder")
             if len(own) < 2:
                 refuse(f"column {column!r} with {len(own)} category", "drop a column that never changes")
+            if not one_hot and len(own) != 2:
+                refuse(f"OrdinalEncoder of the column {column!r} with {len(own)} categories", "use a OneHotEncoder")
         kind, kept = ("one_hot", np.concatenate(seen)) if one_hot else ("binary", None)
     else:
         for each in steps:
