@@ -765,6 +765,11 @@ TABLE = {
     "networks/convolutions.py": [
         ("BatchNormalization(momentum=0.9)", "BatchNormalization(momentum=0.99)", "networks:dcgan"),
         ("have - want) for have, want in", "want - have) for have, want in", "networks:test_shapes and conv"),
+        (
+            "layers.Dense(math.prod(size) * filters)",
+            "layers.Dense(math.prod(size) * filters, use_bias=False)",
+            "networks:conv_can_decode_zero",
+        ),
     ],
     "networks/pairs.py": [
         ("reversed(hidden)", "hidden", "autoencoder:counted_once"),

@@ -43,6 +43,18 @@ def test_conv_follows_dcgan():
             assert layer.momentum == 0.9  # with Keras's 0.99, evaluation uses wrong moments for hundreds of steps
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 2)])
+def test_conv_can_decode_zero_to_any_image(shape):
+    """A bias by filter alone would make it one value, but for the edges, as long as all places have the same."""
+    _, decoder = conv(shape, 2)
+    rng = np.random.default_rng(0)
+    for weight in decoder.weights:
+        if weight.name == "bias":
+            weight.assign(rng.normal(size=weight.shape))
+    inside = ops.convert_to_numpy(decoder(np.zeros((1, 2), "float32")))[0, 6:-6]
+    assert inside.std() > 0.01
+
+
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 20, 3), (9, 2)])
 @pytest.mark.parametrize(("network", "hidden"), [("mlp", ()), ("mlp", (8, 4)), ("conv", (4, 8))])
 def test_a_classifier_is_dense_or_the_encoder_of_conv(shape, network, hidden):
@@ -388,7 +400,7 @@ def test_flat_features_decode_to_areas_without_a_grid():
     _, decoder = conv((32, 32, 3), 4)
     dense = next(layer for layer in decoder.layers if isinstance(layer, layers.Dense))
     kernel = np.random.default_rng(0).normal(size=(4, 1, 64)) * np.ones((1, 64, 1))  # equal at each of the 8×8 places
-    dense.set_weights([kernel.reshape(4, -1)])
+    dense.kernel.assign(kernel.reshape(4, -1))
     z = np.random.default_rng(1).normal(size=(16, 4)).astype("float32")
 
     def amplitude():

@@ -77,8 +77,8 @@ def conv(task, keys):
         return h.reshape(len(h), -1) @ kernel + bias, [one, two]
 
     def decode(params, moments, z, training):
-        kernels, scale, bias = params
-        h = (z @ kernels[0]).reshape(-1, quarter, quarter, second)
+        kernels, scale, (first_bias, bias) = params
+        h = (z @ kernels[0] + first_bias).reshape(-1, quarter, quarter, second)
         h, one = normalised(h, scale[0], moments[0], training)
         h, two = normalised(up(h, kernels[1]), scale[1], moments[1], training)
         return up(h, kernels[2]).reshape(len(z), -1) + bias, [one, two]
@@ -89,7 +89,8 @@ def conv(task, keys):
     encoder = ([glorot(next(keys), shape) for shape in shapes], scale, head), moments, encode
     shapes = (task.latent, quarter**2 * second), (4, 4, second, first), (4, 4, first, 1)
     scale, moments = scales(second, first)
-    decoder = ([glorot(next(keys), shape) for shape in shapes], scale, jnp.zeros(1)), moments, decode
+    biases = jnp.zeros(quarter**2 * second), jnp.zeros(1)
+    decoder = ([glorot(next(keys), shape) for shape in shapes], scale, biases), moments, decode
     return encoder, decoder
 
 

@@ -31,7 +31,7 @@ def compiled(task):
             layers.Dense(2 * task.latent),
         ]
         decoder = [
-            layers.Dense(quarter**2 * second, use_bias=False),
+            layers.Dense(quarter**2 * second),
             *normalised(layers.Reshape((quarter, quarter, second))),
             layers.Conv2DTranspose(first, use_bias=False, **kernel),
             *normalised(layers.AveragePooling2D(2, strides=1, padding="same")),

@@ -39,7 +39,7 @@ def networks(task):
             nn.Linear(quarter**2 * second, 2 * task.latent),
         )
         decoder = nn.Sequential(
-            nn.Linear(task.latent, quarter**2 * second, bias=False),
+            nn.Linear(task.latent, quarter**2 * second),
             *normalised(nn.Unflatten(1, (second, quarter, quarter)), second),
             *normalised(averaged(nn.ConvTranspose2d(second, first, bias=False, **kernel)), first),
             averaged(nn.ConvTranspose2d(first, 1, **kernel)),

@@ -44,8 +44,11 @@ def halved(h: Any, hidden: Sequence[int], activation: Activation) -> Any:
 
 
 def spread(h: Any, filters: int, size: Shape, activation: Activation) -> Any:
-    """A dense layer from vectors to images, or series, of a size, with batch normalization."""
-    h = layers.Dense(math.prod(size) * filters, use_bias=False)(h)
+    """A dense layer from vectors to images, or series, of a size, with batch normalization.
+
+    Its bias is one for each place, which the normalization, by filter, keeps: z = 0 is decoded to an image, not to one colour.
+    """
+    h = layers.Dense(math.prod(size) * filters)(h)
     return normalised(layers.Reshape((*size, filters))(h), activation)
 
 
