@@ -154,9 +154,10 @@ def array(
         bad = np.flatnonzero(~good.reshape(len(x), -1).all(axis=1))
         if len(bad):
             what = "infinity" if may_be_missing else "NaN or infinity"
+            column = f", column {np.argmin(good[bad[0]])}" if x.ndim == 2 else ""
             raise ValueError(
                 f"`{name}` must be finite: {fix}. "
-                f"Received: {what} in {len(bad)} of {len(x)} examples, the first at index {bad[0]}"
+                f"Received: {what} in {len(bad)} of {len(x)} examples, the first at index {bad[0]}{column}"
             )
     return x
 

@@ -468,6 +468,12 @@ BAD = {
         "`likelihood` must be one of ['bernoulli', 'categorical'",
     ),
     "grey values as counts": (("train", "--likelihood", "poisson"), 1, "must hold counts, whole numbers from 0"),
+    "a wrong count": (  # by its place in the file, whose rows are divided
+        ("train", "--dataset", "counts.npz", "--model", "vae", "--likelihood", "poisson"),
+        1,
+        "`x` must hold counts, whole numbers from 0 to 16,777,216, for the Poisson likelihood, neither scaled nor "
+        "logarithms. Received: -1 in column 2 of example 7",
+    ),
     "unknown bound": (("train", "--bound", "elbow"), 1, "`bound` must be one of"),
     "unknown posterior": (("train", "--posterior", "cauchy"), 1, "`posterior` must be one of ['categorical'"),
     "unknown prior": (("train", "--prior", "flat"), 2, "invalid choice: 'flat'"),
@@ -548,6 +554,7 @@ def in_process(tmp_path, monkeypatch, capsys):
     """Run the command in this process, which has already loaded Keras, in a folder with some invalid files."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    np.savez(tmp_path / "counts.npz", x=np.where(np.arange(80).reshape(20, 4) == 30, -1, 3))
     np.savez(tmp_path / "faces.npz", images=np.zeros((10, 4, 4)))
     np.savez(tmp_path / "one.npz", images=np.zeros((10, 4, 4)), labels=np.full(10, 3))
 

@@ -55,6 +55,15 @@ def test_channels_have_colours_and_empty_cells_nothing():
     assert len(axes.collections[0].get_paths()) == 2
 
 
+def test_channels_are_named_and_empty_cells_have_no_scale():
+    figure = plots.line_samples(sines(1, 7, channels=2)[0])  # 3 × 3 cells, two of them empty
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["channel 0", "channel 1"]
+    right, below = figure.axes[0].child_axes
+    assert min(right.get_yticks()) > 1.12  # of the first two rows
+    assert [tick.get_text() for tick in below.get_xticklabels()] == ["0", "29"]
+    assert not plots.line_samples(sines(1, 7)[0]).legends
+
+
 def test_samples_are_arranged_by_class_or_as_a_square():
     series = sines(1, 10)[0, ..., 0]
     axes = plots.line_samples(series, [0] * 6 + [2] * 4, class_names=["a", "b", "c"]).axes[0]
@@ -115,6 +124,13 @@ def test_gaps_are_left_out(rng):
     names = plots.lines_beside_pca(x, reconstruction, reconstruction, x[:, 2:3], x[:, 2:3]).axes[0].get_yticklabels()
     assert names[1].get_text() == f"model\nMSE {expected:.4f}"
     assert len(plots.feature_histograms(x, reconstruction).axes) == 4
+
+
+def test_bins_of_counts_hold_as_many_numbers_each():
+    x = np.arange(80.0)[:, None]
+    (axes,) = plots.feature_histograms(x, x).axes
+    outline = axes.patches[0].get_path().vertices[:, 1]
+    np.testing.assert_allclose(np.unique(outline), [0, 1 / 80])  # 20 bins of 4 numbers: no comb
 
 
 def test_anomalous_series_are_drawn_by_score(rng):

@@ -287,11 +287,13 @@ def test_wrong_rows_are_refused_by_the_name_of_the_column(name, model):
     ("column", "values", "message"),
     [
         ("age", 0.3, r"`x\['age'\]` must not be constant, .*Received: 0.3 in all 8 examples"),
+        ("visits", 3, r"`x\['visits'\]` must not be constant, which .*: drop it. Received: 3 in all 8 examples"),
+        ("city", [0, 1, 0], r"`x\['city'\]` must not be constant, .*Received: level 1 in all 8 examples"),
         ("city", NAN, r"`x\['city'\]` must be observed in some of the examples: drop it"),
     ],
 )
 def test_columns_that_cannot_be_learned_are_named_by_fit(column, values, message, model):
-    x = np.tile(changed(age=2, height=0), (4, 1))
+    x = np.tile(changed(age=2, height=0, city=np.array([1, 0, 0]), smoker=0, visits=2), (4, 1))
     x[:, model.likelihood.family.places[column]] = values
     with pytest.raises(ValueError, match=message):
         model.fit(x)

@@ -196,6 +196,15 @@ def test_rates_are_proportional_to_sizes(tmp_path):
         np.testing.assert_allclose(more, 3 * rates, rtol=1e-5)
         drawn, more = (each.generate(labels=log_size + shift, seed=0) for shift in (0, np.log(3)))
         np.testing.assert_allclose(more, 3 * drawn, rtol=1e-5)
+        with pytest.raises(
+            ValueError, match=r"`log_size` must hold logarithms of sizes, .* Received: values from 300 to"
+        ):
+            each.fit(x, np.full((len(x), 1), 300.0))
+        with (
+            pytest.raises(ValueError, match=r"`log_size` must be finite: drop examples of size 0"),
+            np.errstate(all="ignore"),
+        ):
+            each.encode(x, np.log(np.zeros((len(x), 1))))
 
 
 @pytest.mark.parametrize("name", of_cases([name for name in DENSITIES if name not in OTHER_BOUNDS], ("vae", "cvae")))

@@ -19,7 +19,7 @@ def test_every_source_is_split_like_an_npz(tmp_path, kind):
     path = {"npz": "a.npz", "npy": "a.npy", "records": "r.tfrecord", "pattern": "png-*.tfrecord"}.get(kind, kind)
     data = kvae.load_data(tmp_path / path)
     labelled = kind not in ("flat", "npy", "pattern")
-    x_train, y_train, x_test, y_test = files.split(X, Y if labelled else None, "images")
+    x_train, y_train, x_test, y_test = files.split(X, Y if labelled else None, "images")[0]
     np.testing.assert_array_equal(data.x_train, x_train)
     np.testing.assert_array_equal(data.x_test, x_test)
     np.testing.assert_array_equal(data.y_train, y_train)

@@ -53,8 +53,17 @@ def dataset_of(
 
 
 def test_arrays(data: Dataset, seed: int, model: BaseModel) -> tuple[Array, Array | None]:
-    """Test images and conditions as arrays; dynamically binarized images are drawn once, from the seed."""
+    """Test images and conditions as arrays; dynamically binarized images are drawn once, from the seed.
+
+    Raises:
+        ValueError: if the likelihood cannot score an example, with its index in the file.
+    """
     x = data.x_test
+    if data.rows is not None and x.ndim < 4:  # of images, the range was checked when they were read
+        whole = np.empty((len(data.x_train) + len(x), *x.shape[1:]), x.dtype)
+        for rows, part in zip(data.rows, (data.x_train, x), strict=True):
+            whole[rows] = part
+        model.check_images(whole)
     if data.binarization == "dynamic":
         x = binarize(x, np.random.default_rng(seed))
     return x, conditions(data, model)[1]

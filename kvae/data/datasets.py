@@ -50,6 +50,8 @@ class Dataset:
             with, from 0; `None` where they are not known.
         factors_test: the same for `x_test`.
         factor_names: names of the k factors, in the order of the columns.
+        rows: where `load_data` has divided the examples of a file of arrays, the index there of each of `x_train`, and
+            of each of `x_test`; else `None`.
     """
 
     x_train: Array
@@ -63,6 +65,7 @@ class Dataset:
     factors: Array | None = None
     factors_test: Array | None = None
     factor_names: tuple[str, ...] | None = None
+    rows: tuple[Array, Array] | None = None
 
     @property
     def image_shape(self) -> Shape:
@@ -222,17 +225,17 @@ def _read(name, image_size, channels):
     if name in KERAS_FILES:
         return _from_keras(name), name, {}
     if path.suffix.lower() == ".npz":
-        arrays, class_names = files.from_npz(path)
+        arrays, others = files.from_npz(path)
     elif path.suffix.lower() == ".npy" or (path.is_dir() and ".npy" in _endings(path)):
-        arrays, class_names = files.from_npy(path)
+        arrays, others = files.from_npy(path)
     elif path.is_dir():
-        arrays, class_names = files.from_idx(path), None
+        arrays, others = files.from_idx(path), {}
     else:
         raise ValueError(
             f"`name` must be one of {list(DATASETS)} or a path to an .npz, .npy or .tfrecord file, or to a folder of "
             f"images, class folders, IDX or TFRecord files. Received: {name!r}"
         )
-    return arrays, stem, {"class_names": class_names}
+    return arrays, stem, others
 
 
 def has_image_files(name: PathLike) -> bool:
@@ -255,7 +258,7 @@ def _digits():
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return files.split(digits.images / digits.images.max(), digits.target.astype("int64"), "images")
+    return files.split(digits.images / digits.images.max(), digits.target.astype("int64"), "images")[0]
 
 
 def _from_keras(name):

@@ -42,17 +42,18 @@ def from_idx(folder: Path) -> tuple[Array, Array, Array, Array]:
     return x_train, both[0], x_test, both[1]
 
 
-def from_npz(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
-    """Read an `.npz` file; return `(x_train, y_train, x_test, y_test)` and the names of the classes, or `None`."""
+def from_npz(path: Path) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Read an `.npz` file; return `(x_train, y_train, x_test, y_test)` and `class_names` and `rows` of a `Dataset`."""
     return _from_arrays(npz.read(path), path)
 
 
-def from_npy(path: Path) -> tuple[tuple[Any, ...], tuple[str, ...] | None]:
+def from_npy(path: Path) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Read an `.npy` file of images, or a folder of `.npy` files with the names of the arrays of an `.npz` file."""
     if path.is_dir():
         there = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".npy"]
         return _from_arrays({file.stem: npz.read_npy(file) for file in there}, path)
-    return split(npz.read_npy(path), None, str(path)), None
+    arrays, rows = split(npz.read_npy(path), None, str(path))
+    return arrays, {"rows": rows}
 
 
 def _from_arrays(arrays, path):
@@ -76,7 +77,7 @@ def _from_arrays(arrays, path):
                     f"{path}: y_train and y_test must have the same attributes, with every category in both. "
                     f"Received: vectors of shape {y_train.shape[1:]} and {y_test.shape[1:]}"
                 )
-        return (x_train, y_train, x_test, y_test), class_names
+        return (x_train, y_train, x_test, y_test), {"class_names": class_names}
     name = next((key for key in ("images", "x", "series") if key in arrays), None)
     if name is None:
         raise ValueError(
@@ -91,7 +92,8 @@ def _from_arrays(arrays, path):
         )
     (y,), class_names = _classes(_first(arrays, "labels", "y", "attributes"))
     arrays.clear()  # only one copy of the images should be in memory besides the result
-    return split(x, labels(y), name, name == "series"), class_names
+    divided, rows = split(x, labels(y), name, name == "series")
+    return divided, {"class_names": class_names, "rows": rows}
 
 
 def _first(arrays, *keys):
@@ -180,9 +182,10 @@ def _in_range(x, name, most, fix):
         )
 
 
-def split(x: Array, y: Array | None, name: str, series: bool = False) -> tuple[Any, ...]:
+def split(x: Array, y: Array | None, name: str, series: bool = False) -> tuple[tuple[Any, ...], tuple[Array, Array]]:
     """Convert images or `series` as `images` does, and split them 80/20 with a fixed seed, if possible by class.
 
+    Returns `(x_train, y_train, x_test, y_test)`, and the indices in `x` of those for training and for testing.
     Converting the parts instead of the whole, once it is complete and finite, saves a copy.
     """
     from sklearn.model_selection import train_test_split
@@ -203,4 +206,5 @@ def split(x: Array, y: Array | None, name: str, series: bool = False) -> tuple[A
         rows, test_size=TEST_FRACTION, random_state=SPLIT_SEED, stratify=y if stratified else None
     )
     x_train, x_test = (images(x, name, part, series) for part in (train, test))
-    return x_train, None if y is None else y[train], x_test, None if y is None else y[test]
+    y_train, y_test = (None, None) if y is None else (y[train], y[test])
+    return (x_train, y_train, x_test, y_test), (train, test)

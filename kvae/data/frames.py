@@ -84,8 +84,8 @@ def to_frame(x: ArrayLike, transformer: Any, like: Any) -> Any:
             there, to whole ones or up to 4 decimals, and it has its dtype, unless that lacks NaN, which `x` has.
 
     Returns:
-        `pandas.DataFrame` of the columns that the transformer does not drop, with their names, in their order; an array
-        `(n, columns)` if the transformer was fitted on one.
+        `pandas.DataFrame` of the columns that the transformer does not drop, with their names, in their order, and rows
+        numbered from 0; an array `(n, columns)` if the transformer was fitted on one.
 
     Raises:
         ValueError: if `x` has another shape, the probabilities of a category are negative or do not sum to 1, or part
@@ -164,7 +164,8 @@ def _prepared(table: Any, block: Block, names: Any) -> list[Array]:
             if unseen.any():
                 row = np.flatnonzero(unseen)[0]
                 raise ValueError(
-                    f"`table[{column!r}]` must hold categories that the transformer was fitted on. "
+                    f"`table[{column!r}]` must hold categories that the transformer was fitted on: fit it on rows "
+                    "with all of them, or name them in its encoder, OneHotEncoder(categories=[[...]]). "
                     f"Received: {(cells if names is None else cells.to_numpy())[row]!r} in row {row}"
                 )
             if gap.any():

@@ -45,7 +45,7 @@ def read(
         source = _open(path, image_size, channels)
         x, y = _arrays(source, path)
         _check_counts(x, y, source.class_names, path)
-        return files.split(x, y, str(path)), source.class_names
+        return files.split(x, y, str(path))[0], source.class_names
     sources = [_open(path / part, image_size, channels) for part in PARTS]
     if sources[0].image_shape != sources[1].image_shape:
         raise ValueError(

@@ -173,10 +173,12 @@ class Mixed(Joint):
             if np.isnan(column).all():
                 raise ValueError(f"`{called}` must be observed in some of the examples: drop it. Received: only NaN")
             narrow = isinstance(part, LocationScale) or (isinstance(part, Normal) and not isinstance(part.sigma, float))
-            if narrow and len(column) > 1 and np.nanmin(column) == np.nanmax(column):
+            if len(column) > 1 and (np.nanmin(column, axis=0) == np.nanmax(column, axis=0)).all():
+                why = ", or its σ goes to 0 and its density to infinity" if narrow else ", which tells a model nothing"
+                is_one_hot = column.ndim > 1
+                what = f"level {np.nanmax(column, axis=0).argmax()}" if is_one_hot else f"{np.nanmin(column):g}"
                 raise ValueError(
-                    f"`{called}` must not be constant, or its σ goes to 0 and its density to infinity: drop it. "
-                    f"Received: {np.nanmin(column):g} in all {len(column)} examples"
+                    f"`{called}` must not be constant{why}: drop it. Received: {what} in all {len(column)} examples"
                 )
 
     def get_config(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def count_statistics(x: ArrayLike) -> dict[str, Array]:
         have no value, and the dispersion in columns of zeros.
 
     Raises:
-        ValueError: if `x` is not an array of examples, or holds infinity or negative numbers.
+        ValueError: if `x` is not an array of examples, or holds infinity, negative numbers or fractions.
 
     Example:
 
@@ -70,8 +70,9 @@ def count_statistics(x: ArrayLike) -> dict[str, Array]:
     x = np.asarray(x)
     x = checks.array(x, x.shape[1:], "x", may_be_missing=True).astype("float64")
     seen = ~np.isnan(x)
-    if np.min(x, where=seen, initial=0.0) < 0:
-        raise ValueError(f"`x` must hold counts, which are not negative. Received: values from {np.nanmin(x):g}")
+    wrong = seen & ((x < 0) | (x != np.rint(x)))
+    if wrong.any():
+        raise ValueError(f"`x` must hold counts, whole numbers, not means of them. Received: {x[wrong][0]:g}")
     with np.errstate(invalid="ignore"):  # 0/0 in empty columns
         number = seen.sum(axis=0)
         mean = np.sum(x, axis=0, where=seen) / number

@@ -10,7 +10,10 @@ import numpy as np
 from keras import ops
 
 from kvae import checks
+from kvae.distributions.counts import LOG_MEAN_RANGE
 from kvae.types import Array, Shape, Tensor
+
+LARGEST_LOG_SIZE = LOG_MEAN_RANGE[1]  # beyond it, rates are cut off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +25,14 @@ class Condition:
         num_classes: number of classes of integer labels; `None` for arrays of `shape`.
         name: what to call it in errors.
         may_be_unknown: whether a class label may be −1, unknown, which the networks see as zeros.
+        is_log_size: whether it is the logarithm of an example's size, by which networks multiply rates.
     """
 
     shape: Shape
     num_classes: int | None = None
     name: str = "labels"
     may_be_unknown: bool = False
+    is_log_size: bool = False
 
     @property
     def least(self) -> int:
@@ -50,8 +55,14 @@ class Condition:
                 f"`{self.name}` is missing: this model needs an array of shape (n, {', '.join(map(str, self.shape))}). "
                 "Received: None"
             )
-        y = checks.array(y, self.shape, self.name)
+        fix = "drop examples of size 0" if self.is_log_size else "drop or repair the examples that are not"
+        y = checks.array(y, self.shape, self.name, fix=fix)
         checks.same_length(y, num_examples, self.name)
+        if self.is_log_size and np.abs(y).max() > LARGEST_LOG_SIZE:
+            raise ValueError(
+                f"`{self.name}` must hold logarithms of sizes, such as np.log(total / total.mean()), between "
+                f"−{LARGEST_LOG_SIZE:g} and {LARGEST_LOG_SIZE:g}. Received: values from {y.min():g} to {y.max():g}"
+            )
         with np.errstate(over="ignore"):
             values = y.astype("float32", copy=False)
         if y.dtype.itemsize > 4 and not np.isfinite(values).all():
@@ -91,12 +102,15 @@ class Conditions:
     parts: tuple[Condition, ...]
 
     @classmethod
-    def from_shapes(cls, shapes: Sequence[Shape], num_classes: int | Sequence[int | None] | None) -> Conditions:
+    def from_shapes(
+        cls, shapes: Sequence[Shape], num_classes: int | Sequence[int | None] | None, log_size: bool = False
+    ) -> Conditions:
         """The conditions of networks that take inputs of these shapes in addition to `x` or `z`.
 
         Args:
             shapes: one per condition.
             num_classes: number of classes of integer labels, `None` for arrays; a sequence for several conditions.
+            log_size: whether the last condition is the logarithm of an example's size.
 
         Raises:
             ValueError: if there is not one number per condition, or a width differs from its number of classes.
@@ -114,7 +128,9 @@ class Conditions:
                     "`num_classes` must be the width of the networks' condition: build both networks with the same "
                     f"num_classes. Received: num_classes={classes}, condition of shape {shape}"
                 )
-            parts.append(Condition(shape, classes, "labels" if len(shapes) == 1 else f"labels[{i}]"))
+            name = "labels" if len(shapes) == 1 else f"labels[{i}]"
+            is_log_size = log_size and i == len(shapes) - 1
+            parts.append(Condition(shape, classes, "log_size" if is_log_size else name, is_log_size=is_log_size))
         return cls(tuple(parts))
 
     def check(self, y: Any, num_examples: int | None = None) -> Any:

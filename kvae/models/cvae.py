@@ -68,9 +68,11 @@ class CVAE(VAE):
     ) -> None:
         shapes = self._condition_shapes(encoder) if getattr(encoder, "inputs", None) else ()
         # `networks.check_pair` says what is wrong with networks that take no condition.
-        self.conditions = (
-            conditions.Conditions.from_shapes(shapes, num_classes) if shapes else conditions.Conditions(())
-        )
+        if shapes:
+            log_size = networks.takes_log_size(encoder)
+            self.conditions = conditions.Conditions.from_shapes(shapes, num_classes, log_size)
+        else:
+            self.conditions = conditions.Conditions(())
         self.num_classes = num_classes
         super().__init__(
             encoder,

@@ -6,7 +6,16 @@ to `x`: a one-hot label, an attribute vector, an image, or several of these. Cod
 """
 
 from kvae.networks.auxiliary_variable import auxiliary, check_auxiliary
-from kvae.networks.contract import apply, check_decoder, check_judge, check_pair, condition_shapes, joins, tile
+from kvae.networks.contract import (
+    apply,
+    check_decoder,
+    check_judge,
+    check_pair,
+    condition_shapes,
+    joins,
+    takes_log_size,
+    tile,
+)
 from kvae.networks.descent import TopDown, check_top_down
 from kvae.networks.grids import grid
 from kvae.networks.judges import classifier, discriminator
@@ -33,6 +42,7 @@ __all__ = [
     "joins",
     "ladder",
     "mlp",
+    "takes_log_size",
     "tile",
     "top_down",
 ]

@@ -12,6 +12,8 @@ from kvae.distributions import Bernoulli, Distribution
 from kvae.layers import JoinedDense
 from kvae.types import Network, Shape, Tensor
 
+LOG_SIZE = "log_size"  # name of the input that is the logarithm of an example's size
+
 
 def apply(network: Network, h: Tensor, condition: Sequence[Tensor] = (), training: bool | None = None) -> Tensor:
     """A network's outputs in float32, whatever it computes in: densities and their sums need more than half precision.
@@ -41,6 +43,11 @@ def tile(condition: Sequence[Tensor], times: int) -> tuple[Tensor, ...]:
 def condition_shapes(network: Network) -> tuple[Shape, ...]:
     """Shapes of one example of what a network takes in addition to its first input."""
     return tuple(tuple(each.shape[1:]) for each in network.inputs[1:])
+
+
+def takes_log_size(network: Network) -> bool:
+    """Whether the last input of a network is the logarithm of an example's size, as of `mlp(..., size_factor=True)`."""
+    return bool(network.inputs[-1].name == LOG_SIZE)
 
 
 def check_pair(

@@ -46,7 +46,7 @@ def halved(h: Any, hidden: Sequence[int], activation: Activation) -> Any:
 def spread(h: Any, filters: int, size: Shape, activation: Activation) -> Any:
     """A dense layer from vectors to images, or series, of a size, with batch normalization.
 
-    Its bias is one for each place, which the normalization, by filter, keeps: z = 0 is decoded to an image, not to one colour.
+    The normalization, of each filter, keeps its bias, of each place: z = 0 can be decoded to any image.
     """
     h = layers.Dense(math.prod(size) * filters)(h)
     return normalised(layers.Reshape((*size, filters))(h), activation)

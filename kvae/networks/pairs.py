@@ -13,7 +13,7 @@ from keras import layers
 from kvae import checks
 from kvae.distributions import Distribution, likelihood_family, posterior_family
 from kvae.layers import JoinedDense, Resize
-from kvae.networks.contract import outputs_of
+from kvae.networks.contract import LOG_SIZE, outputs_of
 from kvae.networks.convolutions import LAST, checked_filters, grown, halved, halvings, spread
 from kvae.types import Activation, Shape
 
@@ -210,7 +210,7 @@ def _conditions(num_classes, condition_shape, size_factor=False):
     shapes: list[Shape] = [] if num_classes is None else [(checks.positive_integer(num_classes, "num_classes"),)]
     if condition_shape is not None:
         shapes.append(checked_shape(condition_shape, "condition_shape"))
-    return dict(zip(("y", "y_image"), shapes, strict=False)) | ({"log_size": (1,)} if size_factor else {})
+    return dict(zip(("y", "y_image"), shapes, strict=False)) | ({LOG_SIZE: (1,)} if size_factor else {})
 
 
 def _inputs(name, shape, conditions):

@@ -29,6 +29,7 @@ GRID_SIZE = (11, 8)  # maximum width and height in inches of the cells of a grid
 CELL_SIZES = ((0.45, 2.6), (0.4, 1.5))  # minimum and maximum width, and height, in inches of a cell
 GAP = 0.12  # between cells, in widths or heights of a cell
 MARGIN = 0.06  # above and below the lines, in heights of a cell
+LEGEND_WIDTH = 1.4  # inches of each channel's name
 MARKED = 24  # lines of at most that many points get markers, which show that they are features and not a series
 
 
@@ -69,7 +70,8 @@ def draw_lines(
     for channel in range(channels):
         y = height(lines[..., channel]) + bottom[:, None, None]
         xy = (np.pad(each, [(0, 0), (0, 0), (0, 1)], constant_values=np.nan).ravel() for each in (x, y))
-        axes.plot(*xy, color=COLORS[channel % len(COLORS)], linewidth=1.8, marker=marker, markersize=3.5)
+        style: dict[str, Any] = {"color": COLORS[channel % len(COLORS)], "marker": marker, "markersize": 3.5}
+        axes.plot(*xy, linewidth=1.8, **style, label=f"channel {channel}" if channels > 1 else None)
     axes.set(xlim=(0, left[-1] + 1), ylim=(0, bottom[0] + 1))
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=LABEL_SIZE)
@@ -81,11 +83,22 @@ def draw_lines(
             )
         axis.set_ticks([] if labels is None else starts + 0.5, [str(label) for label in labels or ()])
     if scale:
-        _draw_scale(axes, lines.shape, (low, high), bottom[:, None], left, height, steps[[0, -1]])
+        seen = np.isfinite(lines).any(axis=(2, 3))  # no scale beside or below an empty cell
+        _draw_scale(axes, lines.shape, (low, high), bottom[seen[:, -1], None], left[seen[-1]], height, steps[[0, -1]])
 
 
 def _draw_scale(axes, shape, limits, bottom, left, height, ends):
-    """Draw the values of the lines to the right of the rows, and the ends of their index below the columns."""
+    """Draw the values of the lines to the right of the rows, and the ends of their index below the columns.
+
+    Args:
+        axes: a Matplotlib axes.
+        shape: `(rows, columns, length, channels)`.
+        limits: the smallest and the largest value.
+        bottom: array `(n, 1)` of the lower ends of the rows to label.
+        left: array `(m,)` of the left ends of the columns to label.
+        height: function from values to heights in a cell.
+        ends: places of the first and the last index in a cell.
+    """
     cell = cell_inches(shape)
     ticks = MaxNLocator(nbins=max(1, int(cell[1] / 0.4))).tick_values(*limits)
     ticks = ticks[(ticks >= limits[0]) & (ticks <= limits[1])]
@@ -131,8 +144,12 @@ def line_grid(
     """
     lines = _check(lines, ("rows", "columns"))
     width, height = line_inches(lines.shape, row_labels, column_labels)
-    figure = new_figure(max(width, 5), height + (0.45 if title else 0), title)
+    several = lines.shape[-1] > 1
+    figure = new_figure(max(width, 5), height + (0.45 if title else 0) + (0.35 if several else 0), title)
     draw_lines(figure.add_subplot(), lines, row_labels, column_labels)
+    if several:
+        columns = int(figure.get_figwidth() / LEGEND_WIDTH)
+        figure.legend(loc="outside lower center", ncols=columns, fontsize=TICK_SIZE, frameon=False)
     return figure
 
 

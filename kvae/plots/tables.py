@@ -147,6 +147,9 @@ def _histograms(axes, data, samples):
     if skewed:
         data, samples, both = map(np.log1p, (data, samples, both))
     bins = np.histogram_bin_edges(both, BINS)
+    if not skewed and np.array_equal(both, np.rint(both)):  # as many whole numbers in each bin
+        width = max(1, math.ceil((both.max() - both.min() + 1) / BINS))
+        bins = np.arange(both.min() - 0.5, both.max() + width + 0.5, width)
     for values, label in ((data, "data"), (samples, "samples")):
         if len(values):
             axes.hist(values, bins, density=True, label=label, linewidth=2.5, **STYLES[label])
