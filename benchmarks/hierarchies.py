@@ -51,7 +51,12 @@ SETTINGS = {
 LARGE = {  # for images of more than 32 rows
     "hidden": [32, 64, 64],
     "ladder": {"latent_dims": [32, 16], "hidden": [[32, 64, 64], 128]},
-    "residual": {**SETTINGS["residual"], "hidden": [32, 64, 64, 64, 64, 64], "num_blocks": [0, 1, 0, 0, 0, 1]},
+    "residual": {
+        **SETTINGS["residual"],
+        "latent_dim": 8,
+        "hidden": [32, 64, 64, 64, 64, 64],
+        "num_blocks": [0, 0, 0, 1, 0, 1],
+    },
 }
 SHORT = {
     "hidden": [8, 8],

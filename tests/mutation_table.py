@@ -153,8 +153,8 @@ TABLE = {
     "distributions/mixed.py": [
         ("wrong = (value != 0) & (value != 1)", "wrong = (value < 0) & (value > 1)", "mixed:wrong_rows_are_refused"),
         (
-            "and np.nanmin(column) == np.nanmax(column)",
-            "and np.nanmin(column) > np.nanmax(column)",
+            "(np.nanmin(column, axis=0) == np.nanmax(column, axis=0)).all()",
+            "(np.nanmin(column, axis=0) == np.nanmax(column, axis=0)).any()",
             "mixed:named_by_fit",
         ),
         ('lambda: Normal(sigma="per_element")', 'lambda: Normal(sigma="learned")', "mixed:density_of_each"),
@@ -682,6 +682,9 @@ TABLE = {
         ),
         ("training, log_posterior)", "False, log_posterior)", "bounds:training_mode"),
         ("if free_bits and not self", "if False and not self", "priors:what_does_not_fit"),
+    ],
+    "models/conditions.py": [
+        ("log_size and i == len(shapes) - 1", "log_size and i == len(shapes)", "models:rates_are_proportional"),
     ],
     "models/cvae.py": [
         ("np.tile(np.arange(m), n)", "np.repeat(np.arange(m), n)", "models:transfer_style"),
@@ -1271,6 +1274,11 @@ TABLE = {
         ("digits.images / digits.images.max()", "digits.images / 17", "data:scikit"),
     ],
     "data/files.py": [
+        (
+            "(x_train, y_train, x_test, y_test), (train, test)",
+            "(x_train, y_train, x_test, y_test), (test, train)",
+            "cli:bad_input",
+        ),
         ("TEST_FRACTION = 0.2", "TEST_FRACTION = 0.25", "data:test_the_split"),
         ("SPLIT_SEED = 0", "SPLIT_SEED = 1", "data:split_is_that"),
         ("stratify=y if stratified else None", "stratify=None", "data:test_the_split"),
@@ -1279,8 +1287,8 @@ TABLE = {
         ("_in_range(x, name, 255, fix)", "_in_range(x, name, 1000, fix)", "data:bad_npz"),
         ("if x.min() < 0 or x.max() > most:", "if x.max() > most:", "data:bad_npz"),
         (
-            "return x_train, None if y is None else y[train],",
-            "return x_train, None if y is None else y[np.sort(train)],",
+            "(y[train], y[test])",
+            "(y[np.sort(train)], y[test])",
             "data:split_is_that",
         ),
         (
