@@ -125,6 +125,7 @@ def array(
     name: str,
     may_be_missing: bool = False,
     fix: str = "drop or repair the examples that are not",
+    element_name: Callable[[tuple[int, ...]], str] | None = None,
 ) -> Array:
     """Return `x` as an array of examples of `shape`, finite and not empty.
 
@@ -134,6 +135,7 @@ def array(
         name: the argument's name, for the message.
         may_be_missing: whether values may be NaN.
         fix: what to do about values that are not finite, for the message.
+        element_name: function from the index of an element of an example to what to call it in the message.
 
     Raises:
         ValueError: if the shape is wrong, there are no examples, or a value is not a finite number.
@@ -154,10 +156,11 @@ def array(
         bad = np.flatnonzero(~good.reshape(len(x), -1).all(axis=1))
         if len(bad):
             what = "infinity" if may_be_missing else "NaN or infinity"
-            column = f", column {np.argmin(good[bad[0]])}" if x.ndim == 2 else ""
+            index = tuple(int(i) for i in np.argwhere(~good[bad[0]])[0]) if x.ndim > 1 else ()
+            place = f", {element_name(index)}" if index and element_name else ""
             raise ValueError(
                 f"`{name}` must be finite: {fix}. "
-                f"Received: {what} in {len(bad)} of {len(x)} examples, the first at index {bad[0]}{column}"
+                f"Received: {what} in {len(bad)} of {len(x)} examples, the first at index {bad[0]}{place}"
             )
     return x
 

@@ -372,7 +372,9 @@ def test_sizes_of_counts(rng):
     with pytest.raises(ValueError, match=r"floats of shape .* Received: none"):
         build.with_sizes(given, counts_data(rng))
     labelled.x_test[3] = 0
-    with pytest.raises(ValueError, match=r"at least one of them above 0 .* Received: 1 of 10 without"):
+    with pytest.raises(
+        ValueError, match=r"at least one of them above 0 .* Received: 1 of 40 without, the first at index 3"
+    ):
         build.with_sizes(options, labelled)
 
 

@@ -301,6 +301,8 @@ def test_bits_per_dimension():
     scaled = scipy.stats.norm.logpdf(k / 256, 0.5, sigma / 256).sum(axis=1)
     expected = evaluation.bits_per_dimension(nats, (2, 2, 3))
     np.testing.assert_allclose(evaluation.bits_per_dimension(scaled, (2, 2, 3), levels=256), expected)
+    with pytest.raises(ValueError, match=r"`log_likelihood` must be numbers: its mean or its values. Received: a LogL"):
+        evaluation.bits_per_dimension(evaluation.LogLikelihood(nats, nats), (2, 2, 3))
 
 
 # The gap.

@@ -131,6 +131,11 @@ def test_bins_of_counts_hold_as_many_numbers_each():
     (axes,) = plots.feature_histograms(x, x).axes
     outline = axes.patches[0].get_path().vertices[:, 1]
     np.testing.assert_allclose(np.unique(outline), [0, 1 / 80])  # 20 bins of 4 numbers: no comb
+    x = np.append(np.repeat(np.arange(50), 3), 2000)[:, None]  # on a logarithmic scale
+    (axes,) = plots.feature_histograms(x, x).axes
+    edges = np.unique(axes.patches[0].get_path().vertices[:, 0])
+    assert np.expm1(edges[0]) == pytest.approx(-0.5)
+    assert np.diff(np.expm1(edges)).min() == pytest.approx(1)  # one whole number at least
 
 
 def test_anomalous_series_are_drawn_by_score(rng):

@@ -283,6 +283,12 @@ def test_wrong_rows_are_refused_by_the_name_of_the_column(name, model):
         model.elbo(x)
 
 
+@pytest.mark.parametrize(("column", "cells"), [("height", np.inf), ("city", [0, 1, -np.inf])])
+def test_infinity_is_refused_by_the_name_of_the_column(column, cells, model):
+    with pytest.raises(ValueError, match=f"`x` must be finite: .*, the first at index 1, column '{column}'$"):
+        model.elbo(changed(**{column: cells}))
+
+
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
@@ -382,7 +388,7 @@ WRONG_TABLES = {
     ),
     "log of 0": (
         lambda f, t: logarithm("a", "b", b=0.0),
-        r"`table\['b'\]` must be finite after the transformer 'it'. Received: 0.0 in row 1, which becomes -inf",
+        r"`table\['b'\]` must be finite after the transformer 'it'. Received: 0.0 in row 1, .*which becomes -inf",
     ),
     "log of a negative number": (lambda f, t: logarithm("a", a=-1.0), r"`table\['a'\]` .*: -1.0 in row 1, .* nan"),
     "absent": (lambda f, t: (f.drop(columns=["city", "age"]), t), "Received: no 'city', 'age'"),
@@ -413,7 +419,7 @@ def test_wrong_tables_are_refused_by_the_name_of_the_column(name, frame, fitted)
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ({"city": [0.5, 0.6, 0.2]}, r"`x\['city'\]` must hold one-hot vectors .*sum 1.3"),
+        ({"city": [0.5, 0.6, 0.2]}, r"`x\['city'\]` must hold probabilities .*: divide them by their sum. .*sum 1.3"),
         ({"city": [1.5, -0.5, 0]}, r"`x\['city'\]`"),
         ({"city": [NAN, 0, 1]}, r"`x\['city'\]` must be missing as a whole"),
         ({"smoker": 1.2}, r"`x\['smoker'\]` must hold values in \[0, 1\]"),

@@ -141,16 +141,18 @@ def with_sizes(options: dict[str, Any], data: Dataset) -> Dataset:
         return data
     sizes: list[Any] = [data.y_train, data.y_test]
     if options["size_factor"] == "mean":
-        for i, x in enumerate((data.x_train, data.x_test)):
-            mean = x.reshape(len(x), -1).mean(axis=1, keepdims=True)
-            if (mean <= 0).any():
-                raise ValueError(
-                    "`size_factor` mean requires counts, at least one of them above 0 in each example: drop examples "
-                    f"without any. Received: {np.sum(mean <= 0)} of {len(x)} without"
-                )
-            sizes[i] = np.log(mean)
+        parts = data.x_train, data.x_test
+        means = [x.reshape(len(x), -1).mean(axis=1, keepdims=True) for x in parts]
+        rows = data.rows or [np.arange(len(x)) for x in parts]
+        empty = sorted(row for mean, own in zip(means, rows, strict=True) for row in own[mean[:, 0] <= 0])
+        if empty:
+            raise ValueError(
+                "`size_factor` mean requires counts, at least one of them above 0 in each example: drop examples "
+                f"without any. Received: {len(empty)} of {sum(map(len, parts))} without, the first at index {empty[0]}"
+            )
+        sizes = [np.log(mean) for mean in means]
     elif data.y_train is None or data.y_train.shape[1:] != (1,):
-        received = "none" if data.y_train is None else f"shape {data.y_train.shape}"
+        received = "none" if data.y_train is None else f"shape {data.y_train.shape} (integers are one-hot encoded)"
         raise ValueError(
             "`size_factor` attributes requires the array attributes in the file, floats of shape (n, 1): the logarithm "
             f"of each example's size. Received: {received}"

@@ -165,8 +165,8 @@ def _prepared(table: Any, block: Block, names: Any) -> list[Array]:
                 row = np.flatnonzero(unseen)[0]
                 raise ValueError(
                     f"`table[{column!r}]` must hold categories that the transformer was fitted on: fit it on rows "
-                    "with all of them, or name them in its encoder, OneHotEncoder(categories=[[...]]). "
-                    f"Received: {(cells if names is None else cells.to_numpy())[row]!r} in row {row}"
+                    "with all of them, or name them in its encoder, as categories=[[...]]. "
+                    f"Received: {np.asarray(cells)[row]!r} in row {row}, counted from 0"
                 )
             if gap.any():
                 cells = np.where(gap, known[0], cells) if names is None else cells.where(~gap, known[0])
@@ -207,7 +207,8 @@ def _check_finite(numbers, gap, column, cells, transformer=None):
         after = "" if transformer is None else f" after the transformer {transformer!r}"
         became = "" if transformer is None else f", which becomes {numbers[row]}"
         raise ValueError(
-            f"`table[{column!r}]` must be finite{after}. Received: {np.asarray(cells)[row]} in row {row}{became}"
+            f"`table[{column!r}]` must be finite{after}. "
+            f"Received: {np.asarray(cells)[row]} in row {row}, counted from 0{became}"
         )
 
 
@@ -222,9 +223,22 @@ def _labels(piece, block):
     for column, labels, p in zip(block.columns, block.labels, _split(piece, block), strict=True):
         name, missing = f"x[{column!r}]", np.isnan(p)
         p = filled(family, p, missing, name)
-        family.check(p, name)
+        if one_hot:
+            _check_probabilities(p, name)
+        else:
+            family.check(p, name)
         cells = labels[p.argmax(axis=1) if one_hot else (p[:, 0] > 0.5).astype(int)]
         yield np.where(missing[:, 0], np.nan, cells.astype(object)) if missing.any() else cells
+
+
+def _check_probabilities(p, name):
+    wrong = (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1.0) > 1e-3)
+    if wrong.any():
+        row = np.flatnonzero(wrong)[0]
+        raise ValueError(
+            f"`{name}` must hold probabilities of the categories: divide them by their sum. "
+            f"Received: sum {p[row].sum():g}, smallest value {p[row].min():g} in row {row}"
+        )
 
 
 def _numbers(piece, block):

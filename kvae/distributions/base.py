@@ -180,6 +180,10 @@ class Distribution(keras.layers.Layer):
     def check(self, value: Array, name: str) -> None:
         """Raise a `ValueError` if the NumPy array `value`, called `name`, lies outside the family's support."""
 
+    def element_name(self, index: tuple[int, ...]) -> str:
+        """What to call an element of an example, by its index, in errors."""
+        return f"column {index[0]}" if len(index) == 1 else f"element {index}"
+
     def check_training(self, value: Array, name: str) -> None:
         """Raise a `ValueError` if the family cannot be fitted to all of `value`, which `check` has accepted."""
 

@@ -45,7 +45,7 @@ class Counts(Distribution):
         wrong = (value < 0) | (value > LARGEST_COUNT) | (value != np.rint(value))
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            column = f" in column {at[1]}" if value.ndim == 2 else ""
+            column = f" in {self.element_name(at[1:])}" if value.ndim > 1 else ""
             raise ValueError(
                 f"`{name}` must hold counts, whole numbers from 0 to {LARGEST_COUNT:,}, for the {type(self).__name__} "
                 f"likelihood, neither scaled nor logarithms. Received: {value[at]:g}{column} of example {at[0]}"

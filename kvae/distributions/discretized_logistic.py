@@ -35,10 +35,12 @@ class Levels(Distribution):
         check_unit_interval(value, name, self)
         off = np.abs(value * (self.levels - 1.0) - np.rint(value * (self.levels - 1.0)))
         if (off > 0.05).any():
+            at = tuple(int(i) for i in np.argwhere(off > 0.05)[0])
+            place = f" in {self.element_name(at[1:])} of example {at[0]}" if value.ndim > 1 else ""
             raise ValueError(
                 f"`{name}` must hold the {self.levels} levels k/{self.levels - 1} for the {type(self).__name__} "
                 f'likelihood, without noise: use likelihood="continuous_bernoulli" or "gaussian" for other values. '
-                f"Received: {float(value.ravel()[np.argmax(off)]):g}"
+                f"Received: {value[at]:g}{place}"
             )
 
     def get_config(self) -> dict[str, Any]:

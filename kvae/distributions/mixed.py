@@ -71,7 +71,7 @@ class Mixed(Joint):
             )
         blocks: list[tuple[list[str], Any]] = []  # consecutive columns of one family are computed together
         for name, kind in columns.items():
-            kind = _checked(name, kind)
+            kind = _checked(f"columns[{name!r}]", kind)
             if blocks and not isinstance(kind, int) and blocks[-1][1] == kind:
                 blocks[-1][0].append(name)
             else:
@@ -130,6 +130,7 @@ class Mixed(Joint):
         for block in blocks:
             family = families.get(block.name, "bernoulli" if block.kind == "binary" else "gaussian")
             kinds = block.widths if block.kind == "one_hot" else [family] * len(block.columns)
+            kinds = [_checked(f"families[{block.name!r}]", kind) for kind in kinds]
             columns.update(zip(block.columns, kinds, strict=True))
         return cls(columns)
 
@@ -155,6 +156,11 @@ class Mixed(Joint):
         for names, part in zip(self.names, self.parts, strict=True):
             for column in names:
                 yield part, places[column], f"{name}[{column!r}]"
+
+    def element_name(self, index: tuple[int, ...]) -> str:
+        (column,) = index
+        starts = {name: place if isinstance(place, int) else place.start for name, place in self.places.items()}
+        return f"column {[name for name, start in starts.items() if start <= column][-1]!r}"
 
     def check_part(self, part: Distribution, value: Array, name: str) -> None:
         if isinstance(part, (Bernoulli, Categorical)):
@@ -201,7 +207,7 @@ def _levels(one_hot):
     return np.where(np.isnan(one_hot).any(axis=1), np.nan, one_hot.argmax(axis=1))
 
 
-def _checked(name, kind):
+def _checked(called, kind):
     if isinstance(kind, Distribution):
         if not (isinstance(kind, (Joint, Categorical)) or kind.allows_missing):
             return kind
@@ -211,7 +217,7 @@ def _checked(name, kind):
     elif isinstance(kind, str) and kind in FAMILIES:
         return kind
     raise ValueError(
-        f"`columns[{name!r}]` must be one of {sorted(FAMILIES)}, a kvae Distribution of numbers, or the number of "
+        f"`{called}` must be one of {sorted(FAMILIES)}, a kvae Distribution of numbers, or the number of "
         f"levels of a category, at least 2. Received: {kind!r}"
     )
 

@@ -101,6 +101,9 @@ class Observed(Distribution):
             complete = filled(part, value[..., place], missing[..., place], called)
             self.family.check_part(part, complete, called)
 
+    def element_name(self, index: tuple[int, ...]) -> str:
+        return self.family.element_name(index)
+
     def check_training(self, value: Array, name: str) -> None:
         self.family.check_training(value, name)
 

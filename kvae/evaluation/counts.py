@@ -72,7 +72,10 @@ def count_statistics(x: ArrayLike) -> dict[str, Array]:
     seen = ~np.isnan(x)
     wrong = seen & ((x < 0) | (x != np.rint(x)))
     if wrong.any():
-        raise ValueError(f"`x` must hold counts, whole numbers, not means of them. Received: {x[wrong][0]:g}")
+        raise ValueError(
+            "`x` must hold counts, whole numbers, not means of them. "
+            f"Received: {x[wrong][0]:g} in example {np.argwhere(wrong)[0][0]}"
+        )
     with np.errstate(invalid="ignore"):  # 0/0 in empty columns
         number = seen.sum(axis=0)
         mean = np.sum(x, axis=0, where=seen) / number

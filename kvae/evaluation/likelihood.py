@@ -141,6 +141,9 @@ def bits_per_dimension(log_likelihood: Nats, image_shape: Shape, levels: int | N
     Returns:
         Like `log_likelihood`, in bits per dimension.
 
+    Raises:
+        ValueError: for a `LogLikelihood`, instead of its `mean`.
+
     Example:
 
     >>> round(kvae.evaluation.bits_per_dimension(-86.8, (28, 28, 1)), 4)
@@ -148,6 +151,8 @@ def bits_per_dimension(log_likelihood: Nats, image_shape: Shape, levels: int | N
     >>> kvae.evaluation.bits_per_dimension(0.0, (28, 28, 1), levels=256)  # the uniform density
     8.0
     """
+    if isinstance(log_likelihood, LogLikelihood):
+        raise ValueError("`log_likelihood` must be numbers: its mean or its values. Received: a LogLikelihood")
     bits = -log_likelihood / (math.log(2.0) * math.prod(image_shape))
     return bits if levels is None else bits + math.log2(checks.positive_integer(levels, "levels"))
 

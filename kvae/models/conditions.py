@@ -58,7 +58,8 @@ class Condition:
         fix = "drop examples of size 0" if self.is_log_size else "drop or repair the examples that are not"
         y = checks.array(y, self.shape, self.name, fix=fix)
         checks.same_length(y, num_examples, self.name)
-        if self.is_log_size and np.abs(y).max() > LARGEST_LOG_SIZE:
+        several = len(y) > 1 and 1 <= y.min() < y.max() and np.array_equal(y, np.rint(y))  # numbers of something
+        if self.is_log_size and (several or np.abs(y).max() > LARGEST_LOG_SIZE):
             raise ValueError(
                 f"`{self.name}` must hold logarithms of sizes, such as np.log(total / total.mean()), between "
                 f"−{LARGEST_LOG_SIZE:g} and {LARGEST_LOG_SIZE:g}. Received: values from {y.min():g} to {y.max():g}"

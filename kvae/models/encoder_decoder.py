@@ -142,7 +142,7 @@ class EncoderDecoder(BaseModel):
         fix = "drop or repair the examples that are not"
         if not may_be_missing and capabilities.has(self, "density"):
             fix += ", or give networks and model distributions.Observed(likelihood) for missing values"
-        x = checks.array(x, self.image_shape, name, may_be_missing, fix)
+        x = checks.array(x, self.image_shape, name, may_be_missing, fix, self.likelihood.element_name)
         self.likelihood.check(x, name)
         return x
 

@@ -63,6 +63,8 @@ def feature_histograms(
     samples = checks.array(samples, x.shape[1:], "samples")
     if feature_names is not None and len(feature_names) != x.shape[1]:
         raise ValueError(f"There must be one name per feature, here {x.shape[1]}. Received: {len(feature_names)} names")
+    if x.shape[1] > MAX_FEATURES:
+        title += f": the first {MAX_FEATURES} of {x.shape[1]}"
     figure, panels = _panels(x.shape[1], title)
     for feature, axes in enumerate(panels):
         _histograms(axes, x[~np.isnan(x[:, feature]), feature], samples[:, feature])
@@ -143,13 +145,18 @@ def _with_legend(figure, axes):
 def _histograms(axes, data, samples):
     """Histograms of numbers, each with an area of 1; of log(1 + x) where they spread over orders of magnitude."""
     both = np.concatenate([data, samples])
+    whole = np.array_equal(both, np.rint(both))
     skewed = both.min() >= 0 and both.max() > SKEWED * (1 + np.median(both))
     if skewed:
         data, samples, both = map(np.log1p, (data, samples, both))
     bins = np.histogram_bin_edges(both, BINS)
-    if not skewed and np.array_equal(both, np.rint(both)):  # as many whole numbers in each bin
-        width = max(1, math.ceil((both.max() - both.min() + 1) / BINS))
-        bins = np.arange(both.min() - 0.5, both.max() + width + 0.5, width)
+    if whole:  # a bin without a whole number would be an empty one, two of them in every other bin a comb
+        if skewed:
+            starts = np.unique(np.floor(np.expm1(bins[:-1])))
+            bins = np.log1p(np.append(starts, np.rint(np.expm1(both.max())) + 1) - 0.5)
+        else:
+            width = max(1, math.ceil((both.max() - both.min() + 1) / BINS))
+            bins = np.arange(both.min() - 0.5, both.max() + width + 0.5, width)
     for values, label in ((data, "data"), (samples, "samples")):
         if len(values):
             axes.hist(values, bins, density=True, label=label, linewidth=2.5, **STYLES[label])
