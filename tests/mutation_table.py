@@ -167,7 +167,7 @@ TABLE = {
         ("isinstance(each, SimpleImputer) or _is_identity", "_is_identity", "mixed:other_dtypes"),
         ("if outputs.stop - outputs.start != width:", "if False:", "mixed:wrong_transformers"),
     ],
-    "cli/build.py": [("sizes[i] = np.log(mean)", "sizes[i] = mean", "cli:sizes_of_counts")],
+    "cli/build.py": [("sizes = [np.log(mean) for mean in means]", "sizes = means", "cli:sizes_of_counts")],
     "data/frames.py": [
         ("own[gap] = np.nan", "own[gap] = 0.0", "mixed:frames_come_back"),
         ("return np.round(cells, decimals) + 0.0", "return cells", "mixed:means_are_read"),
@@ -685,6 +685,7 @@ TABLE = {
     ],
     "models/conditions.py": [
         ("log_size and i == len(shapes) - 1", "log_size and i == len(shapes)", "models:rates_are_proportional"),
+        ("1 <= y.min() < y.max()", "1 < y.min() < y.max()", "models:rates_are_proportional"),
     ],
     "models/cvae.py": [
         ("np.tile(np.arange(m), n)", "np.repeat(np.arange(m), n)", "models:transfer_style"),

@@ -246,7 +246,7 @@ TRAIN = (
     Option("pictures_every", None, "epochs between sample grids", int, "N", least=1, shown="a fifth of all epochs"),
 )
 DEFAULTS = {option.name: option.default for option in TRAIN}
-DEMO = {**DEFAULTS, "epochs": 30, "batch_size": 32, "num_samples": 5}
+DEMO = {**DEFAULTS, "batch_size": 32, "num_samples": 5}
 
 
 def complete(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,12 +58,8 @@ class Condition:
         fix = "drop examples of size 0" if self.is_log_size else "drop or repair the examples that are not"
         y = checks.array(y, self.shape, self.name, fix=fix)
         checks.same_length(y, num_examples, self.name)
-        several = len(y) > 1 and 1 <= y.min() < y.max() and np.array_equal(y, np.rint(y))  # numbers of something
-        if self.is_log_size and (several or np.abs(y).max() > LARGEST_LOG_SIZE):
-            raise ValueError(
-                f"`{self.name}` must hold logarithms of sizes, such as np.log(total / total.mean()), between "
-                f"−{LARGEST_LOG_SIZE:g} and {LARGEST_LOG_SIZE:g}. Received: values from {y.min():g} to {y.max():g}"
-            )
+        if self.is_log_size:
+            _check_log_sizes(y, self.name)
         with np.errstate(over="ignore"):
             values = y.astype("float32", copy=False)
         if y.dtype.itemsize > 4 and not np.isfinite(values).all():
@@ -94,6 +90,15 @@ class Condition:
         if self.num_classes is None:
             return ops.cast(y, "float32")
         return ops.one_hot(ops.cast(y, "int32"), self.num_classes, dtype="float32")
+
+
+def _check_log_sizes(y, name):
+    """Raise a `ValueError` for what can only be sizes: large numbers, or whole ones from 1 up."""
+    if np.abs(y).max() > LARGEST_LOG_SIZE or (1 <= y.min() < y.max() and np.array_equal(y, np.rint(y))):
+        raise ValueError(
+            f"`{name}` must hold logarithms of sizes, such as np.log(total / total.mean()), between "
+            f"−{LARGEST_LOG_SIZE:g} and {LARGEST_LOG_SIZE:g}. Received: values from {y.min():g} to {y.max():g}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -144,7 +144,7 @@ def line_grid(
     """
     lines = _check(lines, ("rows", "columns"))
     width, height = line_inches(lines.shape, row_labels, column_labels)
-    several = lines.shape[-1] > 1
+    several = 1 < lines.shape[-1] <= len(COLORS)  # of more, colours repeat
     figure = new_figure(max(width, 5), height + (0.45 if title else 0) + (0.35 if several else 0), title)
     draw_lines(figure.add_subplot(), lines, row_labels, column_labels)
     if several:
