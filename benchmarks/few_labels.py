@@ -65,9 +65,10 @@ CLASSIFIERS = {
 
 
 class Until(keras.callbacks.Callback):
-    """Stop after some minutes, in one call of `fit` or several, and keep the test error now and then.
+    """Stop after some minutes of processor time, which other programs change little, in one call of `fit` or several.
 
-    With `decay`, all learning rates fall to 0 along a cosine of the share of the minutes that is over.
+    The test error is kept now and then. With `decay`, all learning rates fall to 0 along a cosine of the share of the
+    minutes that is over.
     """
 
     hears_executions = True  # many steps may run between two looks at the clock
@@ -79,8 +80,8 @@ class Until(keras.callbacks.Callback):
 
     @property
     def now(self):
-        """Seconds of training so far."""
-        return self.spent + time.perf_counter() - self.begin
+        """Seconds of training so far, summed over all cores."""
+        return self.spent + time.process_time() - self.begin
 
     @property
     def is_over(self):
@@ -90,7 +91,7 @@ class Until(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Start the clock, once."""
         if self.begin is None:
-            self.begin = time.perf_counter()
+            self.begin = time.process_time()
             several = getattr(self.model.optimizer, "members", None)  # those of a model with an adversary
             self.optimizers = several() if several else [self.model.optimizer]
             self.rates = [float(each.learning_rate) for each in self.optimizers] if self.decay else []
@@ -112,7 +113,7 @@ class Until(keras.callbacks.Callback):
         self.model.stop_training = self.is_over
         if self.error and (self.is_over or self.spent >= self.seconds * len(self.curve) / 20):
             self.curve.append((round(self.spent / 60, 2), self.error()))
-        self.begin = time.perf_counter()  # the time of training alone
+        self.begin = time.process_time()  # the time of training alone
 
 
 def trained(model, minutes, *data, error=None, **arguments):

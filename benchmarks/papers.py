@@ -34,7 +34,9 @@ def comparison(doc, methods, minutes=None):
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="digits, mnist, or an .npz file")
     if minutes is not None:
-        parser.add_argument("--minutes", type=float, default=minutes, help="of training, for each method")
+        parser.add_argument(
+            "--minutes", type=float, default=minutes, help="of processor time in training, for each method"
+        )
     parser.add_argument("--methods", nargs="+", default=list(methods), choices=methods)
     return parser
 
