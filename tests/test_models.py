@@ -200,10 +200,8 @@ def test_rates_are_proportional_to_sizes(tmp_path):
             ValueError, match=r"`log_size` must hold logarithms of sizes, .* Received: values from 300 to"
         ):
             each.fit(x, np.full((len(x), 1), 300.0))
-        with pytest.raises(
-            ValueError, match=rf"`log_size` must hold logarithms .* Received: values from 1 to {len(x)}"
-        ):
-            each.elbo(x, np.arange(1, len(x) + 1)[:, None])
+        with pytest.raises(ValueError, match=r"`log_size` must hold logarithms .* Received: values from 1 to 2"):
+            each.elbo(x, 1 + np.arange(len(x))[:, None] % 2)
         with (
             pytest.raises(ValueError, match=r"`log_size` must be finite: drop examples of size 0"),
             np.errstate(all="ignore"),
