@@ -8,6 +8,7 @@ import numpy as np
 
 from kvae import checks
 from kvae.distributions import Bernoulli, Categorical, column_transformer
+from kvae.distributions.categorical import check_simplex
 from kvae.distributions.column_transformer import Block, is_missing
 from kvae.distributions.observed import filled
 from kvae.types import Array, ArrayLike
@@ -224,21 +225,11 @@ def _labels(piece, block):
         name, missing = f"x[{column!r}]", np.isnan(p)
         p = filled(family, p, missing, name)
         if one_hot:
-            _check_probabilities(p, name)
+            check_simplex(p, f"`{name}` must hold probabilities of the categories: divide them by their sum")
         else:
             family.check(p, name)
         cells = labels[p.argmax(axis=1) if one_hot else (p[:, 0] > 0.5).astype(int)]
         yield np.where(missing[:, 0], np.nan, cells.astype(object)) if missing.any() else cells
-
-
-def _check_probabilities(p, name):
-    wrong = (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1.0) > 1e-3)
-    if wrong.any():
-        row = np.flatnonzero(wrong)[0]
-        raise ValueError(
-            f"`{name}` must hold probabilities of the categories: divide them by their sum. "
-            f"Received: sum {p[row].sum():g}, smallest value {p[row].min():g} in row {row}"
-        )
 
 
 def _numbers(piece, block):

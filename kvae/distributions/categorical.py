@@ -110,15 +110,11 @@ class Categorical(Distribution):
         return value
 
     def check(self, value: Array, name: str) -> None:
-        total = value.sum(axis=-1)
-        wrong = (value < 0).any(axis=-1) | (np.abs(total - 1.0) > 1e-3)
-        if wrong.any():
-            at = tuple(np.argwhere(wrong)[0])
-            raise ValueError(
-                f"`{name}` must hold one-hot vectors on its last axis for the Categorical likelihood, not negative and "
-                f"with a sum of 1: keras.utils.to_categorical makes them of integers. Received: sum {total[at]:g}, "
-                f"smallest value {value[at].min():g} in example {at[0]}"
-            )
+        check_simplex(
+            value,
+            f"`{name}` must hold one-hot vectors on its last axis for the Categorical likelihood, not negative and "
+            "with a sum of 1: keras.utils.to_categorical makes them of integers",
+        )
 
     def elementwise_kl(self, params: Tensor, prior: Distribution, prior_params: Tensor) -> Tensor | None:
         """Σ_k π_k (log π_k − log p_k) of each variable, divided equally among its values."""
@@ -135,3 +131,14 @@ class Categorical(Distribution):
 
 def _one_hot_of_largest(values, dtype):
     return ops.one_hot(ops.argmax(values, axis=-1), values.shape[-1], dtype=dtype)
+
+
+def check_simplex(value: Array, expected: str) -> None:
+    """Raise a `ValueError` that begins with `expected` unless `value` `(n, ..., K)` holds probabilities of K values."""
+    total = value.sum(axis=-1)
+    wrong = (value < 0).any(axis=-1) | (np.abs(total - 1.0) > 1e-3)
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{expected}. Received: sum {total[at]:g}, smallest value {value[at].min():g} in example {at[0]}"
+        )
