@@ -7,8 +7,8 @@ and the KL of each stochastic layer, that next to the image first. In the litera
 logistic and a mixture, and hierarchies are best. β of a ladder rises over the first epochs (Sønderby et al. 2016,
 section 2): without it, its posterior takes the prior's side before the decoder has learned what the codes are good for,
 and stays there. In the residual hierarchy the layer next to the image would meanwhile learn to do without the others;
-it has no warm-up. In both, each layer has some free bits in the first `free_share` of the minutes, while the networks
-learn to use it. Afterwards a layer that does not pay for its nats can give them up, and what is reported has none.
+it has no warm-up. Both are trained with free bits, so that their networks learn to use each layer; the bounds in the
+table have none.
 
 The logistic distributions and their mixtures are masses over 256 levels (17 of digits). A Gaussian, with one σ per
 pixel, is a density, which no number of bits belongs to: it is trained and tested on pixels with uniform noise of one
@@ -41,8 +41,7 @@ SETTINGS = {
         "activation": "relu",
     },
     "warmup": 3,  # epochs, of a ladder
-    "free_bits": 4.0,  # nats for each layer of a hierarchy, in the first
-    "free_share": 0.6,  # of the minutes
+    "free_bits": 4.0,  # nats for each layer of a hierarchy, in training
     "components": 3,
     "batch": 128,
     "rate": 1e-3,
@@ -91,30 +90,12 @@ def built(method, shape, setting):
     return kvae.HierarchicalVAE(*pair, bound=kvae.bounds.ELBO(free_bits=setting["free_bits"]), **given)
 
 
-class UntilTwice(Until):
-    """`Until` that stops `fit` once before as well, after a share of the minutes."""
-
-    def __init__(self, minutes, share):
-        super().__init__(minutes, decay=True)
-        self.ends = [share * self.seconds, self.seconds]
-
-    @property
-    def is_over(self):
-        """Whether the minutes of this part have passed."""
-        return self.spent >= self.ends[0]
-
-
 def trained(model, x, minutes, setting, *callbacks):
-    """The number of epochs of `minutes` of training; the free bits of the bound end before."""
-    stop = UntilTwice(minutes, setting["free_share"])
+    """The number of epochs of `minutes` of training."""
     model.compile(optimizer=keras.optimizers.Adam(setting["rate"]))
-    epochs = 0
-    while stop.ends:
-        model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[stop, *callbacks])
-        epochs += len(model.history.epoch)
-        model.bound, callbacks = kvae.bounds.ELBO(), ()  # a warm-up would begin again
-        stop.ends.pop(0)
-    return epochs
+    stop = Until(minutes, decay=True)
+    model.fit(x, batch_size=setting["batch"], epochs=100_000, verbose=0, callbacks=[stop, *callbacks])
+    return len(model.history.epoch)
 
 
 def run(data, method, minutes, estimated, **setting):
