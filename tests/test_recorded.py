@@ -74,6 +74,15 @@ def test_weights_that_are_frozen_or_freed_are_seen():
     assert all(map(np.array_equal, before, model.encoder.get_weights()))
 
 
+def test_many_steps_run_without_keras_between_them(monkeypatch):
+    model = fitted(MODELS["mlp"])[0]
+    calls, call = [], Recorded.__call__
+    monkeypatch.setattr(Recorded, "__call__", lambda self, data: calls.append(self) or call(self, data))
+    model.fit(X, batch_size=4, verbose=0)
+    assert calls == [model.train_function] * 2  # for two full batches, and for the short one
+    assert int(model.optimizer.iterations) == 6 + 3
+
+
 def test_recorded_functions():
     """Each is called with new values: what is recorded must follow them, the rest is run by Python."""
     import torch

@@ -2,8 +2,8 @@
 
 With small models, Keras's slicing of arrays leaves half of a CPU idle; `benchmarks/README.md` has the profile. The
 arrays are kept on the device, and a step gathers its batch given the row numbers; on JAX an execution is one compiled
-scan over them. For convolutions on JAX, which are slow inside a scan, batches are gathered whole. Keras feeds what is
-not covered: a `class_weight`, `steps_per_epoch`, a distribution.
+scan over them, on PyTorch a loop of recorded steps. For convolutions on JAX, which are slow inside a scan, batches are
+gathered whole. Keras feeds what is not covered: a `class_weight`, `steps_per_epoch`, a distribution.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _form(model, steps):
     if backend == "tensorflow":
         return _numbers, steps
     if backend == "torch":
-        return _OnDevice, 1
+        return (_OnDevice, 1) if model.run_eagerly or model.jit_compile else (_Executions, steps)
     if backend == "jax" and model.jit_compile and not (model.steps_given or convolutions(model)):
         return _Executions, steps
     return _Batches, 1

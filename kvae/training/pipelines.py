@@ -17,7 +17,7 @@ GREYS = np.arange(256, dtype="float32") / np.float32(255)  # the values of the b
 
 
 class Rows(NamedTuple):
-    """A batch not gathered yet; on JAX, the batches of several steps.
+    """A batch not gathered yet; on JAX and PyTorch, the batches of several steps.
 
     Attributes:
         rows: int tensor of row numbers, `(batch,)` or `(steps, batch)`.

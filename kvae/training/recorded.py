@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from kvae.training import keras_internals
+from kvae.training.pipelines import Rows
 
 MOST = 8  # recordings of one function, for batches of different shapes
 READS = {getattr(torch.Tensor, name) for name in ("numpy", "__array__", "tolist", "data_ptr", "__dlpack__")}
@@ -40,7 +41,7 @@ def recorded(function: Callable[[Any], Any], weights: list[keras.Variable]) -> R
 
 
 class Recorded:
-    """A function of a batch as the operations that its first call ran.
+    """A function of a batch as the operations that its first call ran; or, for `Rows` of several batches, of each.
 
     If Python reads the value of a tensor in that call, it might do something else at the next one: then nothing is
     recorded, and the function is called as it is. So it is for batches of new shapes after `MOST` recordings. Gradients
@@ -59,6 +60,13 @@ class Recorded:
         self.refused = False
 
     def __call__(self, data: Any) -> dict[str, torch.Tensor]:
+        first = data[0][0] if isinstance(data[0], (list, tuple)) else None
+        if isinstance(first, Rows) and first.rows.ndim == 2:
+            return [self.step([[Rows(rows, first.arrays)]]) for rows in first.rows][-1]
+        return self.step(data)
+
+    def step(self, data: Any) -> dict[str, torch.Tensor]:
+        """Run the function on one batch."""
         key = _structure(data)
         if None in key:  # `train_on_batch` gives arrays
             return self.function(data)
