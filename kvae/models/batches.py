@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
@@ -100,17 +101,18 @@ def in_batches(
         for result, array in zip(results, arrays, strict=True):
             result[rows] = array[: rows.stop - rows.start]
 
-    before: Any = None  # a batch is stored while JAX, which does not wait for its own results, computes the next one
-    for start in range(0, n, batch_size):
-        rows = slice(start, min(start + batch_size, n))
-        x = np.asarray(first[rows], "float32")  # converted here, because a copy of all images may not fit into memory
-        batch = (x, *(conditions.take(array, rows) for array in others))
-        parts = function(*batch, noise=noise, most=batch_size) if is_kept else function(*map(_tensors, batch))
-        if before:
-            store(*before)
-        before = rows, parts
-    store(*before)
-    return results if isinstance(before[1], tuple) else results[0]
+    with ThreadPoolExecutor(1) as thread:  # which stores a batch, in memory to be cleared first, beside the next one
+        stored: Any = None
+        for start in range(0, n, batch_size):
+            rows = slice(start, min(start + batch_size, n))
+            x = np.asarray(first[rows], "float32")  # converted here: a copy of all images may not fit into memory
+            batch = (x, *(conditions.take(array, rows) for array in others))
+            parts = function(*batch, noise=noise, most=batch_size) if is_kept else function(*map(_tensors, batch))
+            if stored:
+                stored.result()
+            stored = thread.submit(store, rows, parts)
+        stored.result()
+    return results if isinstance(parts, tuple) else results[0]
 
 
 def _tensors(array):
