@@ -12,8 +12,9 @@ from pathlib import Path
 import kvae
 
 SERVER = """
-import json, os, sys
+import gc, json, os, sys
 import keras
+gc.collect(), gc.freeze()  # the garbage collector of a child need not look at, and so copy, what Keras has made
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
