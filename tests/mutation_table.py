@@ -727,6 +727,8 @@ TABLE = {
             "grid:true_posterior_the_elbo",
         ),
         ("(store, rows, parts)", "(store, slice(0, batch_size), parts)", "grid:true_posterior_the_elbo"),
+        ("                stored.result()", "                pass", "kept:cannot_be_stored"),
+        ("        stored.result()\n    return", "    return", "kept:cannot_be_stored"),
     ],
     "models/steps.py": [
         (" or name in self._settings:", ":", "models:new_bound"),

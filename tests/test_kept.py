@@ -11,7 +11,8 @@ from cases import CASES, QUICKLY, of_cases, vae
 from keras import ops
 
 from kvae.distributions import DiscretizedLogistic
-from kvae.training.kept import MOST, kept
+from kvae.models import batches
+from kvae.training.kept import MOST, as_array, kept
 
 JAX, TORCH = (keras.backend.backend() == name for name in ("jax", "torch"))
 PADDED = 41  # rows, which JAX fills up
@@ -175,3 +176,19 @@ def test_a_kept_function_does_not_keep_its_model():
     del model
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_batch_that_cannot_be_stored_is_an_error(failing, monkeypatch):
+    """It is stored in another thread, beside the next batch."""
+    stored = []
+
+    def as_array_or_not(tensor):
+        stored.append(tensor)
+        if len(stored) == failing + 1:
+            raise MemoryError("no room")
+        return as_array(tensor)
+
+    monkeypatch.setattr(batches, "as_array", as_array_or_not)
+    with pytest.raises(MemoryError, match="no room"):
+        batches.in_batches(ops.square, np.ones((5, 1)), batch_size=2)
