@@ -4,10 +4,11 @@
     python tests/crash.py --kills 50 --signals KILL TERM INT
 
 Each run is a `kvae train` process that is sent a random one of the signals at a random moment, in any phase from its
-start to its closing evaluation, and resumed with `kvae train --resume`, until it finishes. After SIGTERM and SIGINT it
-must end within 30 seconds with one line on how to go on. Runs are repeated until the requested number of kills is
-reached. Every variable of the model and its optimizer, the history and the metrics must be bit-identical, and no extra
-file may remain. Prints one line per run and the number of differences; exits with 1 if there is one.
+start (Keras is imported by then) to its closing evaluation, and resumed with `kvae train --resume`, until it finishes.
+After SIGTERM and SIGINT it must end within 30 seconds with one line on how to go on. Runs are repeated until the
+requested number of kills is reached. Every variable of the model and its optimizer, the history and the metrics must be
+bit-identical, and no extra file may remain. Prints one line per run and the number of differences; exits with 1 if
+there is one.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import fresh
 import h5py
 
 TRAIN = ("--model", "cvae", "--binarization", "dynamic", "--kl-warmup", "4", "--hidden", "32", "--epochs", "12")
@@ -29,9 +31,13 @@ TIMES = ("training_seconds", "total_seconds")
 
 
 def kvae(*arguments):
-    """Start the command as a process, capturing its output."""
-    command = [sys.executable, "-m", "kvae", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Start the command as a process."""
+    return fresh.Process(fresh.KVAE, *arguments)
+
+
+def end(process, timeout=None):
+    """What the process has printed, its errors last."""
+    return "".join(process.communicate(timeout))
 
 
 def content(folder):
@@ -61,7 +67,7 @@ def whole(folder, options):
     """Duration in seconds of an uninterrupted run."""
     start = time.perf_counter()
     process = kvae("train", *options, "--out", folder)
-    output, _ = process.communicate()
+    output = end(process)
     if process.returncode:
         raise SystemExit(output)
     return time.perf_counter() - start
@@ -73,11 +79,11 @@ def killed(folder, options, seconds, rng, most, signals):
     while True:
         process = kvae(*arguments)
         try:
-            output, _ = process.communicate(timeout=rng.uniform(0.0, 1.1 * seconds) if kills < most else None)
+            output = end(process, rng.uniform(0.0, 1.1 * seconds) if kills < most else None)
         except subprocess.TimeoutExpired:
             number = rng.choice(signals)
             process.send_signal(number)
-            output, _ = process.communicate(timeout=30 if number != signal.SIGKILL else None)
+            output = end(process, 30 if number != signal.SIGKILL else None)
             kills += 1
             if process.returncode == 0:  # it came too late
                 return kills

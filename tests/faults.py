@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import fresh
 import numpy as np
 from crash import content
 
@@ -41,25 +42,20 @@ class Trainings:
 
     def start(self, *arguments, options=OPTIONS, **environment):
         """A process of `kvae train`."""
-        # Without `coverage`, which would write its own file to the full disk.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-        command = [sys.executable, "-m", "kvae", "train", *(() if "--resume" in arguments else options)]
-        return subprocess.Popen(
-            [*command, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**inherited, "KERAS_BACKEND": "tensorflow", **environment},
-        )
+        line = ("train", *(() if "--resume" in arguments else options), *map(str, arguments))
+        if "KERAS_BACKEND" in environment or "--backend" in arguments:  # which Keras reads when it is imported
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            return subprocess.Popen([sys.executable, "-m", "kvae", *line], **pipes, env={**os.environ, **environment})
+        return fresh.Process(fresh.KVAE, *line, **environment)
 
     def end(self, process):
-        """The exit code and the output."""
+        """The exit code and the output, errors last."""
         try:
-            printed, _ = process.communicate(timeout=PATIENCE)
+            printed = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            return "hangs", process.communicate()[0]
-        return process.returncode, printed
+            process.send_signal(signal.SIGKILL)
+            return "hangs", "".join(process.communicate())
+        return process.returncode, "".join(printed)
 
     def many_images(self):
         """A file of so many images that an epoch takes seconds."""
@@ -167,7 +163,7 @@ def damaged(name, damage):
 
     def fault(trainings, out):
         process = trainings.until_epoch(trainings.start("--out", out), out)
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.communicate()
         path = out / name
         whole = path.read_bytes()
@@ -204,7 +200,7 @@ def no_data(trainings, out):
     np.savez(path, images=images)
     options = (*OPTIONS, "--dataset", str(path), "--epochs", "40")
     process = trainings.until_epoch(trainings.start("--out", out, options=options), out)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     path.unlink()
     return *trainings.end(trainings.start("--resume", out)), "–"
@@ -216,7 +212,7 @@ def other_data(trainings, out):
     np.savez(path, images=rng.random((400, 8, 8)))
     options = (*OPTIONS, "--dataset", str(path), "--epochs", "40")
     process = trainings.until_epoch(trainings.start("--out", out, options=options), out)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     np.savez(path, images=rng.random((410, 8, 8)))
     return *trainings.end(trainings.start("--resume", out)), "–"
@@ -275,18 +271,16 @@ def disagreeing_workers(trainings, out):
 
 def no_reader(trainings, out):
     """A pipe whose reader is gone: training goes on."""
-    inherited = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     command = f"{sys.executable} -m kvae train {' '.join(OPTIONS)} --out {out} | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=inherited, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     same = content(out) == trainings.expected
     return done.returncode, done.stderr, "it ended as if alone" if same else "it ended otherwise"
 
 
 def no_streams(trainings, out):
     """Closed standard streams: training goes on."""
-    inherited = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     command = f"{sys.executable} -m kvae train {' '.join(OPTIONS)} --out {out} <&- >&- 2>&-"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=inherited, check=False)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     same = content(out) == trainings.expected
     return done.returncode, done.stderr, "it ended as if alone" if same else "it ended otherwise"
 
@@ -294,7 +288,7 @@ def no_streams(trainings, out):
 def other_backend(trainings, out):
     """A killed run is resumed on another backend."""
     process = trainings.until_epoch(trainings.start("--out", out), out)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     return *trainings.end(trainings.start("--resume", out, "--backend", "jax")), trainings.goes_on(out)
 
@@ -390,6 +384,10 @@ def main(arguments=None):
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
     names = parser.parse_args(arguments).names or FAULTS
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and theirs, ignore Ctrl-C
+    # For all processes: without `coverage`, which would write its own file to the full disk.
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        del os.environ[name]
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     unmet = []
     with tempfile.TemporaryDirectory() as scratch:
         trainings = Trainings(scratch)

@@ -7,30 +7,49 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import kvae
 
+# For each line it forks a process, which forks the one that was asked for, and writes down how this one has ended.
 SERVER = """
-import gc, json, os, sys
+import gc, json, os, signal, sys
 import keras
 gc.collect(), gc.freeze()  # the garbage collector of a child need not look at, and so copy, what Keras has made
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
+    if os.fork() == 0:
         break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 else:
     sys.exit()
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 job = json.loads(line)
+child = os.fork()
+if child:
+    print(child, flush=True)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with open(job["ended"] + ".part", "w") as file:
+        file.write(str(code))
+    os.replace(job["ended"] + ".part", job["ended"])
+    os._exit(0)
 os.environ.clear()
 os.environ.update(job["environment"])
 os.chdir(job["cwd"])
 for descriptor, path in enumerate([os.devnull, job["out"], job["err"]]):
-    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), descriptor)
 sys.argv = ["-c", *job["arguments"]]
 exec(compile(job["code"], "<string>", "exec"), {"__name__": "__main__"})
 """
+# For `Process`: the file `sys.argv[1]` as a script with the arguments that follow.
+SCRIPT = """import os, runpy, sys
+del sys.argv[0]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
+_asking = threading.Lock()
 
 
 @functools.cache
@@ -44,25 +63,65 @@ def server():
     return started
 
 
-def python(code, *arguments, cwd=".", check=True, **environment):
-    """Run `python -c code arguments`.
+class Process:
+    """`python -c code arguments`, with the methods of `subprocess.Popen` that tests use.
 
     Args:
         code: str, which finds Keras imported and imports everything else itself.
         *arguments: its `sys.argv[1:]`.
         cwd: its working folder.
-        check: whether it must end with code 0.
         **environment: variables in addition to those of this process; Keras has been imported without them.
+    """
+
+    def __init__(self, code, *arguments, cwd=".", **environment):
+        self.folder, self.returncode, self.printed = tempfile.TemporaryDirectory(), None, None
+        self.out, self.err, self.ended = (Path(self.folder.name, name) for name in ("out", "err", "ended"))
+        job = {"code": code, "arguments": list(map(str, arguments)), "cwd": str(cwd)}
+        job |= {name: str(getattr(self, name)) for name in ("out", "err", "ended")}
+        with _asking:
+            print(json.dumps({**job, "environment": {**os.environ, **environment}}), file=server().stdin, flush=True)
+            answer = server().stdout.readline()
+        assert answer, "the server has ended"
+        self.pid = int(answer)
+
+    def poll(self):
+        """Its exit code, or `None` while it runs."""
+        if self.returncode is None and self.ended.is_file():
+            self.returncode = int(self.ended.read_text())
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """Wait for its end, and return what it has printed and its errors."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            time.sleep(0.005)
+        if self.printed is None:
+            self.printed = self.out.read_text(), self.err.read_text()
+            self.folder.cleanup()
+        return self.printed
+
+    def send_signal(self, number):
+        """Send it a signal, if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def python(code, *arguments, check=True, **options):
+    """Run `python -c code arguments` to its end.
+
+    Args:
+        code: as in `Process`.
+        *arguments: as in `Process`.
+        check: whether it must end with code 0.
+        **options: `cwd` and environment variables, as in `Process`.
 
     Returns:
         a `subprocess.CompletedProcess` with `returncode`, `stdout` and `stderr`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        job = {"code": code, "arguments": list(map(str, arguments)), "cwd": str(cwd), "out": str(out), "err": str(err)}
-        print(json.dumps({**job, "environment": {**os.environ, **environment}}), file=server().stdin, flush=True)
-        answer = server().stdout.readline()
-        assert answer, "the server has ended"
-        done = subprocess.CompletedProcess(["-c", *arguments], int(answer), out.read_text(), err.read_text())
+    process = Process(code, *arguments, **options)
+    done = subprocess.CompletedProcess(["-c", *arguments], None, *process.communicate())
+    done.returncode = process.returncode
     assert not check or done.returncode == 0, done.stderr
     return done

@@ -28,13 +28,12 @@ from kvae.cli import options as run_options
 from kvae.io import FileError
 from kvae.models.base import BaseModel
 
-KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
 QUICK = ("train", "--epochs", "2", "--hidden", "16", "--out", "run")
 
 
 def run(*arguments, cwd, code=0):
     """Run the command in a process of its own, and return its standard output and standard error."""
-    done = fresh.python(KVAE, *arguments, cwd=cwd, check=False)
+    done = fresh.python(fresh.KVAE, *arguments, cwd=cwd, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     if code:
         assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -446,7 +445,7 @@ def test_a_run_of_a_positive_posterior_and_a_mixture_is_drawn_and_saved(tmp_path
 
 @pytest.mark.long
 def test_mnist_through_keras(tmp_path, keras_home):
-    command = [sys.executable, "-c", KVAE, "data", "mnist"]  # Keras looks for its home when it is imported
+    command = [sys.executable, "-c", fresh.KVAE, "data", "mnist"]  # Keras looks for its home when it is imported
     environment = {**os.environ, "KERAS_HOME": str(keras_home)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "60000 training and 10000 test images" in done.stdout, done.stderr
@@ -742,7 +741,7 @@ def test_out_of_memory_is_one_line_that_names_the_batch_size(in_process, monkeyp
 # Streams and environment
 
 
-SHELL = f'kvae() {{ {sys.executable} -c "{KVAE}" "$@"; }}; '
+SHELL = f'kvae() {{ {sys.executable} -c "{fresh.KVAE}" "$@"; }}; '
 
 
 @pytest.mark.long

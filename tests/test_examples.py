@@ -2,10 +2,9 @@
 
 import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import numpy as np
 import pytest
 
@@ -17,9 +16,7 @@ pytestmark = pytest.mark.long
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_it_prints_a_table_and_saves_its_pictures(path, tmp_path):
-    command = [sys.executable, str(path), "--short", "--out", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert ran.returncode == 0, ran.stderr
+    ran = fresh.python(fresh.SCRIPT, path, "--short", "--out", tmp_path)
     # What TensorFlow says of the hardware in its own log format, whatever TF_CPP_MIN_LOG_LEVEL, is not the example's.
     errors = [line for line in ran.stderr.splitlines() if not re.match(r"WARNING: All log messages|[IWE]\d{4} ", line)]
     assert len(errors) <= 1, ran.stderr
@@ -42,8 +39,8 @@ def test_it_starts_with_a_page_of_text_that_says_how_to_run_it(path):
 @pytest.mark.parametrize(("quadrants", "which"), [("0", "everything"), ("4", "nothing")])
 def test_a_mask_that_hides_nothing_or_everything_is_refused_in_one_line(quadrants, which, tmp_path):
     path = EXAMPLES[0].with_name("quadrants.py")
-    command = [sys.executable, str(path), "--short", "--quadrants", quadrants, "--out", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    options = ("--short", "--quadrants", quadrants, "--out", tmp_path)
+    ran = fresh.python(fresh.SCRIPT, path, *options, check=False)
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-1].endswith(f"observe 1 to 3 quadrants. Received: it hides {which}")
     assert not list(tmp_path.iterdir())

@@ -2,16 +2,14 @@
 
 import importlib
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import fresh
 import keras
 import pytest
 
@@ -22,7 +20,6 @@ from kvae.training import cluster, descriptions, pipelines, strategy
 from kvae.training.cluster import Cluster
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-KVAE = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
 TWO = {"worker": ["a:1", "b:2"]}
 FIRST = {"type": "worker", "index": 0}
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="starts its own TensorFlow")
@@ -379,23 +376,12 @@ print((first == alone).numpy().all(), (first == second).numpy().any())
 @pytest.mark.long
 @tensorflow_only
 def test_replicas_draw_noise_of_their_own():
-    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False"]
+    assert fresh.python(TWO_REPLICAS).stdout.split() == ["True", "False"]
 
 
 def start_training(two_workers, cluster, index, place, *options):
-    return subprocess.Popen(
-        [sys.executable, "-c", KVAE, "train", "--strategy", "multiworker", *options],
-        cwd=place,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "TF_CONFIG": two_workers.tf_config(cluster, index),
-            "PYTHONPATH": str(Path(kvae.__file__).parents[1]),
-        },
-    )
+    config = two_workers.tf_config(cluster, index)
+    return fresh.Process(fresh.KVAE, "train", "--strategy", "multiworker", *options, cwd=place, TF_CONFIG=config)
 
 
 @pytest.mark.long
@@ -434,7 +420,7 @@ def test_a_worker_that_was_killed_and_started_again_goes_on_from_the_backup(two_
         assert [process.returncode for process in processes] == [0, 0], errors
     finally:
         for process in processes:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
     after = (run / "history.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in after] == ["epoch", *map(str, range(1, epochs + 1))]
     assert after[: len(before) - 1] == before[:-1]  # it did not start over
