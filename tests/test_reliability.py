@@ -17,8 +17,8 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize(
     ("script", "arguments", "last_line"),
     [
-        ("crash.py", ("--kills", "3"), "runs, 0 differences"),
-        ("soak.py", ("--epochs", "60"), "60 epochs: memory grew by"),
+        ("crash.py", ("--kills", "2"), "runs, 0 differences"),
+        ("soak.py", ("--epochs", "40"), "40 epochs: memory grew by"),
         (
             "faults.py",
             ("SIGTERM in epoch 3", "disk full in epoch 3", "two processes, one folder"),

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -119,10 +118,15 @@ def test_a_missing_package_is_named(parts, monkeypatch):
 
 
 @pytest.mark.long
-def test_the_command_runs_keeps_and_draws(parts, tmp_path):
-    _, cases, _ = parts
-    command = [sys.executable, str(BENCHMARKS / "speed.py"), "--short", "--only", "mlp", "--out", str(tmp_path)]
-    first = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_the_command_runs_keeps_and_draws(parts, tmp_path, monkeypatch, capsys):
+    speed, cases, _ = parts
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["speed.py", "--only", "mlp", "--out", str(tmp_path), *options])
+        speed.main()
+        return capsys.readouterr().out
+
+    first = run("--short")
     record = json.loads((tmp_path / "speed.json").read_text())["records"]["mlp"]
     assert set(record["checks"]) | set(record["left_out"]) == set(cases.CONTESTANTS)
     assert all("not installed" in reason for reason in record["left_out"].values())
@@ -130,10 +134,8 @@ def test_the_command_runs_keeps_and_draws(parts, tmp_path):
     assert set(record["rounds"][0]) == set(record["checks"])
     assert (tmp_path / "speed.png").stat().st_size > 10_000
 
-    again = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert again == first.partition("\n")[2]  # without "mlp: done": kept, not measured again
-    refused = subprocess.run([*command, "--rounds", "2", "--draw", "--again"], capture_output=True, text=True)
-    assert refused.returncode == 2
-    other = [word for word in command if word != "--short"]
-    refused = subprocess.run(other, capture_output=True, text=True)
-    assert "choose another --out" in refused.stderr
+    assert run("--short") == first.partition("\n")[2]  # without "mlp: done": kept, not measured again
+    with pytest.raises(SystemExit, match=r"^2$"):
+        run("--short", "--rounds", "2", "--draw", "--again")
+    with pytest.raises(SystemExit, match="choose another --out"):
+        run()

@@ -41,22 +41,13 @@ def submission(sources):
 
 
 TWICE, HALF, NUMBER = RIGHT
+# Of every end of a process; test_worksheet_submissions.py has what else a folder holds.
 SUBMISSIONS = {
     "anna/w90.ipynb": submission(cells(*RIGHT)),
-    "wrong/w90.ipynb": submission(cells("def twice(x):\n    return x**2", "def half(x):\n    x / 2", "number = ...")),
-    "broken.ipynb": submission(cells("def twice(x)\n    return 2", HALF, "!pip list\nnumber = 1 / 0\n")),
     "endless.ipynb": submission(cells(TWICE, "while True: pass", NUMBER)),
     "greedy.ipynb": submission(cells(TWICE, "import numpy\nhuge = numpy.ones(2**33)\nhalf = ...", NUMBER)),
     "quits.ipynb": submission(cells(TWICE, "import os\nos._exit(0)", NUMBER)),
-    "deleted.ipynb": submission(cells(*RIGHT, lines=[LINES[0], "", LINES[2]])),
-    "twice.ipynb": submission([*cells(TWICE, HALF, "number = 2"), f"number = 0.5\n{LINES[2]}"]),
-    "empty.ipynb": "",
-    "no_code.ipynb": submission([]),
     "essay.pdf": "%PDF-1.4 not a notebook",
-    "other.ipynb": submission(['import kvae\nkvae.worksheet.check("6.1", ...)']),
-    "free.ipynb": submission(["print('hello')"]),
-    "old.csv": "submission,points\n",
-    ".ipynb_checkpoints/w90.ipynb": "",
 }
 
 
@@ -73,33 +64,20 @@ def kvae(*arguments, code=0):
 # name: state, total points, points per exercise (- if not judged), and a note
 ROWS = {
     "anna/w90.ipynb": ("run", "4", "2 1 1", ""),
-    "wrong/w90.ipynb": ("run", "0", "0 0 0", ""),
-    "broken.ipynb": (
-        "run",
-        "1",
-        "- 1 -",
-        "cell 4: it raised ZeroDivisionError: division by zero, in your line `number",
-    ),
-    "endless.ipynb": ("stopped after 15 s, in cell 3", "2", "2 - -", "90.3 not judged: its check was not reached"),
+    "endless.ipynb": ("stopped after 10 s, in cell 3", "2", "2 - -", "90.3 not judged: its check was not reached"),
     "greedy.ipynb": ("run", "3", "2 - 1", "cell 3: it raised"),
     "quits.ipynb": ("the process ended early, in cell 3", "2", "2 - -", "90.2 not judged: its check was not reached"),
-    "deleted.ipynb": ("run", "3", "2 - 1", "90.2 not judged: its check line is missing"),
-    "twice.ipynb": ("run", "4", "2 1 1", "90.3: 2 check lines; the last that ran counts"),
-    "empty.ipynb": ("an empty file", "", "- - -", ""),
-    "no_code.ipynb": ("a notebook without code", "", "- - -", ""),
     "essay.pdf": ("not a notebook: expected an .ipynb file, as saved by Jupyter and Colab", "", "- - -", ""),
-    "other.ipynb": ("worksheet 6, not 90", "", "- - -", ""),
-    "free.ipynb": ("not a worksheet: no check line in it", "", "- - -", ""),
 }
 
 
-def test_a_folder_of_every_kind_of_submission(tmp_path):
+def test_a_folder_is_graded_within_limits(tmp_path):
     checks, folder, table = tmp_path / "checks", tmp_path / "in", tmp_path / "out" / "grades.csv"
     for name, text in ({"checks/w90.py": CHECKS} | {f"in/{name}": text for name, text in SUBMISSIONS.items()}).items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    limits = ("--seconds", "15", "--megabytes", "4000", "--jobs", "2")
+    limits = ("--seconds", "10", "--megabytes", "4000", "--jobs", "2")
     printed = kvae("workshop", "grade", folder, "--checks", checks, "--out", table, *limits)
     rows = {row["submission"]: row for row in csv.DictReader(table.open(encoding="utf-8"))}
     assert set(rows) == set(ROWS)
@@ -110,8 +88,6 @@ def test_a_folder_of_every_kind_of_submission(tmp_path):
         assert note in row["notes"]
         assert bool(note) == bool(row["notes"])
         assert name in printed
-    assert "cell 2: it raised SyntaxError" in rows["broken.ipynb"]["notes"]
-    assert "90.1 not judged: its check was not reached" in rows["broken.ipynb"]["notes"]
 
 
 def test_a_folder_without_submissions_is_an_error(tmp_path):

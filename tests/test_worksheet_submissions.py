@@ -152,6 +152,27 @@ SUBMISSIONS = {
     "changes.ipynb": (submission(cells("def twice(x):\n    x *= 2\n    return x", HALF, NUMBER)), "run", "2", ""),
     "listed.ipynb": (submission(cells("def twice(x):\n    return [2 * a for a in x]", HALF, NUMBER)), "run", "2", ""),
     "numbered.ipynb": (submission(cells("def twice(x):\n    return {1: x}", HALF, NUMBER)), "run", "2", ""),
+    "wrong.ipynb": (
+        submission(cells("def twice(x):\n    return x**2", "def half(x):\n    x / 2", "number = ...")),
+        "run",
+        "0",
+        "",
+    ),
+    "broken.ipynb": (
+        submission(cells("def twice(x)\n    return 2", HALF, "!pip list\nnumber = 1 / 0\n")),
+        "run",
+        "1",
+        "(<cell 2>, line 1); cell 4 ran without !pip list; cell 4: it raised ZeroDivisionError: division by zero, in "
+        "your line `number = 1 / 0`; 90.1 not judged: its check was not reached; 90.3 not judged",
+    ),
+    "deleted.ipynb": (
+        submission(cells(TWICE, HALF, NUMBER, lines=[LINES[0], "", LINES[2]])),
+        "run",
+        "3",
+        "90.2 not judged: its check line is missing",
+    ),
+    "no_code.ipynb": (submission([]), "a notebook without code", "", ""),
+    "free.ipynb": (submission(["print('hello')"]), "not a worksheet: no check line in it", "", ""),
     "twice.ipynb": (
         submission([*cells(TWICE, HALF, "number = 2"), f"number = 0.5\n{LINES[2]}"]),
         "run",
@@ -174,7 +195,8 @@ SUBMISSIONS = {
         "",
         "",
     ),
-    "old.csv": ("", None, None, ""),
+    "old.csv": ("submission,points\n", None, None, ""),
+    ".ipynb_checkpoints/w90.ipynb": ("", None, None, ""),
 }
 
 
@@ -221,6 +243,7 @@ def test_a_class_of_all_kinds(course, tmp_path):
             row = found[name]
         assert (name, row["state"][: len(state)], row["points"]) == (name, state, points), row
         assert note in row["notes"], row
+    assert not [name for name in found if name.startswith(("old.csv", ".ipynb_checkpoints"))]
     assert {name for name in found if name.startswith(("carl", "dora"))} == {"carl/w90", "dora/w90"}
     names = {row["student"]: row["name"] for row in found.values()}
     assert names["Anna Müller_123_assignsubmission_file_"] == "Anna Müller"
