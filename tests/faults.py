@@ -25,7 +25,7 @@ from crash import content
 
 from kvae.io import atomic
 
-OPTIONS = ("--model", "vae", "--hidden", "32", "--epochs", "8", "--batch-size", "64", "--kl-warmup", "4")
+OPTIONS = ("--model", "vae", "--hidden", "32", "--epochs", "5", "--batch-size", "64", "--kl-warmup", "4")
 PATIENCE = 300  # seconds, on a busy machine
 
 
