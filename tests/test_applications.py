@@ -214,6 +214,7 @@ def test_super_resolution_beats_repeated_pixels(vae, method):
     assert np.sqrt(np.mean((applications.downsample(large.mean(axis=0), 2) - small) ** 2)) < 0.03
 
 
+@pytest.mark.long
 def test_labels_reach_encoder_decoder_and_prior(cvae, without_graphs):
     for method in applications.METHODS:
         first, second = (

@@ -282,6 +282,7 @@ print(same, np.array_equal(kernel, dense.get_weights()[0]), model.count_params()
 """
 
 
+@pytest.mark.long
 def test_tied_weights_stay_tied_in_a_fresh_process(tmp_path, x):
     model = tied()
     model.compile(optimizer="adam")

@@ -207,6 +207,7 @@ def loss_of(bound, x, **kwargs):
     return numpy(sum(model_of(bound, **kwargs).run_batch(Batch(ops.convert_to_tensor(x)), training=False).losses))
 
 
+@pytest.mark.long
 def test_a_models_loss_is_its_bound(rng):
     x = rng.random((7, 6)).astype("float32")
     model = model_of("elbo", num_samples=5, beta=2.0)

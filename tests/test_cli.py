@@ -99,6 +99,7 @@ def test_explore_writes_a_page_of_the_runs_data(trained):
     assert (folder / "pages" / "one.html").stat().st_size < len(text)
 
 
+@pytest.mark.long
 def test_a_report_of_the_run(trained):
     folder, _ = trained
     assert "written to page.html" in run_here("report", "run", "--out", "page.html", cwd=folder)
@@ -122,6 +123,7 @@ def test_the_metrics_are_the_models(trained, digits):
     assert metrics["reconstruction_mse"] == pytest.approx(mse, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_config_repeats_its_run(trained):
     folder, _ = trained
     run("train", "--config", "run/config.json", "--out", "again", cwd=folder)
@@ -152,6 +154,7 @@ def test_generate_by_label(trained):
     np.testing.assert_allclose(images, model.generate(labels=[1, 1, 1, 2, 2, 2], seed=0, temperature=0.5), atol=1e-6)
 
 
+@pytest.mark.long
 def test_evaluate_plot_and_data(trained, small_pictures):
     folder, _ = trained
     printed = run_here("evaluate", "run/model.keras", "--doctor", "--out", "numbers.json", cwd=folder)
@@ -219,6 +222,7 @@ class Louder(kvae.VAE):
 """
 
 
+@pytest.mark.long
 def test_a_users_own_model_loads_once_its_module_is_imported(tmp_path, monkeypatch):
     (tmp_path / "own_models.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)

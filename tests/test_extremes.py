@@ -194,6 +194,7 @@ def estimates(model, x, y):
     }
 
 
+@pytest.mark.long
 def test_estimates_of_a_model_do_not_depend_on_the_policy_set_later(without_graphs):
     case = CASES["cvae-learned-prior"]
     model, (x, y) = case.build(), case.arrays(3)

@@ -145,6 +145,7 @@ def test_generated_rows_are_draws(model, frame, fitted):
     assert 0 < means[0, 2] < 1
 
 
+@pytest.mark.long
 @pytest.mark.backend_independent
 def test_every_model_generates_draws():
     likelihood = Mixed(COLUMNS)

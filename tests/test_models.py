@@ -189,6 +189,7 @@ def test_threads_generate_what_one_does(name):
     assert len({each.tobytes() for each in unseeded}) > 1
 
 
+@pytest.mark.long
 def test_rates_are_proportional_to_sizes(tmp_path):
     model, _, x, log_size = fitted(CASES["cvae-counts"])
     model.save(tmp_path / "counts.keras")
@@ -378,6 +379,7 @@ def test_transfer_style_keeps_the_code_and_changes_the_label(digits):
     np.testing.assert_allclose(images[:, 1], model.decode(model.encode(x, y), [5, 5, 5]), atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_new_bound_takes_effect_without_compile():
     model = compiled(CASES["vae"].build())
     x = np.zeros((N, *model.image_shape), "float32")

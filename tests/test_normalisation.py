@@ -87,6 +87,7 @@ def test_is_closer_to_double_precision_than_keras_far_from_0():
     assert ours <= 1.5 * theirs
 
 
+@pytest.mark.long
 def test_compile_fuses_the_layers_and_files_do_not_tell(tmp_path):
     x = (np.random.default_rng(0).random((4, 8, 8, 1)) > 0.7).astype("float32")
     model = vae((8, 8, 1), "conv", (2, 3))

@@ -111,6 +111,7 @@ def test_a_checkpoint_goes_on_to_the_bit(tmp_path):
     assert all(equal(state(whole), state(resumed)))
 
 
+@pytest.mark.long
 def test_stop_on_nan_brings_all_of_them_back():
     model, guard = compiled(**QUICKLY), StopOnNaN()
     model.fit(images(), callbacks=[guard], **FIT)

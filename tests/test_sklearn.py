@@ -66,6 +66,7 @@ def test_scikit_learns_checks_of_the_others(estimator, check):
     check(estimator)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "check",
     [
@@ -102,6 +103,7 @@ def test_an_int_fixes_all_and_changes_no_global_seed(iris):
     assert not np.array_equal(first.sample(3), first.sample(3))
 
 
+@pytest.mark.long
 def test_a_row_has_the_same_bits_in_every_place(iris, rng):
     X, y = np.tile(iris[0], (8, 1)), np.tile(iris[1], 8)  # more rows than are computed at once
     order, few = rng.permutation(len(X)), slice(7, 20)
@@ -115,6 +117,7 @@ def test_a_row_has_the_same_bits_in_every_place(iris, rng):
         np.testing.assert_array_equal(method(rows[few]), values[few])
 
 
+@pytest.mark.long
 def test_values_survive_pickle_and_joblib(iris):
     X, y = iris
     for estimator in (VAETransformer(**TINY, likelihood=Normal("per_element")), SemiSupervisedClassifier(**TINY)):
@@ -129,6 +132,7 @@ def test_values_survive_pickle_and_joblib(iris):
             assert type(copy.model_) is type(estimator.model_)
 
 
+@pytest.mark.long
 def test_a_pipeline_is_searched_and_decodes_to_units(iris):
     X = load_iris(as_frame=True).data
     likelihoods = [Normal("per_element"), "laplace"]
@@ -174,6 +178,7 @@ def test_samples_of_a_known_density(linear):
     np.testing.assert_allclose(np.cov(x.T), exact.cov, atol=0.35)
 
 
+@pytest.mark.long
 def test_the_estimate_is_importance_weighted(iris):
     """With samples of a posterior that is not the true one, against the library's own estimate."""
     estimator = VAEDensity(**TINY, num_samples=2000, random_state=0).fit(iris[0])
