@@ -40,10 +40,10 @@ class Trainings:
             raise SystemExit(printed)
         self.expected = content(self.whole)
 
-    def start(self, *arguments, options=OPTIONS, **environment):
-        """A process of `kvae train`."""
+    def start(self, *arguments, options=OPTIONS, fork=True, **environment):
+        """A process of `kvae train`; a fork's output goes to files."""
         line = ("train", *(() if "--resume" in arguments else options), *map(str, arguments))
-        if "KERAS_BACKEND" in environment or "--backend" in arguments:  # which Keras reads when it is imported
+        if not fork or "KERAS_BACKEND" in environment or "--backend" in arguments:  # which Keras reads at its import
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             return subprocess.Popen([sys.executable, "-m", "kvae", *line], **pipes, env={**os.environ, **environment})
         return fresh.Process(fresh.KVAE, *line, **environment)
@@ -122,7 +122,7 @@ def full_disk(epoch):
     """Fault: after `epoch` epochs, file sizes are limited to a few bytes."""
 
     def fault(trainings, out):
-        process = trainings.start("--out", out)
+        process = trainings.start("--out", out, fork=False)  # its output has no limit
         if epoch:
             trainings.until_epoch(process, out, epoch)
         while process.poll() is None and not (out / "config.json").is_file():
