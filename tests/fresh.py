@@ -121,7 +121,6 @@ def python(code, *arguments, check=True, **options):
         a `subprocess.CompletedProcess` with `returncode`, `stdout` and `stderr`.
     """
     process = Process(code, *arguments, **options)
-    done = subprocess.CompletedProcess(["-c", *arguments], None, *process.communicate())
-    done.returncode = process.returncode
-    assert not check or done.returncode == 0, done.stderr
-    return done
+    out, err = process.communicate()
+    assert not check or process.returncode == 0, err
+    return subprocess.CompletedProcess(["-c", *arguments], process.returncode, out, err)

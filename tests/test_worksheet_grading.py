@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import fresh
 import pytest
 
 from kvae.cli import main
@@ -53,10 +54,8 @@ SUBMISSIONS = {
 
 def kvae(*arguments, code=0):
     """Output of the command, run in a new process."""
-    start = "import sys; sys.argv[0] = 'kvae'; from kvae.cli.main import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", start, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", fresh.KVAE, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
