@@ -5,7 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-import fresh
 import keras
 import numpy as np
 import pytest
@@ -215,21 +214,6 @@ def test_what_waits_under_a_temporary_name_is_not_written_to(tmp_path, monkeypat
     with pytest.raises(FileError, match="File exists"), atomic.replacing(tmp_path / "a.json") as aside:
         aside.write_text("x")
     assert not (tmp_path / "victim").exists()
-
-
-LONG_CALL = """
-import os, signal, threading, numpy as np
-from kvae.io import atomic
-matrix = np.random.default_rng(0).random((3000, 3000))  # its singular values take many seconds
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-with atomic.terminable(), atomic.stoppable_at_once("stopped", patience=0.2):
-    np.linalg.svd(matrix)
-"""
-
-
-def test_a_signal_ends_even_a_long_call_into_compiled_code():
-    done = fresh.python(LONG_CALL, check=False)
-    assert (done.returncode, done.stderr) == (1, "stopped\n")
 
 
 def test_what_a_killed_process_left_half_written_is_swept(tmp_path):

@@ -660,14 +660,6 @@ def test_an_interruption_keeps_what_was_trained(tmp_path, monkeypatch, capsys, s
     assert line.endswith("interrupted; what was trained so far is saved; resume with: kvae train --resume run")
 
 
-def test_an_interruption_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(callbacks, "Progress", Interrupt)
-    monkeypatch.setattr(Interrupt, "at_beginning_of", 0)
-    with pytest.raises(KeyboardInterrupt, match="before the first epoch was complete: nothing is saved"):
-        runs.train({"epochs": 2, "hidden": [8], "model": "vae"}, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.long
 def test_an_interrupted_evaluation_is_finished_by_a_resumption(tmp_path, monkeypatch, capsys, small_pictures):
     def interrupt(*arguments, **options):

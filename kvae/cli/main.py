@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from kvae.cli import backends, parser, streams
+from kvae.cli import backends, interruptions, parser, streams
 from kvae.cli import workshop as workshops
 from kvae.cli.explore import explore
 from kvae.cli.options import DEFAULTS, DEMO
@@ -48,7 +49,8 @@ def _run(arguments: Namespace) -> int:
             backends.check_floatx(arguments.command in TRAINERS)
         if arguments.command in WRITERS and arguments.out:
             atomic.check_replaceable(arguments.out)  # rather than when the work is done
-        code = COMMANDS[arguments.command](arguments) or 0
+        with interruptions.remembered(signals=[signal.SIGINT]):
+            code = COMMANDS[arguments.command](arguments) or 0
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as interruption:

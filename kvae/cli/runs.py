@@ -19,7 +19,7 @@ import keras
 
 from kvae import callbacks, priors
 from kvae.callbacks import checkpoint as checkpoints
-from kvae.cli import backends, build, printing, run_folder, saved_model
+from kvae.cli import backends, build, interruptions, printing, run_folder, saved_model
 from kvae.cli.options import complete
 from kvae.data import Dataset, load_data
 from kvae.io import FileError, atomic
@@ -96,7 +96,7 @@ def train(
     """
     start, out = time.perf_counter(), Path(out)
     options = read(options, out, force, resume, devices)
-    with atomic.terminable(), _how_to_resume(out, devices), contextlib.ExitStack() as folder:
+    with interruptions.remembered(), _how_to_resume(out, devices), contextlib.ExitStack() as folder:
         with strategy.scope(devices) as fitting:
             run = prepare(options, out, resume, devices, folder)
         if verbose and not resume and devices == "none" and (backend := backends.faster(run)):
@@ -110,7 +110,7 @@ def train(
             run = with_fitted_prior(run)
         seconds = time.perf_counter() - begin
         left = f"interrupted in the evaluation of the trained model: finish it with: {how_to_resume(out, devices)}"
-        with _saying(left), atomic.stoppable_at_once(f"kvae train: {left}"):
+        with interruptions.remembered(left), interruptions.stoppable_at_once(f"kvae train: {left}"):
             with atomic.replacing(out / "model.keras") as aside:
                 run.model.save(aside)
             metrics = evaluate(run, stopped, interrupted, verbose)
@@ -183,7 +183,10 @@ def fit(run: Run, verbose: bool) -> tuple[callbacks.StopOnNaN, bool]:
     stop = callbacks.StopOnNaN()
     hooks = [stop, *progress(run, verbose), run.checkpoint]
     try:
-        model.fit(**source, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
+        with interruptions.remembered() as check:
+            # After the checkpoint, so that an interruption which a library lost keeps the whole epoch.
+            hooks += [keras.callbacks.LambdaCallback(on_train_begin=lambda _: check(), on_epoch_end=lambda *_: check())]
+            model.fit(**source, epochs=options["epochs"], validation_data=validation, callbacks=hooks, verbose=0)
     except KeyboardInterrupt:
         if run.writes:
             if not run.checkpoint.path.is_file():
@@ -285,12 +288,3 @@ def _how_to_resume(out: Path, devices: str) -> Iterator[None]:
         else:
             how = "restart all workers with the same commands: no epoch was complete"
         raise ConnectionError(f"{error}; {how}") from error
-
-
-@contextlib.contextmanager
-def _saying(message: str) -> Iterator[None]:
-    """Give a `KeyboardInterrupt` its message."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(message) from None

@@ -6,6 +6,8 @@ import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from kvae.cli import interruptions
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the subcommands of `kvae workshop` to its parser."""
@@ -134,10 +136,8 @@ def grade(arguments: Namespace) -> None:
         for _ in results:
             pass
         return
-    try:
+    with interruptions.remembered(f"interrupted; what has been graded is in {arguments.out}"):
         rows = grade_table.write_csv(results, arguments.out)
-    except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(f"interrupted; what has been graded is in {arguments.out}") from interruption
     print(f"{rows} rows written to {arguments.out}")
 
 

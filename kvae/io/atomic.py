@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import stat
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,60 +138,3 @@ def locked(folder: PathLike) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Turn SIGTERM into a `KeyboardInterrupt`, as Ctrl-C is, so that progress can be saved before exiting."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number, frame):
-    raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def stoppable_at_once(message: str, patience: float = 1.0) -> Iterator[None]:
-    """End the process on Ctrl-C or SIGTERM even during a long call into compiled code, which delays Python's handlers.
-
-    For code that writes nothing except through `replacing`. If the signal has not ended it after `patience`, `message`
-    is printed to standard error and the process exits with code 1, without clean-up.
-
-    Args:
-        message: str.
-        patience: seconds.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    left = threading.Event()
-
-    def watch():
-        # Python's C handler writes each signal's number at once, whatever the main thread is doing.
-        while (number := os.read(reader, 1)) and number[0] not in (signal.SIGINT, signal.SIGTERM):
-            pass
-        if number and not left.wait(patience):
-            with contextlib.suppress(Exception):  # nobody may be reading any more
-                print(message, file=sys.stderr, flush=True)
-            os._exit(1)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        left.set()
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-        watcher.join()
-        os.close(reader)
