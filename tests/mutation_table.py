@@ -501,8 +501,8 @@ TABLE = {
             "gradients:path_gradient_is_zero and 1",
         ),
         (
-            "still = ops.stop_gradient(z)",
-            "still = z",
+            "            still = ops.stop_gradient(z)",
+            "            still = z",
             "gradients:path_gradient_is_zero and 1",
             "Only the factors are taken from the first pass, and their gradient is stopped.",
         ),
@@ -523,8 +523,14 @@ TABLE = {
             "gradients:same_mean and ELBO and 0.5",
             "Its gradient is multiplied by log q − stop_gradient(log q) = 0.",
         ),
-        ("return upstream * factors,", "return upstream,", "gradients:identity_that_scales"),
-        ("ops.where(ops.isnan(factors), factors, z), gradient", "z, gradient", "gradients:identity_that_scales"),
+        ("    z = still + factors * (z - still)\n", "", "gradients:identity_that_scales"),
+        ("    still = ops.stop_gradient(z)\n    z =", "    still = 0.0\n    z =", "gradients:identity_that_scales"),
+        (
+            "ops.where(ops.isnan(factors), factors, z)",
+            "z",
+            "gradients:identity_that_scales",
+            "It holds on to the first pass where a graph optimiser sees that z − still is 0.",
+        ),
         ("if prior.stochastic and bound", "if False and bound", "priors:what_does_not_fit"),
         ("if not family.reparameterized and", "if False and", "gradients:binary_codes"),
         (
@@ -991,6 +997,13 @@ TABLE = {
         ),
     ],
     "training/fused.py": [
+        (
+            "traced = tf.function(tf.custom_gradient(function), autograph=False, reduce_retracing=True)",
+            "traced = tf.custom_gradient(function)",
+            "kept:no_graph_outlives",
+            "",
+            "tensorflow",
+        ),
         ("upstream[..., None] * by_a", "by_a", "distributions:many_samples_of", "", "tensorflow"),
         ("upstream[..., None] * by_x", "by_x", "distributions:many_samples_of", "", "tensorflow"),
         (

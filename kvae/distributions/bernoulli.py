@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import keras
@@ -36,7 +37,7 @@ class Bernoulli(Distribution):
 
     def elementwise_log_prob(self, value: Tensor, params: Tensor) -> Tensor:
         # x log π + (1 − x) log(1 − π) = x a − log(1 + exp(a)) = (x − ½) a − log(2 cosh(a/2)), with a the logits.
-        scale = _log_2_cosh_half_and_slope if keras.backend.backend() == "tensorflow" else _log_2_cosh_half
+        scale = _log_2_cosh_half_and_slope() if keras.backend.backend() == "tensorflow" else _log_2_cosh_half
         return (value - 0.5) * params - scale(params)
 
     def log_prob(self, value: Tensor, params: Tensor, event_ndim: int = 1) -> Tensor:
@@ -96,15 +97,14 @@ def _log_2_cosh_half(a):
     return 0.5 * size + ops.log(1.0 + ops.exp(-size))
 
 
-@ops.custom_gradient
-def _log_2_cosh_half_and_slope(a):
+@functools.cache
+def _log_2_cosh_half_and_slope():
     """The same, with its gradient π − ½ in closed form: backpropagation through logarithm and exponential is longer.
 
     For TensorFlow only: JAX would lose forward mode and PyTorch the second derivative, and neither would be faster.
     """
 
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        return upstream * (ops.sigmoid(a) - 0.5)
+    def with_slope(a):
+        return _log_2_cosh_half(a), lambda upstream: upstream * (ops.sigmoid(a) - 0.5)
 
-    return _log_2_cosh_half(a), gradient
+    return fused.with_gradient(with_slope)

@@ -147,14 +147,10 @@ def _together(bound, model, params, score, training):
     return Estimate((first + signal * (log_q - ops.stop_gradient(log_q)), *others), z, sample, x_params)
 
 
-@ops.custom_gradient
 def _scale_gradient(z, factors):
-    """The identity in `z`, whose gradient is multiplied by `factors`."""
-
-    def gradient(*args, upstream=None):
-        (upstream,) = args if upstream is None else (upstream,)
-        return upstream * factors, ops.zeros_like(factors)
-
-    # z, computed from the factors: otherwise TensorFlow's graph optimiser detaches the first pass from the second, and
-    # it was seen to read weights that the step had already updated.
-    return ops.where(ops.isnan(factors), factors, z), gradient
+    """The identity in `z`, whose gradient is multiplied by the constants `factors`."""
+    still = ops.stop_gradient(z)
+    z = still + factors * (z - still)
+    # Computed from the factors: otherwise TensorFlow's graph optimiser detaches the first pass from the second, and it
+    # was seen to read weights that the step had already updated.
+    return ops.where(ops.isnan(factors), factors, z)
