@@ -7,6 +7,7 @@ first fifth, by which time everything is compiled. Prints ten progress lines; ex
 """
 
 import argparse
+import ctypes
 import gc
 import statistics
 import sys
@@ -41,6 +42,7 @@ class Memory(keras.callbacks.Callback):
             again.generate(labels=list(range(10)), seed=epoch)
             again.elbo(self.data.x_test, self.data.y_test, num_samples=5, seed=epoch)
         gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what is freed goes back to the system: 60 MB that come and go otherwise
         self.megabytes.append(resident())
         if (epoch + 1) % self.every == 0:
             print(f"epoch {epoch + 1}: {self.megabytes[-1]:.1f} MB, loss {logs['loss']:.2f}", flush=True)

@@ -6,7 +6,7 @@ Most other tests train eagerly, and Keras then feeds the arrays. Here `fit` is c
 import keras
 import numpy as np
 import pytest
-from cases import cvae
+from cases import cvae, vae
 from keras import ops
 
 from kvae.models.base import BaseModel
@@ -282,3 +282,18 @@ def test_a_conditional_model_takes_the_steps_that_keras_would():
     for before, a, b in zip(start, one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
         assert before.size == 1 or not np.array_equal(before, a)  # one number: β
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the iterators of TensorFlow's trainer")
+@pytest.mark.parametrize("fed", ["arrays", "dataset"])
+def test_an_epoch_makes_one_iterator(fed, monkeypatch):
+    """Left to itself, Keras makes two for each epoch and uses one of them."""
+    import tensorflow as tf
+
+    model, x = vae(), np.zeros((64, 8, 8, 1), "float32")
+    model.compile()
+    made, iterate = [], tf.data.Dataset.__iter__
+    monkeypatch.setattr(tf.data.Dataset, "__iter__", lambda self: made.append(self) or iterate(self))
+    given = {"x": x, "batch_size": 32} if fed == "arrays" else {"x": pipeline(x, batch_size=32)}
+    model.fit(**given, epochs=3, verbose=0)
+    assert len(made) == 3 + 1  # the last one is not used

@@ -467,16 +467,28 @@ def test_save_makes_the_folder_and_leaves_one_png(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["a.png"]
 
 
-def test_save_keeps_the_old_file_when_drawing_fails(tmp_path):
-    class Broken:
-        def savefig(self, path, format):
-            Path(path).write_bytes(b"half")
-            raise RuntimeError("power cut")
+def test_a_saved_figure_has_the_pixels_that_savefig_gives(vae, tmp_path):
+    for i, figure in enumerate(
+        (plots.sample_grid(X[:12], Y[:12], title="New"), plots.latent_scatter(vae.encode(X), Y))
+    ):
+        canvas = figure.canvas
+        saved = plots.save(figure, tmp_path / f"{i}.png")
+        assert figure.canvas is canvas
+        figure.savefig(tmp_path / "expected.png")
+        with Image.open(saved) as ours, Image.open(tmp_path / "expected.png") as expected:
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(expected))
 
+
+def test_save_keeps_the_old_file_when_drawing_fails(tmp_path, monkeypatch):
+    def half(figure, path):
+        Path(path).write_bytes(b"half")
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(plots.canvas, "write_png", half)
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     with pytest.raises(RuntimeError, match="power cut"):
-        plots.save(Broken(), path)
+        plots.save(plots.sample_grid(X[:4]), path)
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -148,10 +148,10 @@ def test_the_built_solution_was_run_and_is_small(source):
     assert path.stat().st_size < 400_000
 
 
-HALF = """import dataclasses
-def half(data):
+QUARTER = """import dataclasses
+def quarter(data):
     parts = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    return dataclasses.replace(data, **{name: part[: len(part) // 2] for name, part in parts.items()})
+    return dataclasses.replace(data, **{name: part[: len(part) // 4] for name, part in parts.items()})
 """
 EPOCHS = re.compile(r"^(EPOCHS\b[^\d\n]*)\d+", re.MULTILINE)
 # What takes longest, and less of it: draws of labels, images of an exact integral, images filled in.
@@ -165,7 +165,7 @@ def in_a_fresh_process(command, folder, environment, seconds, starting, started)
 
 
 def run_shortly(notebook, path, monkeypatch):
-    """Run a notebook on half of the images, with 3 epochs in each training, and with less of what is `SHORTER`.
+    """Run a notebook on a quarter of the images, with 3 epochs in each training, and with less of what is `SHORTER`.
 
     Answers are judged on fixed arrays, not on trained models.
     """
@@ -173,8 +173,8 @@ def run_shortly(notebook, path, monkeypatch):
         cell.source = EPOCHS.sub(r"\g<1>3", cell.source)
         for long, short in SHORTER.items():
             cell.source = cell.source.replace(long, short)
-        cell.source, loaded = re.subn(r"= (kvae\.load_data\(.*\))", r"= half(\1)", cell.source)
-        cell.source = HALF * loaded + cell.source
+        cell.source, loaded = re.subn(r"= (kvae\.load_data\(.*\))", r"= quarter(\1)", cell.source)
+        cell.source = QUARTER * loaded + cell.source
     path.write_text(build.as_text(notebook))
     monkeypatch.setattr(grading.processes, "run", in_a_fresh_process)
     return grading.run(path)

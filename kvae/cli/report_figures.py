@@ -14,7 +14,7 @@ from kvae import plots
 from kvae.cli.run_record import Record
 from kvae.io import html_page, limits
 from kvae.io.html_page import Markup, element
-from kvae.plots.canvas import MAX_CLASSES
+from kvae.plots.canvas import MAX_CLASSES, write_png
 
 TERMS = {"loss": "loss", "reconstruction_loss": "reconstruction", "kl_loss": "KL"}
 PICTURES = {  # their captions, and what they show
@@ -112,7 +112,7 @@ def _smaller(path: Path) -> bytes | None:
 
 def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
-    figure.savefig(out, format="png")
+    write_png(figure, out)
     return out.getvalue()
 
 

@@ -248,6 +248,8 @@ class BaseModel(Steps):
             arguments |= {"x": x, "y": y}
             if fit_on_arrays.covers(self, arguments):
                 arguments = fit_on_arrays.feed_validation(self, arguments)
+        # Without a number of steps, Keras makes two iterators for each epoch, 20 ms each, and uses one.
+        arguments.setdefault("steps_per_epoch", getattr(arguments["x"], "batches_per_epoch", None))
         optimizers.build(self)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().fit(**arguments)

@@ -185,7 +185,9 @@ def kept_ahead(dataset: Any, num_batches: int) -> Any:
     options.threading.private_threadpool_size = 1
     # Several workers take their shares of the same batches: all draw the same order, from the seed.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)
+    dataset = dataset.with_options(options)
+    dataset.batches_per_epoch = num_batches  # for `fit`
+    return dataset
 
 
 def _fetcher(stored):
