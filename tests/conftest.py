@@ -24,6 +24,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import numpy as np
 import pytest
+from halves import half_of
 
 
 def pytest_configure(config):
@@ -62,6 +63,21 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadfile`: what one process runs is a file, or the tests of half of the models, which share fits."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class HalvesOfModels(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            if not file.endswith("test_models.py"):
+                return file
+            return f"{file} {half_of(test.partition('[')[2].rstrip(']'))}"
+
+    return HalvesOfModels(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)
