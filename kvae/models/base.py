@@ -232,6 +232,7 @@ class BaseModel(Steps):
         arguments = fit_on_arrays.by_name(keras.Model.fit, self, x, y, *args, **kwargs)
         arguments["callbacks"] = guards_first(arguments.get("callbacks"))
         check_same_data(self, arguments)
+        batches = getattr(arguments.get("x"), "batches_per_epoch", None)
         x, y = self._admit(arguments)
         self.check_training(x)
         validation = arguments.get("validation_data")
@@ -249,7 +250,7 @@ class BaseModel(Steps):
             if fit_on_arrays.covers(self, arguments):
                 arguments = fit_on_arrays.feed_validation(self, arguments)
         # Without a number of steps, Keras makes two iterators for each epoch, 20 ms each, and uses one.
-        arguments.setdefault("steps_per_epoch", getattr(arguments["x"], "batches_per_epoch", None))
+        arguments.setdefault("steps_per_epoch", getattr(arguments["x"], "batches_per_epoch", batches))
         optimizers.build(self)
         with gate.plain_errors(), keras_internals.variables_kept(self):
             return super().fit(**arguments)

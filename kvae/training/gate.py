@@ -246,10 +246,7 @@ def _tf_data(model, dataset, check):
         with tf.control_dependencies([looked]):
             return packed(tf.identity(batch[0]), *batch[1:])
 
-    batches_per_epoch = getattr(dataset, "batches_per_epoch", None)
-    dataset = dataset.enumerate().map(tf.autograph.experimental.do_not_convert(checked))
-    dataset.batches_per_epoch = batches_per_epoch
-    return dataset
+    return dataset.enumerate().map(tf.autograph.experimental.do_not_convert(checked))
 
 
 def _of_unknown_shape(model, dataset, check):
