@@ -29,7 +29,13 @@ from halves import half_of
 def pytest_configure(config):
     """Prepare a process for tests: not the one that only hands them to others, which need not wait for its imports."""
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        if is_short(config):  # 5% less of a core; several workers, in the long tests, wait for each other in threads
+            os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
         prepare()
+
+
+def is_short(config):
+    return "not long" in config.option.markexpr
 
 
 def prepare():
@@ -121,7 +127,7 @@ def pytest_testnodedown(node):
 
 
 def too_many_steps(config):
-    return "not long" in config.option.markexpr and sum(steps_of.values()) > MOST_STEPS
+    return is_short(config) and sum(steps_of.values()) > MOST_STEPS
 
 
 def pytest_sessionfinish(session):
