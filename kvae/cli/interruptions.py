@@ -38,9 +38,8 @@ def remembered(message: str = "", signals: Sequence[signal.Signals] = BOTH) -> I
         if received:
             raise KeyboardInterrupt
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # no other may set handlers
-        before = {number: signal.getsignal(number) for number in signals}
+    may_handle = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in signals if may_handle}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, interrupt)

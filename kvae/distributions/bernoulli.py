@@ -99,9 +99,10 @@ def _log_2_cosh_half(a):
 
 @functools.cache
 def _log_2_cosh_half_and_slope():
-    """The same, with its gradient π − ½ in closed form: backpropagation through logarithm and exponential is longer.
+    """A function for the same, with its gradient π − ½ in closed form.
 
-    For TensorFlow only: JAX would lose forward mode and PyTorch the second derivative, and neither would be faster.
+    Backpropagation through logarithm and exponential takes longer. For TensorFlow only: JAX would lose forward mode and
+    PyTorch the second derivative, and neither would be faster.
     """
 
     def with_slope(a):

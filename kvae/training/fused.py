@@ -22,6 +22,9 @@ def with_gradient(function: Callable[..., Any], event_ndim: int = 0) -> Callable
     Args:
         function: from tensors to a tensor and the function that computes the gradient, as `tf.custom_gradient` takes.
         event_ndim: how many of the last axes of the last argument the result does not have.
+
+    Returns:
+        Function of the same tensors, of shapes `(..., *event)` for the last one, that gives a tensor `(...)`.
     """
     import tensorflow as tf
 
