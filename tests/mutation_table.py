@@ -1013,6 +1013,20 @@ TABLE = {
             "",
             "tensorflow",
         ),
+        (
+            "tf.linalg.matvec(terms, tf.ones",
+            "tf.linalg.matvec(terms, 2.0 * tf.ones",
+            "distributions:many_samples_of",
+            "",
+            "tensorflow",
+        ),
+        (
+            "samples == 1 and (batch is None or batch < MANY)",
+            "samples == 1",
+            "distributions:many_samples_of",
+            "",
+            "tensorflow",
+        ),
     ],
     "training/gradients.py": [
         ("self.add_loss(-ops.sum(", "self.add_loss(ops.sum(", "gradient_function:adams_steps and 7"),

@@ -27,6 +27,7 @@ from kvae.distributions import (
     posterior_family,
 )
 from kvae.models.autoencoder import SquaredError
+from kvae.training import fused
 from kvae.training.gradients import gradient
 
 # Each posterior family, its SciPy equivalent as a function of the parameters, and the range of the second parameter.
@@ -405,9 +406,14 @@ def test_the_bernoullis_derivatives_are_those_of_its_formula():
     np.testing.assert_allclose(numpy(second)[smooth], (-probs * (1 - probs))[smooth], atol=1e-7)
 
 
-def test_many_samples_of_an_image_have_the_bernoullis_densities_and_derivatives(rng):
-    pixels, logits = rng.random((3, 2, 4, 1), "float32"), rng.normal(0, 3, (5, 3, 2, 4, 1)).astype("float32")
-    weights = rng.normal(size=(5, 3)).astype("float32")  # other gradients from above for each sample and image
+@pytest.mark.parametrize(("samples", "batch"), [(5, 3), (1, fused.MANY)])
+def test_many_samples_of_an_image_have_the_bernoullis_densities_and_derivatives(samples, batch, rng):
+    pixels = rng.random((batch, 2, 4, 1), "float32")
+    logits = rng.normal(0, 3, (samples, batch, 2, 4, 1)).astype("float32")
+    assert fused.fuses(pixels[..., 0, 0], logits[..., 0, 0]) == (keras.backend.backend() == "tensorflow")
+    weights = rng.normal(size=(samples, batch)).astype(
+        "float32"
+    )  # other gradients from above for each sample and image
     weighted = lambda a, x: ops.sum(ops.convert_to_tensor(weights) * Bernoulli().log_prob(x, a, event_ndim=3))  # noqa: E731
     probs, each = scipy.special.expit(logits.astype("float64")), weights[..., None, None, None]
     expected = scipy.stats.bernoulli(probs).logpmf(1) * pixels + scipy.stats.bernoulli(probs).logpmf(0) * (1 - pixels)

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kvae import checks, networks
+from kvae.distributions import Distribution
 from kvae.evaluation.chunks import chunks, even_share
 from kvae.models import capabilities, encoder_decoder
 from kvae.models.batches import in_batches
@@ -229,12 +230,16 @@ def _log_likelihood(model, noise, z, x, y):
 
 
 def _codes(model, num_samples, rows, noise, x, y, params):
-    return model.posterior_family.sample_and_log_prob(params, num_samples, noise, len(model.latent_shape))
+    family = model.posterior_family
+    if type(family).sample_and_log_prob is Distribution.sample_and_log_prob:
+        return family.sample(params, num_samples, noise), None  # log q(z|x) with the other densities, in XLA
+    return family.sample_and_log_prob(params, num_samples, noise, len(model.latent_shape))
 
 
 def _log_weights(model, noise, z, log_posterior, x, y, params):
     codes, x, params, *condition = _pairs(z, x, params, *model.condition(y))
-    log_posterior = ops.reshape(log_posterior, codes.shape[:2])
+    if log_posterior is not None:
+        log_posterior = ops.reshape(log_posterior, codes.shape[:2])
     sample, _ = model.score(x, codes, params, condition, noise, log_posterior=log_posterior)
     return ops.reshape(sample.log_weights(), z.shape[:2])
 

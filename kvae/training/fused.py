@@ -11,6 +11,7 @@ import keras
 from kvae.types import Tensor
 
 Terms = Callable[[Tensor, Tensor], Tensor]
+MANY = 1000  # examples of which `sum_of_terms` takes a single sample
 
 
 def with_gradient(function: Callable[..., Any], event_ndim: int = 0) -> Callable[..., Tensor]:
@@ -40,9 +41,12 @@ def with_gradient(function: Callable[..., Any], event_ndim: int = 0) -> Callable
 def fuses(x: Tensor, a: Tensor) -> bool:
     """Whether `sum_of_terms` takes `x` and `a`: on TensorFlow, `(batch, size)` and `(samples, batch, size)`.
 
-    For a single sample it gains little, and the first step would wait for the compiler.
+    For a single sample of each example in a batch it gains little, and the first step would wait for the compiler.
     """
-    if keras.backend.backend() != "tensorflow" or len(a.shape) != 3 or a.shape[0] in (None, 1):
+    if keras.backend.backend() != "tensorflow" or len(a.shape) != 3:
+        return False
+    samples, batch = a.shape[:2]
+    if samples is None or (samples == 1 and (batch is None or batch < MANY)):
         return False
     return tuple(x.shape) == tuple(a.shape[1:]) and x.dtype == a.dtype
 
@@ -65,7 +69,7 @@ def sum_of_terms(terms: Terms, by_x: Terms, by_a: Terms) -> Callable[[Tensor, Te
     def forward(x, a):
         rows = tf.reshape(a, (-1, tf.shape(a)[-1]))  # XLA is slower with two axes before the last
         x = tf.tile(x, (tf.shape(a)[0], 1))
-        return tf.reshape(tf.reduce_sum(terms(x, rows), axis=-1), tf.shape(a)[:-1])
+        return tf.reshape(_sum(terms(x, rows)), tf.shape(a)[:-1])
 
     @tf.function(jit_compile=True, autograph=False)
     def backward(x, a, upstream):
@@ -78,3 +82,16 @@ def sum_of_terms(terms: Terms, by_x: Terms, by_a: Terms) -> Callable[[Tensor, Te
         return forward(x, a), gradient
 
     return with_gradient(with_slopes, event_ndim=1)
+
+
+def _sum(terms):
+    """Σ over the last axis, for XLA.
+
+    On a CPU, XLA computes the terms of a sum one at a time, and the factors of a product eight at a time. On a GPU, a
+    product would round them.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return tf.reduce_sum(terms, axis=-1)
+    return tf.linalg.matvec(terms, tf.ones(tf.shape(terms)[-1], terms.dtype))
