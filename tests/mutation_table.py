@@ -1021,8 +1021,8 @@ TABLE = {
             "tensorflow",
         ),
         (
-            "samples == 1 and (batch is None or batch < MANY)",
-            "samples == 1",
+            "(batch or 0) >= MANY if samples == 1",
+            "False if samples == 1",
             "distributions:many_samples_of",
             "",
             "tensorflow",

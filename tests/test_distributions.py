@@ -406,11 +406,12 @@ def test_the_bernoullis_derivatives_are_those_of_its_formula():
     np.testing.assert_allclose(numpy(second)[smooth], (-probs * (1 - probs))[smooth], atol=1e-7)
 
 
-@pytest.mark.parametrize(("samples", "batch"), [(5, 3), (1, fused.MANY)])
+@pytest.mark.parametrize(("samples", "batch"), [(fused.LARGE // 8, 3), (1, fused.MANY), (5, 3)])
 def test_many_samples_of_an_image_have_the_bernoullis_densities_and_derivatives(samples, batch, rng):
     pixels = rng.random((batch, 2, 4, 1), "float32")
     logits = rng.normal(0, 3, (samples, batch, 2, 4, 1)).astype("float32")
-    assert fused.fuses(pixels[..., 0, 0], logits[..., 0, 0]) == (keras.backend.backend() == "tensorflow")
+    one_kernel = fused.fuses(pixels.reshape(batch, 8), logits.reshape(samples, batch, 8))
+    assert one_kernel == (keras.backend.backend() == "tensorflow" and samples != 5)
     weights = rng.normal(size=(samples, batch)).astype(
         "float32"
     )  # other gradients from above for each sample and image
@@ -421,6 +422,6 @@ def test_many_samples_of_an_image_have_the_bernoullis_densities_and_derivatives(
     np.testing.assert_allclose(log_prob, expected.sum((2, 3, 4)), rtol=1e-5)
     _, first, by_pixels = map(numpy, gradient(weighted, logits, pixels))
     np.testing.assert_allclose(first, each * (pixels - probs), atol=1e-6)
-    np.testing.assert_allclose(by_pixels, (each * logits).sum(0), atol=1e-5)
+    np.testing.assert_allclose(by_pixels, (each * logits).sum(0), atol=1e-4)  # sums of 250 numbers in float32
     _, second = gradient(lambda a: ops.sum(gradient(weighted, a, pixels)[1]), logits)
     np.testing.assert_allclose(numpy(second), -each * probs * (1 - probs), atol=1e-6)

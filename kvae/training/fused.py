@@ -12,6 +12,7 @@ from kvae.types import Tensor
 
 Terms = Callable[[Tensor, Tensor], Tensor]
 MANY = 1000  # examples of which `sum_of_terms` takes a single sample
+LARGE = 2000  # terms of an example, over its samples, that it takes of a batch of any size
 
 
 def with_gradient(function: Callable[..., Any], event_ndim: int = 0) -> Callable[..., Tensor]:
@@ -39,16 +40,17 @@ def with_gradient(function: Callable[..., Any], event_ndim: int = 0) -> Callable
 
 
 def fuses(x: Tensor, a: Tensor) -> bool:
-    """Whether `sum_of_terms` takes `x` and `a`: on TensorFlow, `(batch, size)` and `(samples, batch, size)`.
+    """Whether `sum_of_terms` takes `x` and `a`: on TensorFlow, many of `(batch, size)` and `(samples, batch, size)`.
 
-    For a single sample of each example in a batch it gains little, and the first step would wait for the compiler.
+    Otherwise it gains little, and the first step would wait one or two seconds for the compiler.
     """
     if keras.backend.backend() != "tensorflow" or len(a.shape) != 3:
         return False
-    samples, batch = a.shape[:2]
-    if samples is None or (samples == 1 and (batch is None or batch < MANY)):
+    samples, batch, size = a.shape
+    if samples is None or size is None:
         return False
-    return tuple(x.shape) == tuple(a.shape[1:]) and x.dtype == a.dtype
+    worthwhile = (batch or 0) >= MANY if samples == 1 else samples * size >= LARGE
+    return worthwhile and tuple(x.shape) == tuple(a.shape[1:]) and x.dtype == a.dtype
 
 
 @functools.cache
