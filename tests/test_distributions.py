@@ -412,9 +412,7 @@ def test_many_samples_of_an_image_have_the_bernoullis_densities_and_derivatives(
     logits = rng.normal(0, 3, (samples, batch, 2, 4, 1)).astype("float32")
     one_kernel = fused.fuses(pixels.reshape(batch, 8), logits.reshape(samples, batch, 8))
     assert one_kernel == (keras.backend.backend() == "tensorflow" and samples != 5)
-    weights = rng.normal(size=(samples, batch)).astype(
-        "float32"
-    )  # other gradients from above for each sample and image
+    weights = rng.normal(size=(samples, batch)).astype("float32")  # gradients from above, others for each sample
     weighted = lambda a, x: ops.sum(ops.convert_to_tensor(weights) * Bernoulli().log_prob(x, a, event_ndim=3))  # noqa: E731
     probs, each = scipy.special.expit(logits.astype("float64")), weights[..., None, None, None]
     expected = scipy.stats.bernoulli(probs).logpmf(1) * pixels + scipy.stats.bernoulli(probs).logpmf(0) * (1 - pixels)

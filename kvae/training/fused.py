@@ -42,7 +42,7 @@ def with_gradient(function: Callable[..., Any], event_ndim: int = 0) -> Callable
 def fuses(x: Tensor, a: Tensor) -> bool:
     """Whether `sum_of_terms` takes `x` and `a`: on TensorFlow, many of `(batch, size)` and `(samples, batch, size)`.
 
-    Otherwise it gains little, and the first step would wait one or two seconds for the compiler.
+    Otherwise it gains little, and the first step would wait up to three seconds for the compiler.
     """
     if keras.backend.backend() != "tensorflow" or len(a.shape) != 3:
         return False
